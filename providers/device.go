@@ -1,0 +1,114 @@
+package providers
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Action is what a capture takes, in IBM DPOD's words.
+type Action string
+
+const (
+	SecureBackup Action = "secure_backup" // everything needed to rebuild the device
+	ExportDomain Action = "export_domain" // one portable part of it
+)
+
+// Variant tells two captures of one domain apart. The empty Variant is a secure backup's.
+type Variant string
+
+const (
+	Persisted    Variant = "persisted"    // what is saved
+	Nonpersisted Variant = "nonpersisted" // what runs, with changes nobody saved
+)
+
+// AllDomains is the reserved domain name of a task on a whole device.
+const AllDomains = "all-domains"
+
+// QuiesceState is whether a domain takes work.
+type QuiesceState string
+
+const (
+	Normal            QuiesceState = "normal"
+	Quiescing         QuiesceState = "quiescing"
+	Quiesced          QuiesceState = "quiesced"
+	Unquiescing       QuiesceState = "unquiescing"
+	QuiesceImpossible QuiesceState = "unsupported" // the device cannot be quiesced
+)
+
+// DeviceInfo is what a device says of itself. Empty fields were not told.
+type DeviceInfo struct {
+	Identity string   `json:"identity,omitempty"` // a name the device keeps for life: serial, system identifier, host key
+	Model    string   `json:"model,omitempty"`
+	Firmware string   `json:"firmware,omitempty"`
+	Build    string   `json:"build,omitempty"`
+	Domains  []string `json:"domains,omitempty"` // sorted; empty for a device without parts
+}
+
+// DomainState is the state of one domain, or of a whole device for AllDomains
+// (then Quiesce is not normal when any domain is not).
+type DomainState struct {
+	Quiesce QuiesceState `json:"quiesce"`
+	Unsaved bool         `json:"unsaved,omitempty"` // there are changes nobody saved
+}
+
+// Device is a system to protect. All methods may be called again after a
+// crash; none retries by itself. An unreachable device returns an error that
+// is ErrUnavailable. Methods a device does not have return errors.ErrUnsupported.
+type Device interface {
+	// Inspect reads identity and domains. It changes nothing.
+	Inspect(ctx context.Context) (DeviceInfo, error)
+	// DomainState reads one domain's state. It changes nothing.
+	DomainState(ctx context.Context, domain string) (DomainState, error)
+	// Quiesce asks the domain to stop taking work and to finish what it has
+	// within timeout. It returns when the request was accepted; the caller
+	// polls DomainState. Asking again is harmless.
+	Quiesce(ctx context.Context, domain string, timeout time.Duration) error
+	// Unquiesce asks the domain to take work again. Asking again is harmless.
+	Unquiesce(ctx context.Context, domain string) error
+	// Capture streams the artifact's files into the sink, one after another.
+	// A source that fails half way must be an error: nothing partial may look whole.
+	// Calling it again starts from the beginning.
+	Capture(ctx context.Context, req CaptureRequest, sink Sink) (CaptureResult, error)
+	// Restore puts an artifact's content into a directory, or into the device
+	// itself where that is supported. It never writes outside the directory.
+	Restore(ctx context.Context, req RestoreRequest, src Source) error
+	Close() error
+}
+
+// CaptureRequest says what to take.
+type CaptureRequest struct {
+	Action  Action
+	Domain  string // AllDomains for a secure backup
+	Variant Variant
+}
+
+// CaptureResult is what only the source knows about what it gave.
+type CaptureResult struct {
+	Consistency string         `json:"consistency"`           // crash | application | quiesced | none
+	Fingerprint map[string]any `json:"fingerprint,omitempty"` // facts to compare after a restore: counts, sums
+	Tool        string         `json:"tool,omitempty"`        // name and version of what made it
+	Warnings    []string       `json:"warnings,omitempty"`    // shown; the task then succeeded with warnings
+}
+
+// RestoreRequest says what to put back, and where. Dir is an existing, empty directory;
+// the empty Dir means the device itself.
+type RestoreRequest struct {
+	Action  Action
+	Domain  string
+	Variant Variant
+	Dir     string
+}
+
+// Sink takes the files of one capture. Each writer is closed before the next
+// Create; an error of Close is an error of the capture. Names are plain file
+// names such as "export.tar.zst": the first is the artifact's main file.
+type Sink interface {
+	Create(name string) (io.WriteCloser, error)
+}
+
+// Source gives the files of one artifact back, in the order they were captured.
+type Source interface {
+	Files() []File
+	Open(ctx context.Context, name string) (io.ReadCloser, error)
+}
