@@ -1,0 +1,189 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Conditions a caller decides on. Match with errors.Is.
+var (
+	ErrNotFound  = errors.New("not recorded")
+	ErrStale     = errors.New("the record changed meanwhile")
+	ErrFenced    = errors.New("another process took over")
+	ErrDuplicate = errors.New("there is a run for this occurrence already")
+	ErrBusy      = errors.New("held by another task")
+	ErrLocked    = errors.New("locked")
+	ErrCorrupt   = errors.New("the state is damaged")
+	ErrSchema    = errors.New("the state was written by a newer version")
+)
+
+// Session is one life of one process that acts on the state. Its epoch is unique and grows.
+type Session struct {
+	Epoch   int64     `json:"epoch"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Actor   string    `json:"actor"`
+	Started time.Time `json:"started"`
+}
+
+// Lock is a held lock. Name ApplyLock is the one that `apply` and state edits take;
+// others are taken by tasks and named after a device ("device/QA1"), a group or a mirror.
+type Lock struct {
+	Name      string    `json:"name"`
+	Token     int64     `json:"token"` // fencing number; grows with every acquisition
+	Session   int64     `json:"session,omitempty"`
+	Task      string    `json:"task,omitempty"` // task locks: kept through a crash until the task ends
+	Actor     string    `json:"actor"`
+	Host      string    `json:"host,omitempty"`
+	PID       int       `json:"pid,omitempty"`
+	Operation string    `json:"operation,omitempty"` // such as "apply"; "hold" for an operator's freeze
+	Reason    string    `json:"reason,omitempty"`
+	Acquired  time.Time `json:"acquired"`
+	Expires   time.Time `json:"expires,omitzero"`
+}
+
+// ApplyLock is the name of the one lock under which desired state is written.
+const ApplyLock = "apply"
+
+// LockedError says who holds a lock. It is ErrLocked.
+type LockedError struct{ Lock Lock }
+
+func (e *LockedError) Error() string {
+	msg := fmt.Sprintf("the %s lock is held by %s", e.Lock.Name, e.Lock.Actor)
+	if e.Lock.Host != "" {
+		msg += fmt.Sprintf(" (%s, process %d)", e.Lock.Host, e.Lock.PID)
+	}
+	msg += " since " + e.Lock.Acquired.UTC().Format(time.RFC3339)
+	if e.Lock.Operation != "" {
+		msg += " for " + e.Lock.Operation
+	}
+	if e.Lock.Reason != "" {
+		msg += ": " + e.Lock.Reason
+	}
+	return msg
+}
+
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
+
+// StaleError names the record that broke a precondition. It is ErrStale.
+type StaleError struct{ What string }
+
+func (e *StaleError) Error() string        { return e.What + ". Make a new plan." }
+func (e *StaleError) Is(target error) bool { return target == ErrStale }
+
+// NewRun is a run to be created with its tasks. IDs are given by the backend; a task born
+// skipped carries its final status and reason.
+type NewRun struct {
+	Run    Run
+	Tasks  []TaskRun
+	Cursor *Cursor // moves the schedule's cursor in the same transaction
+}
+
+// Claim is the right to work on one task. Every journal write names it; after another
+// session took the task over, the write is ErrFenced.
+type Claim struct {
+	Task    string
+	Session int64
+	Attempt int64
+	Token   int64 // fencing number of the task's first lock, for providers that can check it
+}
+
+// Entry is one journal transaction: all of it is committed, durably, or nothing.
+type Entry struct {
+	End       *StepRun     // outcome of the open step
+	Begin     *StepRun     // intent of the next step
+	Finish    *TaskRun     // the task's terminal (or interrupted) status; releases its locks unless interrupted, and settles the run
+	Duties    []Duty       // opened
+	Paid      []string     // names of duties of this task
+	Artifacts []Artifact   // put by ID
+	Changes   []Change     // recorded objects, such as a store that was initialised
+	Roles     []RoleChange //
+	Positions []Position   //
+	At        time.Time    // when; goes into every row of the entry
+}
+
+// Backend keeps the recorded state. Every write is durable when it returns nil. An error that is none of
+// the above means unknown: the same call may be made again, since all are idempotent by their keys and fences.
+// Writes of several goroutines may share one durable commit. Contexts must be cancellable.
+type Backend interface {
+	Meta(ctx context.Context) (Meta, error)
+	// Snapshot reads what the planner needs, in one read transaction. It waits for no writer.
+	Snapshot(ctx context.Context) (*Snapshot, error)
+
+	// OpenSession starts a session and takes back what sessions of dead processes held: their running tasks become
+	// interrupted, their apply lock is freed. A process is dead when the operating system says so, or its lock expired.
+	OpenSession(ctx context.Context, s Session) (Session, error)
+	// CloseSession ends it; tasks it still runs become interrupted.
+	CloseSession(ctx context.Context, epoch int64) error
+
+	// AcquireLock takes a named lock for a session, or is a *LockedError. A dead or expired holder loses it.
+	AcquireLock(ctx context.Context, l Lock) (Lock, error)
+	// RenewLock moves the expiry; ErrFenced when the lock was lost.
+	RenewLock(ctx context.Context, l Lock) error
+	// ReleaseLock gives it back; a lock already lost is no error.
+	ReleaseLock(ctx context.Context, l Lock) error
+	// BreakLock removes whatever holds the name (an operator's decision) and tells whom it was taken from. Reason is kept in the log of edits.
+	BreakLock(ctx context.Context, name, actor, reason string, at time.Time) (Lock, error)
+	Locks(ctx context.Context) ([]Lock, error)
+
+	// Record writes desired objects and roles under the apply lock, in one transaction that
+	// raises the generation by one. Nothing to write changes nothing.
+	Record(ctx context.Context, l Lock, changes []Change, roles []RoleChange) (generation int64, err error)
+
+	// Begin stores a plan and creates its runs with all tasks in one transaction, before any step. An occurrence that
+	// has a run already is ErrDuplicate and nothing is created. The runs come back with their IDs.
+	Begin(ctx context.Context, p StoredPlan, runs []NewRun) ([]Run, error)
+	// Claim makes a pending or interrupted task running and takes its locks, or is ErrBusy (a lock is held by another
+	// task) or ErrStale (the task is not waiting).
+	Claim(ctx context.Context, session int64, task string, at time.Time) (Claim, error)
+	// Journal writes one entry for a claimed task.
+	Journal(ctx context.Context, c Claim, e Entry) error
+	// Cancel ends every pending task of a run with a status and reason, and settles the run.
+	Cancel(ctx context.Context, run string, status Status, reason, msg string, at time.Time) error
+	// Resolve ends an attention task as a person decided: Succeeded, Failed, or Interrupted to try its open step again.
+	Resolve(ctx context.Context, task string, to Status, actor, reason string, at time.Time) error
+
+	Plan(ctx context.Context, id string) (StoredPlan, error)
+	Run(ctx context.Context, id string) (Run, error)
+	Runs(ctx context.Context, f RunFilter) ([]Run, error)
+	Tasks(ctx context.Context, run string) ([]TaskRun, error)
+	Steps(ctx context.Context, task string) ([]StepRun, error)
+	Duties(ctx context.Context, task string) ([]Duty, error)
+	Artifacts(ctx context.Context, f ArtifactFilter) ([]Artifact, error)
+	// PutArtifact writes the outcome of a later check of an artifact.
+	PutArtifact(ctx context.Context, a Artifact) error
+	// Observe stores what was last seen; it never raises the generation.
+	Observe(ctx context.Context, o []Observation) error
+
+	// Export writes the whole state as JSON lines without secrets; the form is versioned.
+	Export(ctx context.Context, w io.Writer) error
+	// Backup writes a consistent copy of the backend's own form to a new file.
+	Backup(ctx context.Context, path string) error
+	// Log adds one entry to the log of operator edits.
+	Log(ctx context.Context, at time.Time, actor, action, object string, detail json.RawMessage) error
+	Close() error
+}
+
+// RunFilter selects runs, newest first. Zero fields select all.
+type RunFilter struct {
+	Address string
+	Open    bool // only those not ended
+	Limit   int
+}
+
+// ArtifactFilter selects artifacts, newest first. Zero fields select all.
+type ArtifactFilter struct {
+	ID         string
+	BackupPlan string
+	Device     string // address
+	Domain     string
+	Store      string
+	Run        string
+	Task       string
+	State      ArtifactState
+	Limit      int
+}

@@ -1,0 +1,206 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Status is where a run or a task stands.
+//
+//	pending --> running --> succeeded | warned | failed | partial | attention
+//	   |           |
+//	   |           +--> interrupted --> running          (crash or friendly stop; resumed later)
+//	   +--> skipped | cancelled | missed
+//
+// A terminal status never changes, except that attention is resolved by a person.
+type Status string
+
+const (
+	Pending     Status = "pending"
+	Running     Status = "running"
+	Interrupted Status = "interrupted" // not ended and nobody works on it
+	Succeeded   Status = "succeeded"
+	Warned      Status = "succeeded_with_warnings"
+	Partial     Status = "partial" // runs only: some tasks succeeded, some failed
+	Failed      Status = "failed"
+	Skipped     Status = "skipped"
+	Cancelled   Status = "cancelled"
+	Missed      Status = "missed"    // runs only: its nominal time passed and it will not run
+	Attention   Status = "attention" // outcome unknown; a person decides
+)
+
+var nextStatus = map[Status][]Status{
+	Pending:     {Running, Interrupted, Skipped, Cancelled, Missed, Failed},
+	Running:     {Interrupted, Succeeded, Warned, Partial, Failed, Skipped, Cancelled, Attention},
+	Interrupted: {Running, Cancelled, Failed, Attention},
+	Attention:   {Running, Succeeded, Failed, Cancelled},
+}
+
+// To checks a change of status and gives the new one.
+func (s Status) To(next Status) (Status, error) {
+	for _, ok := range nextStatus[s] {
+		if ok == next {
+			return next, nil
+		}
+	}
+	return s, fmt.Errorf("a status cannot change from %s to %s", s, next)
+}
+
+// Terminal reports whether nothing more happens by itself.
+func (s Status) Terminal() bool { return s != Pending && s != Running && s != Interrupted }
+
+// Good reports whether the work was done.
+func (s Status) Good() bool { return s == Succeeded || s == Warned }
+
+// Trigger says why a run exists. With the address and the key it is unique: the same
+// occurrence never becomes two runs.
+type Trigger string
+
+const (
+	TriggerSchedule Trigger = "schedule" // key: the nominal time, "2026-10-25T02:30"
+	TriggerManual   Trigger = "manual"   // key: an id of the request
+	TriggerApply    Trigger = "apply"    // key: an id of the plan
+)
+
+// Run is one execution of one action of a plan on one object: IBM DPOD's plan execution.
+type Run struct {
+	ID         string    `json:"id"` // a number, given by the backend
+	Plan       string    `json:"plan"`
+	Action     int       `json:"action"`  // index into the stored plan's actions
+	Address    string    `json:"address"` // the object
+	Kind       string    `json:"kind"`    // backup | mirror | failover | store
+	Trigger    Trigger   `json:"trigger"`
+	TriggerKey string    `json:"trigger_key"`
+	DueAt      time.Time `json:"due_at,omitzero"`
+	Commit     string    `json:"commit,omitempty"`
+	Actor      string    `json:"actor"`
+	Status     Status    `json:"status"`
+	Reason     string    `json:"reason,omitempty"` // code, or why it is due
+	Error      string    `json:"error,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	EndedAt    time.Time `json:"ended_at,omitzero"`
+
+	Devices   int `json:"devices"` // distinct, over tasks that were to back something up
+	Domains   int `json:"domains"`
+	Succeeded int `json:"succeeded"` // tasks
+	Failed    int `json:"failed"`
+	Skipped   int `json:"skipped"` // also cancelled
+	Total     int `json:"total"`
+}
+
+// TaskRun is one task of a run: one action on one target.
+type TaskRun struct {
+	ID       string          `json:"id"` // run "." seq, such as "12.3"
+	Run      string          `json:"run"`
+	Seq      int             `json:"seq"` // from 1, in order of creation
+	Kind     string          `json:"kind"`
+	Activity string          `json:"activity,omitempty"`
+	Device   string          `json:"device,omitempty"`
+	Domain   string          `json:"domain,omitempty"`
+	Action   string          `json:"action,omitempty"`
+	Locks    []string        `json:"locks,omitempty"`
+	Status   Status          `json:"status"`
+	Reason   string          `json:"reason,omitempty"` // code, such as SKIPPED_DEVICE_NOT_AVAILABLE
+	Error    string          `json:"error,omitempty"`
+	Owner    int64           `json:"owner,omitempty"` // session epoch while running
+	Attempt  int64           `json:"attempt"`         // raised by every claim
+	StatusAt time.Time       `json:"status_at"`
+	Started  time.Time       `json:"started_at,omitzero"`
+	Ended    time.Time       `json:"ended_at,omitzero"`
+	Files    int             `json:"files"` // committed to a store, or copied by a mirror
+	Bytes    int64           `json:"bytes"`
+	Errors   int             `json:"errors"` // failed attempts at files
+	Output   json.RawMessage `json:"output,omitempty"`
+}
+
+// Class says how a step may be restarted when its outcome is unknown.
+type Class string
+
+const (
+	Rerun Class = "rerun" // idempotent: run it again
+	Check Class = "check" // ask the world whether it happened, then record or run
+	Halt  Class = "halt"  // never run twice; a person looks
+)
+
+// StepState is where a step stands.
+type StepState string
+
+const (
+	StepIntent  StepState = "intent" // begun; whether it happened is not recorded yet
+	StepDone    StepState = "done"
+	StepFailed  StepState = "failed"
+	StepSkipped StepState = "skipped"
+	StepUnknown StepState = "unknown" // a halt step that was interrupted
+)
+
+// StepRun is one step of a task.
+type StepRun struct {
+	Task    string          `json:"task"`
+	Index   int             `json:"index"` // from 0, of the plan's step list
+	Name    string          `json:"name"`
+	Class   Class           `json:"class"`
+	State   StepState       `json:"state"`
+	Session int64           `json:"session"` // epoch that wrote the intent
+	Attempt int64           `json:"attempt"` // of the task
+	Input   json.RawMessage `json:"input,omitempty"`
+	Output  json.RawMessage `json:"output,omitempty"`
+	Error   string          `json:"error,omitempty"`
+	Began   time.Time       `json:"began"`
+	Ended   time.Time       `json:"ended,omitzero"`
+}
+
+// Duty is something that must still be done for a task, whatever happens: it is
+// written with the intent that makes it necessary and paid before anything else after a crash.
+type Duty struct {
+	Task string          `json:"task"`
+	Name string          `json:"name"` // such as "unquiesce"
+	Args json.RawMessage `json:"args,omitempty"`
+	Paid bool            `json:"paid"`
+}
+
+// Summarise gives the status of a run from the statuses of its tasks; it is the only source of a run's status.
+func Summarise(tasks []Status) Status {
+	var good, warned, failed, skipped, cancelled, attention, interrupted, open int
+	for _, s := range tasks {
+		switch s {
+		case Succeeded:
+			good++
+		case Warned:
+			warned++
+		case Failed:
+			failed++
+		case Skipped:
+			skipped++
+		case Cancelled:
+			cancelled++
+		case Attention:
+			attention++
+		case Interrupted:
+			interrupted++
+		default:
+			open++
+		}
+	}
+	switch {
+	case open > 0:
+		return Running
+	case interrupted > 0:
+		return Interrupted
+	case attention > 0:
+		return Attention
+	case failed+cancelled > 0 && good+warned > 0:
+		return Partial
+	case failed > 0:
+		return Failed
+	case cancelled > 0:
+		return Cancelled
+	case warned > 0:
+		return Warned
+	case good > 0:
+		return Succeeded
+	default:
+		return Skipped
+	}
+}

@@ -1,0 +1,169 @@
+// Package state holds the records of what happened and the contract of the
+// state backend that keeps them. It decides which status may follow which; it does no I/O.
+//
+// Everything in it is stored: names and words here are a format.
+package state
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Meta identifies a recorded state.
+type Meta struct {
+	Lineage    string `json:"lineage"`    // made once; a plan from another lineage is refused
+	Generation int64  `json:"generation"` // rises when desired objects, roles or protection are written; never for runs
+	Schema     int    `json:"schema_version"`
+	Engine     string `json:"engine"` // such as "sqlite 3.53.4"
+}
+
+// Object is one applied block.
+type Object struct {
+	Address    string          `json:"address"`
+	Spec       json.RawMessage `json:"spec"` // canonical JSON, see config.Spec
+	Digest     string          `json:"digest"`
+	Generation int64           `json:"generation"` // the state's generation when it was last written
+	Protect    bool            `json:"protect,omitempty"`
+	Identity   string          `json:"identity,omitempty"` // stores: what the place was initialised with
+	Commit     string          `json:"commit,omitempty"`
+	AppliedAt  time.Time       `json:"applied_at"`
+	AppliedBy  string          `json:"applied_by"`
+}
+
+// Change is one write to the recorded objects. IfGeneration is the generation the object must still
+// have, 0 for one that must not exist; otherwise the whole transaction is ErrStale.
+type Change struct {
+	Op           ChangeOp
+	Address      string
+	Previous     string // OpMove: the address it had
+	IfGeneration int64
+	Spec         json.RawMessage
+	Digest       string
+	Protect      bool
+	Identity     string // kept when empty
+	Commit       string
+	By           string
+	At           time.Time
+}
+
+// ChangeOp says what a Change does.
+type ChangeOp string
+
+const (
+	OpPut    ChangeOp = "put"    // create or update
+	OpMove   ChangeOp = "move"   // rename with its history, then put
+	OpDelete ChangeOp = "delete" // forget the object; its runs and artifacts stay
+)
+
+// Role is who is active in a failover.
+type Role struct {
+	Failover string    `json:"failover"` // address
+	Active   string    `json:"active"`   // site address
+	Epoch    int64     `json:"epoch"`    // +1 with every role change
+	State    RoleState `json:"state"`
+	MovingTo string    `json:"moving_to,omitempty"` // site address while State is moving or uncertain
+	Since    time.Time `json:"since"`
+	Reason   string    `json:"reason,omitempty"`
+	Run      string    `json:"run,omitempty"`
+}
+
+// RoleState says whether a role can be relied on.
+type RoleState string
+
+const (
+	RoleSettled   RoleState = "settled"
+	RoleMoving    RoleState = "moving"    // a switchover has started and not ended; mirrors of the group are suspended
+	RoleUncertain RoleState = "uncertain" // a switchover ended with unknown outcome; a person decides
+)
+
+// RoleChange writes a role if its epoch is still IfEpoch (0: there is none), else ErrStale.
+type RoleChange struct {
+	Role
+	IfEpoch int64
+}
+
+// Position is how far a mirror's target is complete.
+type Position struct {
+	Mirror   string    `json:"mirror"`   // address
+	At       time.Time `json:"at"`       // the target holds the source at least as of then
+	Finished time.Time `json:"finished"` // when the pass ended
+	Files    int64     `json:"files"`
+	Run      string    `json:"run"`
+	Source   string    `json:"source"` // endpoint URLs of the pass
+	Target   string    `json:"target"`
+}
+
+// Cursor is how far a schedule was followed: the newest nominal time for which a run exists.
+type Cursor struct {
+	Address string    `json:"address"`
+	Nominal string    `json:"nominal"`
+	At      time.Time `json:"at"`
+}
+
+// Artifact is the record of one committed artifact in one store.
+type Artifact struct {
+	ID         string          `json:"id"`
+	Store      string          `json:"store"` // address
+	BackupPlan string          `json:"backup_plan"`
+	Run        string          `json:"run"`
+	Task       string          `json:"task"`
+	Device     string          `json:"device"` // address
+	Domain     string          `json:"domain"`
+	Action     string          `json:"action"`
+	Variant    string          `json:"variant,omitempty"`
+	Files      int             `json:"files"`
+	Bytes      int64           `json:"bytes"`
+	Manifest   json.RawMessage `json:"manifest"`
+	State      ArtifactState   `json:"state"`
+	Started    time.Time       `json:"started"`
+	Verified   time.Time       `json:"verified"` // last time every byte was read back and matched
+	Error      string          `json:"error,omitempty"`
+}
+
+// ArtifactState says what an artifact is worth.
+type ArtifactState string
+
+const (
+	ArtifactGood        ArtifactState = "good"        // read back and matched at least once, never failed since
+	ArtifactQuarantined ArtifactState = "quarantined" // a check failed; counts for nothing
+	ArtifactDeleted     ArtifactState = "deleted"     // removed from its store; the record stays
+)
+
+// StoredPlan is a plan as it was when its first run began. Runs are resumed from it.
+type StoredPlan struct {
+	ID        string          `json:"id"`
+	Digest    string          `json:"digest"`
+	Body      json.RawMessage `json:"body"`
+	CreatedAt time.Time       `json:"created_at"`
+	CreatedBy string          `json:"created_by"`
+}
+
+// Observation is what was last seen of one object, as its observer wrote it.
+type Observation struct {
+	Address string          `json:"address"`
+	At      time.Time       `json:"at"`
+	Body    json.RawMessage `json:"body"`
+}
+
+// Snapshot is everything the planner reads, from one read transaction.
+type Snapshot struct {
+	Meta         Meta
+	Objects      map[string]Object
+	Roles        map[string]Role
+	Positions    map[string]Position
+	Cursors      map[string]Cursor
+	LastRuns     map[string]Run      // the newest run of each address
+	LastGood     map[string]Run      // the newest run of each address that succeeded, also with warnings or in part
+	Artifacts    map[string]Holdings // by backup plan address
+	OpenRuns     []Run               // not ended, oldest first
+	Observations map[string]Observation
+	Locks        []Lock
+}
+
+// Holdings sums up the good artifacts of one owner.
+type Holdings struct {
+	Count  int       `json:"count"`
+	Bytes  int64     `json:"bytes"`
+	Oldest time.Time `json:"oldest"`
+	Newest time.Time `json:"newest"`
+}
