@@ -1,0 +1,64 @@
+package reconcile
+
+import "time"
+
+// Inventory is what was seen of the world when the plan was made. Keys are addresses.
+type Inventory struct {
+	TakenAt time.Time             `json:"taken_at"`
+	Source  string                `json:"source"` // live | recorded | none
+	Devices map[string]DeviceSeen `json:"devices,omitempty"`
+	Stores  map[string]StoreSeen  `json:"stores,omitempty"`
+	Mirrors map[string]MirrorSeen `json:"mirrors,omitempty"`
+	Targets map[string]TargetSeen `json:"targets,omitempty"`
+}
+
+// Seen is what every observation has. An Error means that the object could not be inspected.
+type Seen struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error,omitempty"`
+}
+
+// DeviceSeen is a device's inventory.
+type DeviceSeen struct {
+	Seen
+	Unavailable bool     `json:"unavailable,omitempty"`
+	Identity    string   `json:"identity,omitempty"`
+	Model       string   `json:"model,omitempty"`
+	Firmware    string   `json:"firmware,omitempty"`
+	Domains     []string `json:"domains,omitempty"`
+}
+
+// StoreSeen is a store's condition.
+type StoreSeen struct {
+	Seen
+	Initialised bool   `json:"initialised"`
+	Identity    string `json:"identity,omitempty"`
+	Empty       bool   `json:"empty,omitempty"`
+	Mounted     bool   `json:"mounted,omitempty"`
+	FreeBytes   int64  `json:"free_bytes"`
+	TotalBytes  int64  `json:"total_bytes"`
+}
+
+// MirrorSeen is what a pass would do.
+type MirrorSeen struct {
+	Seen
+	Source       string   `json:"source"` // endpoint URLs compared
+	Target       string   `json:"target"`
+	First        bool     `json:"first,omitempty"`
+	SourceFiles  int64    `json:"source_files"`
+	SourceBytes  int64    `json:"source_bytes"`
+	TargetFiles  int64    `json:"target_files"`
+	CopyFiles    int64    `json:"copy_files"`
+	CopyBytes    int64    `json:"copy_bytes"`
+	DeleteFiles  int64    `json:"delete_files"`
+	CopySample   []string `json:"copy_sample,omitempty"`
+	DeleteSample []string `json:"delete_sample,omitempty"`
+}
+
+// TargetSeen is the role a failover target shows.
+type TargetSeen struct {
+	Seen
+	Active string `json:"active,omitempty"` // member name
+	Epoch  int64  `json:"epoch,omitempty"`
+	Frozen bool   `json:"frozen,omitempty"`
+}
