@@ -1,8 +1,8 @@
 // Package glob matches slash separated paths, relative to a tree, against the
 // path patterns of the configuration:
 //
-//	*    matches any characters within a name
 //	?    matches one character within a name
+//	*    matches any characters within a name
 //	**   as a whole name, matches any number of names, also none
 //	\x   is the character x itself
 //
