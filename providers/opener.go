@@ -1,0 +1,116 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Spec is what is recorded of an object: enough to open its provider.
+type Spec struct {
+	Type     string          // the type label
+	Body     json.RawMessage // its arguments; unknown ones are ignored
+	Identity string          // stores: the recorded identity
+}
+
+// Opener opens providers by address. It is safe for concurrent use when Lookup and Env are.
+type Opener struct {
+	Registry *Registry
+	Env      Env                                // Identity is set for each store from its Spec
+	Lookup   func(address string) (Spec, error) // the specification of an object
+}
+
+// Device opens the device at an address.
+func (o *Opener) Device(ctx context.Context, address string) (Device, error) {
+	spec, err := o.Lookup(address)
+	if err != nil {
+		return nil, err
+	}
+	t, err := o.Registry.Device(spec.Type)
+	if err != nil {
+		return nil, err
+	}
+	settings := t.Settings()
+	if err := decode(address, spec.Body, settings); err != nil {
+		return nil, err
+	}
+	return t.Open(ctx, objectName(address), settings, o.Env)
+}
+
+// Store opens the store at an address.
+func (o *Opener) Store(ctx context.Context, address string) (Store, error) {
+	spec, err := o.Lookup(address)
+	if err != nil {
+		return nil, err
+	}
+	t, err := o.Registry.Store(spec.Type)
+	if err != nil {
+		return nil, err
+	}
+	settings := t.Settings()
+	if err := decode(address, spec.Body, settings); err != nil {
+		return nil, err
+	}
+	env := o.Env
+	env.Identity = spec.Identity
+	return t.Open(ctx, objectName(address), settings, env)
+}
+
+// Target opens the failover target at an address.
+func (o *Opener) Target(ctx context.Context, address string) (Target, error) {
+	spec, err := o.Lookup(address)
+	if err != nil {
+		return nil, err
+	}
+	t, err := o.Registry.Target(spec.Type)
+	if err != nil {
+		return nil, err
+	}
+	settings := t.Settings()
+	if err := decode(address, spec.Body, settings); err != nil {
+		return nil, err
+	}
+	var body struct {
+		Members []struct {
+			Name     string          `json:"name"`
+			Settings json.RawMessage `json:"settings"`
+		} `json:"member"`
+	}
+	if err := decode(address, spec.Body, &body); err != nil {
+		return nil, err
+	}
+	members := make(map[string]any, len(body.Members))
+	for _, m := range body.Members {
+		settings := t.Member()
+		if len(m.Settings) > 0 {
+			if err := decode(address, m.Settings, settings); err != nil {
+				return nil, err
+			}
+		}
+		members[m.Name] = settings
+	}
+	return t.Open(ctx, objectName(address), settings, members, o.Env)
+}
+
+// Mirror opens the implementation that copies source to target (endpoint URLs) for the mirror at an address.
+func (o *Opener) Mirror(ctx context.Context, address, source, target string) (Mirror, error) {
+	t, err := o.Registry.Mirror(source, target)
+	if err != nil {
+		return nil, err
+	}
+	return t.Open(ctx, objectName(address), o.Env)
+}
+
+func decode(address string, body json.RawMessage, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("read the specification of %s: %w", address, err)
+	}
+	return nil
+}
+
+// objectName is the address without its kind: the name people gave the object.
+func objectName(address string) string {
+	_, name, _ := strings.Cut(address, ".")
+	return name
+}
