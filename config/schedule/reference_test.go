@@ -1,0 +1,142 @@
+package schedule_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/config/schedule"
+)
+
+// era is a piece of a zone's history in which its clock does something worth
+// testing. Offsets are whole minutes in all of them.
+type era struct {
+	zone       string
+	start, end string
+}
+
+var eras = []era{
+	{"UTC", "2027-12-01", "2028-04-01"},
+	{"Europe/Berlin", "2026-01-01", "2027-01-02"},
+	{"Europe/Berlin", "2040-10-01", "2041-04-02"}, // beyond Go's tables, over 31 December of a leap year
+	{"Europe/London", "1968-01-01", "1968-12-31"}, // summer time that stayed
+	{"Europe/Berlin", "1945-04-01", "1945-12-01"}, // two hours of summer time
+	{"Europe/Dublin", "2026-01-01", "2027-01-02"}, // negative summer time
+	{"America/New_York", "2026-01-01", "2027-01-02"},
+	{"America/Sao_Paulo", "2018-01-01", "2019-03-01"}, // midnight skipped, 23:00 repeated
+	{"America/St_Johns", "2006-01-01", "2007-01-02"},  // changes at 00:01
+	{"America/Havana", "2026-01-01", "2027-01-02"},    // midnight repeated
+	{"America/Caracas", "2007-11-01", "2008-02-01"},   // half an hour back
+	{"Africa/Casablanca", "2026-01-01", "2027-01-02"}, // put back for a month
+	{"Africa/Cairo", "2026-01-01", "2027-01-02"},
+	{"Asia/Kathmandu", "1985-10-01", "1986-04-01"}, // a quarter of an hour forward
+	{"Asia/Pyongyang", "2015-06-01", "2015-12-01"},
+	{"Asia/Pyongyang", "2018-04-01", "2018-08-01"},
+	{"Antarctica/Troll", "2026-01-01", "2027-01-02"}, // two hours
+	{"Australia/Lord_Howe", "2026-01-01", "2027-01-02"},
+	{"Pacific/Apia", "2011-09-01", "2012-05-01"},      // no 30 December
+	{"Pacific/Kwajalein", "1993-07-01", "1993-10-01"}, // no 21 August
+	{"America/Juneau", "1983-09-01", "1984-06-01"},    // two hours back
+}
+
+// history is an era minute by minute: what the clock shows, in seconds as if it
+// were UTC. It is found with Time.In alone, the part of package time that the
+// code under test has in common with it.
+type history struct {
+	loc      *time.Location
+	first    time.Time
+	readings []int64
+}
+
+var (
+	historiesMu sync.Mutex
+	histories   = map[era]*history{}
+)
+
+func (e era) history(t testing.TB) *history {
+	t.Helper()
+	historiesMu.Lock()
+	defer historiesMu.Unlock()
+	if h, ok := histories[e]; ok {
+		return h
+	}
+	loc, err := schedule.LoadZone(e.zone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err1 := time.Parse(time.DateOnly, e.start)
+	end, err2 := time.Parse(time.DateOnly, e.end)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	h := &history{loc: loc, first: first}
+	for at := first; at.Before(end); at = at.Add(time.Minute) {
+		_, offset := at.In(loc).Zone()
+		if offset%60 != 0 {
+			t.Fatalf("%s is %d seconds from UTC at %s", e.zone, offset, at)
+		}
+		h.readings = append(h.readings, at.Unix()+int64(offset))
+	}
+	histories[e] = h
+	return h
+}
+
+func (h *history) at(i int) time.Time { return h.first.Add(time.Duration(i) * time.Minute).In(h.loc) }
+
+func (h *history) end() time.Time { return h.at(len(h.readings)) }
+
+// firstShowing is the rule of the package, word for word. It gives
+// len(readings) when the era ends before.
+func (h *history) firstShowing(reading int64) int {
+	i := slices.IndexFunc(h.readings, func(r int64) bool { return r >= reading })
+	if i < 0 {
+		return len(h.readings)
+	}
+	return i
+}
+
+// sets are the selected values of a schedule, field by field.
+type sets struct {
+	minute, hour, date, month, weekday map[int]bool
+	anyDate, anyWeekday                bool
+}
+
+func (s sets) match(reading int64) bool {
+	at := time.Unix(reading, 0).UTC()
+	if !s.minute[at.Minute()] || !s.hour[at.Hour()] || !s.month[int(at.Month())] {
+		return false
+	}
+	date, weekday := s.date[at.Day()], s.weekday[int(at.Weekday())]
+	if s.anyDate || s.anyWeekday {
+		return date && weekday
+	}
+	return date || weekday
+}
+
+// occurrences are all of an era, found minute by minute. The first day is left
+// out, because its beginning does not show what the clock reached before.
+func (h *history) occurrences(s sets) []schedule.Occurrence {
+	var all []schedule.Occurrence
+	const firstDay = 24 * 60
+	top := slices.Max(h.readings[:firstDay])
+	for i := firstDay; i < len(h.readings); i++ {
+		now := h.readings[i]
+		if len(s.hour) == 24 {
+			if s.match(now) {
+				all = append(all, schedule.Occurrence{Nominal: h.at(i).Format("2006-01-02T15:04Z07:00"), At: h.at(i)})
+			}
+			continue
+		}
+		nominal := ""
+		for ; top < now; top += 60 {
+			if s.match(top + 60) {
+				nominal = time.Unix(top+60, 0).UTC().Format("2006-01-02T15:04")
+			}
+		}
+		if nominal != "" {
+			all = append(all, schedule.Occurrence{Nominal: nominal, At: h.at(i)})
+		}
+	}
+	return all
+}
