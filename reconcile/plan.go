@@ -214,6 +214,13 @@ type Action struct {
 	Parallel   int           `json:"parallel,omitempty"`
 	Summary    string        `json:"summary,omitempty"` // one line for people: "first sync, 12 files, 3 MiB"
 	Tasks      []Task        `json:"tasks"`
+	Missed     []Missed      `json:"missed,omitempty"` // nominal times that passed and will not run; each becomes a run of status missed
+}
+
+// Missed is a nominal time that passed while nothing could run.
+type Missed struct {
+	Nominal string    `json:"nominal"`
+	At      time.Time `json:"at"`
 }
 
 // ActionKind says what an action is.

@@ -167,3 +167,14 @@ type Holdings struct {
 	Oldest time.Time `json:"oldest"`
 	Newest time.Time `json:"newest"`
 }
+
+// LastCommit is the commit most recently applied to any object, or "" when none is known.
+func (s *Snapshot) LastCommit() string {
+	var newest Object
+	for _, o := range s.Objects {
+		if o.Commit != "" && (o.Generation > newest.Generation || newest.Commit == "") {
+			newest = o
+		}
+	}
+	return newest.Commit
+}

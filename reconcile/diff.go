@@ -1,0 +1,284 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// protectedKinds are recorded as protected: removing their block is not enough to lose them.
+var protectedKinds = []string{config.KindStore, config.KindFailover, config.KindBackupPlan}
+
+// diff compares desired with recorded objects.
+func (b *builder) diff() {
+	if b.plan.Mode == ModeDestroy {
+		for _, addr := range slices.Sorted(maps.Keys(b.recorded)) {
+			b.removal(b.recorded[addr])
+		}
+		return
+	}
+	if b.in.Rewound {
+		b.diags.Errorf("HF-GIT-001", diag.Range{}, "The commit goes back",
+			"Commit %s does not descend from %s, which was applied last. Planning it would undo what was applied since. Merge the applied commit first, or allow it with --allow-rewind.",
+			short(b.in.Config.Commit), short(b.st.LastCommit()))
+	}
+	for _, d := range b.desired {
+		if !b.wants(d.addr) {
+			continue
+		}
+		rec, ok := b.recorded[string(d.addr)]
+		moved := ok && rec.Address != string(d.addr)
+		switch {
+		case !ok:
+			b.plan.Changes = append(b.plan.Changes, b.creation(d))
+		case moved, rec.Digest != d.digest:
+			b.plan.Changes = append(b.plan.Changes, b.update(d, rec, moved))
+		}
+	}
+	for _, addr := range slices.Sorted(maps.Keys(b.recorded)) {
+		if _, ok := b.byAddr[config.Address(addr)]; !ok && b.wants(config.Address(addr)) {
+			b.removal(b.recorded[addr])
+		}
+	}
+	b.suggestMoves()
+}
+
+// applyMoves puts recorded objects under the addresses that moved blocks give them.
+func (b *builder) applyMoves() {
+	b.recorded = maps.Clone(b.st.Objects)
+	if b.recorded == nil {
+		b.recorded = map[string]state.Object{}
+	}
+	for _, m := range b.doc.Moved {
+		for _, addr := range slices.Sorted(maps.Keys(b.recorded)) {
+			key, ok := movedInstance(m.From, config.Address(addr))
+			if !ok {
+				continue
+			}
+			to := string(m.To) + key
+			if _, taken := b.recorded[to]; taken {
+				b.diags.Errorf("HF-MOV-001", m.Range, "The new address is taken",
+					"%s cannot move to %s, which is recorded already. Remove the moved block, or remove one of the two objects first.", addr, to)
+				continue
+			}
+			b.recorded[to] = b.recorded[addr]
+			delete(b.recorded, addr)
+		}
+	}
+}
+
+// movedInstance reports whether a moved block's from covers an address, and the instance key that is kept.
+func movedInstance(from, addr config.Address) (key string, ok bool) {
+	if from == addr {
+		return "", true
+	}
+	if from.Block() == from && addr.Block() == from {
+		return strings.TrimPrefix(string(addr), string(from)), true
+	}
+	return "", false
+}
+
+func (b *builder) creation(d desired) Change {
+	c := Change{
+		Address: string(d.addr), Action: Create, Class: ClassSafe, After: d.spec, Range: d.object.Head().Range,
+		Protect: slices.Contains(protectedKinds, d.addr.Kind()),
+	}
+	switch o := d.object.(type) {
+	case *config.Store:
+		c.Identity = b.storeIdentity(d.addr)
+		c.ByAction = true
+	case *config.Failover:
+		c.ByAction = true
+	case *config.Freeze:
+		c.Class = ClassDegrade
+		c.Note = fmt.Sprintf("holds work back from %s to %s", o.From, o.To)
+	}
+	return c
+}
+
+func (b *builder) update(d desired, rec state.Object, moved bool) Change {
+	c := Change{
+		Address: string(d.addr), Action: Update, Class: ClassSafe, Before: rec.Spec, After: d.spec,
+		Protect: rec.Protect, IfGeneration: rec.Generation, Range: d.object.Head().Range,
+		Paths: diffPaths(rec.Spec, d.spec),
+	}
+	if moved {
+		c.Action, c.Previous = Move, rec.Address
+		if rec.Digest == d.digest {
+			c.Class, c.Paths = ClassNone, nil
+			return c
+		}
+	}
+	c.Class, c.Note = grade(d.object, rec.Spec, c.Paths)
+	switch o := d.object.(type) {
+	case *config.Store:
+		c.Identity = rec.Identity
+	case *config.Failover:
+		b.preferenceChange(o, rec, &c)
+	}
+	return c
+}
+
+// removal plans the end of a recorded object that is no longer declared.
+func (b *builder) removal(rec state.Object) {
+	addr := config.Address(rec.Address)
+	c := Change{Address: rec.Address, Action: Delete, Class: ClassSafe, Before: rec.Spec, IfGeneration: rec.Generation, Protect: rec.Protect}
+	switch addr.Kind() {
+	case config.KindDevice, config.KindMirror, config.KindFailoverTarget:
+		c.Class = ClassDegrade
+	case config.KindStore, config.KindBackupPlan, config.KindFailover:
+		c.Class = ClassDestroy
+	}
+	i := slices.IndexFunc(b.doc.Removed, func(r config.Removed) bool { return r.From == addr || r.From == addr.Block() })
+	if i >= 0 {
+		c.Action, c.Range = Forget, b.doc.Removed[i].Range
+		c.Note = "its data stays where it is"
+		if b.doc.Removed[i].Data == "delete" {
+			b.diags.Errorf("HF-DEL-003", c.Range, "Deleting data is not in this version",
+				"This version of holdfast never deletes artifacts. Write data = \"keep\" to forget %s and keep what it made.", addr)
+		}
+	} else if (rec.Protect || b.owns(rec)) && b.plan.Mode != ModeDestroy {
+		b.diags.Errorf("HF-DEL-001", diag.Range{}, "The object is protected",
+			"%s is recorded as protected, so taking its block away is not enough. To forget it and keep its data, add: removed { from = %s } - or put the block back.", addr, addr)
+	}
+	if h := b.st.Artifacts[rec.Address]; h.Count > 0 {
+		c.Note = fmt.Sprintf("its %d artifacts stay in their store", h.Count)
+	}
+	if role, ok := b.st.Roles[rec.Address]; ok {
+		c.Note = fmt.Sprintf("its role is forgotten: %s was active with epoch %d", role.Active, role.Epoch)
+	}
+	b.plan.Changes = append(b.plan.Changes, c)
+}
+
+// owns reports whether something made good artifacts that are still kept.
+func (b *builder) owns(rec state.Object) bool { return b.st.Artifacts[rec.Address].Count > 0 }
+
+// suggestMoves notices a rename without a moved block: same specification, other name.
+func (b *builder) suggestMoves() {
+	for _, gone := range b.plan.Changes {
+		if gone.Action != Delete {
+			continue
+		}
+		for _, c := range b.plan.Changes {
+			if c.Action == Create && config.Address(c.Address).Kind() == config.Address(gone.Address).Kind() && config.Digest(c.After) == config.Digest(gone.Before) {
+				b.diags.Warnf("HF-MOV-002", c.Range, "This looks like a rename",
+					"%s has the specification that %s had. To keep its history, add: moved { from = %s  to = %s } with each argument on its own line.",
+					c.Address, gone.Address, gone.Address, c.Address)
+				break
+			}
+		}
+	}
+}
+
+// grade says how grave an update is, with a note where it is not obvious.
+func grade(o config.Object, before json.RawMessage, paths []string) (Class, string) {
+	touched := func(names ...string) bool {
+		return slices.ContainsFunc(paths, func(p string) bool {
+			head, _, _ := strings.Cut(p, "[")
+			return slices.Contains(names, head)
+		})
+	}
+	switch o := o.(type) {
+	case *config.Retention:
+		if shrinks(before, o) {
+			return ClassDestroy, "keeps less than before"
+		}
+	case *config.Store:
+		if touched("path", "type") {
+			return ClassDegrade, "artifacts at the old place are no longer reachable"
+		}
+	case *config.BackupPlan:
+		switch {
+		case o.Enabled != nil && !*o.Enabled && touched("enabled"):
+			return ClassDegrade, "its schedule is switched off"
+		case touched("schedule") && o.Schedule == "":
+			return ClassDegrade, "it runs only by hand from now on"
+		case touched("activity"):
+			return ClassDegrade, "what is backed up changes"
+		case touched("store"):
+			return ClassDegrade, "new artifacts go to another store"
+		}
+	case *config.Device:
+		if o.Exclude != nil && touched("exclude") {
+			return ClassDegrade, "excluded until " + o.Exclude.Until + ": " + o.Exclude.Reason
+		}
+	case *config.Freeze:
+		return ClassDegrade, ""
+	case *config.FailoverTarget:
+		return ClassDegrade, ""
+	}
+	return ClassSafe, ""
+}
+
+// shrinks reports whether any rule of a retention keeps less than the recorded one. A rule that goes away keeps less,
+// too.
+func shrinks(before json.RawMessage, now *config.Retention) bool {
+	var old config.Retention
+	if json.Unmarshal(before, &old) != nil {
+		return true // unreadable: ask
+	}
+	pairs := [][2]int64{
+		{int64(old.KeepLast), int64(now.KeepLast)}, {int64(old.KeepHourly), int64(now.KeepHourly)},
+		{int64(old.KeepDaily), int64(now.KeepDaily)}, {int64(old.KeepWeekly), int64(now.KeepWeekly)},
+		{int64(old.KeepMonthly), int64(now.KeepMonthly)}, {int64(old.KeepYearly), int64(now.KeepYearly)},
+		{int64(old.KeepWithin), int64(now.KeepWithin)}, {int64(old.MinCopies), int64(now.MinCopies)},
+	}
+	return slices.ContainsFunc(pairs, func(p [2]int64) bool { return p[1] < p[0] })
+}
+
+// diffPaths lists the arguments in which two specifications differ, as "a.b" and "a[0].b".
+func diffPaths(before, after json.RawMessage) []string {
+	var x, y any
+	if json.Unmarshal(before, &x) != nil || json.Unmarshal(after, &y) != nil {
+		return []string{"(unreadable)"}
+	}
+	var paths []string
+	var walk func(path string, x, y any)
+	walk = func(path string, x, y any) {
+		mx, okx := x.(map[string]any)
+		my, oky := y.(map[string]any)
+		if okx && oky {
+			keys := map[string]bool{}
+			for k := range mx {
+				keys[k] = true
+			}
+			for k := range my {
+				keys[k] = true
+			}
+			for _, k := range slices.Sorted(maps.Keys(keys)) {
+				walk(strings.TrimPrefix(path+"."+k, "."), mx[k], my[k])
+			}
+			return
+		}
+		lx, okx := x.([]any)
+		ly, oky := y.([]any)
+		if okx && oky && len(lx) == len(ly) {
+			for i := range lx {
+				walk(fmt.Sprintf("%s[%d]", path, i), lx[i], ly[i])
+			}
+			return
+		}
+		if string(encode(x)) != string(encode(y)) {
+			paths = append(paths, path)
+		}
+	}
+	walk("", x, y)
+	return paths
+}
+
+// encode gives canonical JSON of a decoded value.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("reconcile: " + err.Error()) // the value came from JSON
+	}
+	return b
+}
+
+func short(commit string) string { return commit[:min(len(commit), 7)] }

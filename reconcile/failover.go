@@ -1,0 +1,334 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// movement is a role that this plan writes.
+type movement struct {
+	from, to config.Address // sites; from is empty when nothing was active
+	epoch    int64
+	action   int // index of the action
+}
+
+// preferenceChange looks at an update of a recorded failover: a commit that prefers another site is a planned switchover,
+// one that prefers the active site ends a displacement.
+func (b *builder) preferenceChange(f *config.Failover, rec state.Object, c *Change) {
+	role, ok := b.role(f.Address)
+	if !ok {
+		c.ByAction = true // never established: the action that establishes the role records it
+		return
+	}
+	if !slices.Contains(f.Sites(), config.Address(role.Active)) {
+		b.diags.Errorf("HF-ROL-001", f.At("preferred"), "The active side would be removed",
+			"%s is active at %s, which this commit no longer lists. Move it first: keep the site as standby, apply, and remove it afterwards.", f.Address, role.Active)
+		return
+	}
+	if recordedPreference(rec.Spec) == f.Preferred {
+		return
+	}
+	if string(f.Preferred) == role.Active {
+		c.Note = "prefers the side that is active: the displacement ends"
+		return
+	}
+	c.ByAction = true
+	c.Note = "prefers the other side: planned switchover"
+}
+
+func recordedPreference(spec json.RawMessage) config.Address {
+	var old struct {
+		Preferred config.Address `json:"preferred"`
+	}
+	if json.Unmarshal(spec, &old) != nil {
+		return ""
+	}
+	return old.Preferred
+}
+
+// role is the recorded role of a group, also when its address changes with this plan.
+func (b *builder) role(a config.Address) (state.Role, bool) {
+	if rec, ok := b.recorded[string(a)]; ok {
+		a = config.Address(rec.Address)
+	}
+	role, ok := b.st.Roles[string(a)]
+	return role, ok
+}
+
+// switchRoles plans what writes roles. It runs before mirrors are planned, since their direction follows the role.
+func (b *builder) switchRoles() {
+	for _, f := range b.doc.Failovers {
+		i := slices.IndexFunc(b.plan.Changes, func(c Change) bool { return c.Address == string(f.Address) && c.ByAction })
+		if i < 0 || !b.wants(f.Address) {
+			continue
+		}
+		_, recorded := b.recorded[string(f.Address)]
+		role, settled := b.role(f.Address)
+		switch {
+		case !recorded || !settled:
+			b.establish(f)
+		case role.State != state.RoleSettled:
+			b.postpone(f.Address, ActionFailover, "prefers "+string(f.Preferred), "its role, which is "+string(role.State), time.Time{})
+		default:
+			b.switchover(f, role, "the commit prefers "+string(f.Preferred))
+		}
+		if !b.planned(f.Address) { // deferred or refused: nothing will record the change
+			b.plan.Changes = slices.Delete(b.plan.Changes, i, i+1)
+		}
+	}
+}
+
+// sight is what the targets of a group show together.
+type sight struct {
+	site     config.Address // where all of them are active; empty: none is
+	epoch    int64          // the highest marker seen
+	complete bool           // every target was seen
+	conflict string         // they disagree, or show what no member is
+}
+
+func (b *builder) look(f *config.Failover) sight {
+	s := sight{complete: true}
+	first := true
+	for _, a := range f.Targets() {
+		t, ok := config.Lookup[*config.FailoverTarget](b.doc, a)
+		if !ok {
+			continue
+		}
+		seen, ok := b.inv.Targets[string(a)]
+		if !ok || seen.Error != "" {
+			s.complete = false
+			continue
+		}
+		s.epoch = max(s.epoch, seen.Epoch)
+		var site config.Address
+		if seen.Active != "" {
+			for _, m := range t.Members {
+				if m.Name == seen.Active {
+					site = m.Site
+				}
+			}
+			if site == "" {
+				s.conflict = fmt.Sprintf("%s says that %q is active, which is no member", a, seen.Active)
+			}
+		}
+		if !first && site != s.site {
+			s.conflict = fmt.Sprintf("%s is active at %s, another target of the group at %s", a, orNone(site), orNone(s.site))
+		}
+		s.site, first = site, false
+	}
+	return s
+}
+
+func orNone(site config.Address) string {
+	if site == "" {
+		return "no site"
+	}
+	return string(site)
+}
+
+// establish plans the first role of a group: it adopts what is active, or makes the preferred side active where nothing is.
+func (b *builder) establish(f *config.Failover) {
+	s := b.look(f)
+	switch {
+	case !s.complete:
+		b.plan.Complete = false
+		b.postpone(f.Address, ActionFailover, "never recorded", "an inspection of its targets"+b.targetErrors(f), time.Time{})
+	case s.conflict != "":
+		b.diags.Errorf("HF-ROL-002", f.Range, "The targets disagree about the active side",
+			"%s: %s. Bring all targets of the group to one side by hand, then plan again.", f.Address, s.conflict)
+	case s.site == "":
+		b.addMove(f, movement{to: f.Preferred, epoch: s.epoch + 1}, state.Role{}, ClassSafe, "nothing is active yet", state.TriggerApply)
+	case !slices.Contains(f.Sites(), s.site):
+		b.diags.Errorf("HF-ROL-001", f.At("preferred"), "The active side would be removed",
+			"%s is active at %s, which this commit does not list.", f.Address, s.site)
+	default:
+		b.addAdoption(f, movement{from: s.site, to: s.site, epoch: max(s.epoch, 1)})
+	}
+}
+
+func (b *builder) targetErrors(f *config.Failover) string {
+	var texts []string
+	for _, a := range f.Targets() {
+		if seen, ok := b.inv.Targets[string(a)]; ok && seen.Error != "" {
+			texts = append(texts, seen.Error)
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(texts, "; ")
+}
+
+// switchover plans a move of the role to the preferred side.
+func (b *builder) switchover(f *config.Failover, role state.Role, reason string) {
+	s := b.look(f)
+	switch {
+	case !s.complete:
+		b.plan.Complete = false
+		b.postpone(f.Address, ActionFailover, reason, "an inspection of its targets"+b.targetErrors(f), time.Time{})
+		return
+	case s.conflict != "" || s.site != config.Address(role.Active) || s.epoch > role.Epoch:
+		return // failovers reports it; a group in conflict is not moved
+	}
+	if !b.mayStart(f.Address, ActionFailover, reason, b.window(f.Window, workRole)) {
+		return
+	}
+	var after []int
+	for _, m := range b.doc.Mirrors {
+		if roleOf(m.Source) == f.Address || roleOf(m.Target) == f.Address {
+			if r := b.route(m); r.waits == "" {
+				after = append(after, b.addMirror(m, r, "final pass before the switchover of "+string(f.Address), state.TriggerApply))
+			}
+		}
+	}
+	trigger := state.TriggerApply
+	if b.plan.Mode == ModeRun {
+		trigger = state.TriggerManual
+	}
+	b.addMove(f, movement{from: config.Address(role.Active), to: f.Preferred, epoch: max(role.Epoch, s.epoch) + 1}, role, ClassRole, reason, trigger, after...)
+}
+
+// addMove adds the ordered steps of a switch: freeze, switch, verify, and the role with its epoch in one transaction.
+func (b *builder) addMove(f *config.Failover, mv movement, role state.Role, class Class, reason string, trigger state.Trigger, after ...int) {
+	args := func(target config.Address) MoveArgs {
+		m := MoveArgs{
+			Failover: string(f.Address), Target: string(target), FromSite: string(mv.from), ToSite: string(mv.to),
+			IfEpoch: role.Epoch, Epoch: mv.epoch, Reason: reason,
+		}
+		if t, ok := config.Lookup[*config.FailoverTarget](b.doc, target); ok {
+			if from := t.Member(mv.from); from != nil {
+				m.From = from.Name
+			}
+			if to := t.Member(mv.to); to != nil {
+				m.To = to.Name
+			}
+			b.use(target)
+			b.needRecorded(target)
+		}
+		return m
+	}
+	steps := []Step{newStep("window", OpWindow, state.Rerun, b.window(f.Window, workRole)), newStep("begin", OpRoleBegin, state.Rerun, args(""))}
+	if mv.from != "" {
+		for _, t := range freezeOrder(f) {
+			steps = append(steps, newStep("freeze "+string(t), OpTargetFreeze, state.Rerun, args(t)))
+		}
+	}
+	for _, t := range f.Targets() {
+		steps = append(steps, newStep("switch "+string(t), OpTargetSwitch, state.Check, args(t)))
+	}
+	for _, t := range f.Targets() {
+		steps = append(steps, newStep("verify "+string(t), OpTargetVerify, state.Rerun, args(t)))
+	}
+	steps = append(steps, newStep("settle", OpRoleSettle, state.Rerun, args("")))
+	b.addRole(f, mv, class, reason, trigger, steps, after)
+}
+
+// addAdoption records what is active already, after verifying it.
+func (b *builder) addAdoption(f *config.Failover, mv movement) {
+	var steps []Step
+	for _, a := range f.Targets() {
+		t, ok := config.Lookup[*config.FailoverTarget](b.doc, a)
+		if !ok {
+			continue
+		}
+		b.use(a)
+		m := t.Member(mv.to)
+		steps = append(steps, newStep("verify "+string(a), OpTargetVerify, state.Rerun, MoveArgs{
+			Failover: string(f.Address), Target: string(a), From: m.Name, To: m.Name, FromSite: string(mv.from), ToSite: string(mv.to), Epoch: mv.epoch,
+		}))
+	}
+	steps = append(steps, newStep("settle", OpRoleSettle, state.Rerun, MoveArgs{
+		Failover: string(f.Address), FromSite: string(mv.from), ToSite: string(mv.to), Epoch: mv.epoch, Reason: "adopted",
+	}))
+	b.addRole(f, mv, ClassSafe, "adopts "+string(mv.to)+", which is active", state.TriggerApply, steps, nil)
+}
+
+func (b *builder) addRole(f *config.Failover, mv movement, class Class, reason string, trigger state.Trigger, steps []Step, after []int) {
+	b.use(f.Address)
+	b.needRecorded(f.Address)
+	if role, ok := b.role(f.Address); ok {
+		b.need(Precondition{Kind: NeedRoleEpoch, Address: string(f.Address), Want: fmt.Sprint(role.Epoch)})
+	}
+	locks := []string{lockName(f.Address)}
+	for _, t := range f.Targets() {
+		locks = append(locks, lockName(t))
+	}
+	mv.action = len(b.plan.Actions)
+	b.moves[f.Address] = mv
+	summary := fmt.Sprintf("%s -> %s, epoch %d", orNone(mv.from), mv.to, mv.epoch)
+	if mv.from == mv.to {
+		summary = fmt.Sprintf("%s stays active, epoch %d", mv.to, mv.epoch)
+	}
+	b.plan.Actions = append(b.plan.Actions, Action{
+		Address: string(f.Address), Kind: ActionFailover, Class: class, Reason: reason, Trigger: trigger, After: after, Summary: summary,
+		Tasks: []Task{{Kind: "failover", Stage: StageWork, Device: string(f.Address), Action: summary, Locks: locks, Steps: steps}},
+	})
+}
+
+// freezeOrder gives the targets whose writers are stopped first: those of the step named freeze, or all in reverse.
+func freezeOrder(f *config.Failover) []config.Address {
+	for _, s := range f.Steps {
+		if s.Name == config.StepFreeze {
+			return s.Targets
+		}
+	}
+	all := slices.Clone(f.Targets())
+	slices.Reverse(all)
+	return all
+}
+
+// failovers reports every group whose role is worth a line, and what is wrong with it.
+func (b *builder) failovers() {
+	for _, f := range b.doc.Failovers {
+		if !b.wants(f.Address) {
+			continue
+		}
+		role, ok := b.role(f.Address)
+		if !ok {
+			continue
+		}
+		line := RoleStatus{
+			Failover: string(f.Address), Active: role.Active, Preferred: string(f.Preferred), Epoch: role.Epoch, State: string(role.State), Since: role.Since,
+		}
+		s := b.look(f)
+		switch {
+		case s.complete && s.epoch > role.Epoch && role.State == state.RoleSettled:
+			b.diags.Errorf("HF-ROL-003", f.Range, "Reality is ahead of the record",
+				"The targets of %s carry epoch %d, the recorded one is %d: this state is older than the last switchover, for example restored from a backup. Nothing is done to the group until: holdfast state adopt %s",
+				f.Address, s.epoch, role.Epoch, f.Address)
+			line.State, line.Note = "conflict", fmt.Sprintf("the targets carry epoch %d", s.epoch)
+		case role.State == state.RoleMoving:
+			b.plan.Complete = false
+			line.Note = fmt.Sprintf("run %s is moving it to %s", role.Run, role.MovingTo)
+		case role.State == state.RoleUncertain:
+			b.diags.Warnf("HF-ROL-004", f.Range, "The active side is uncertain",
+				"A switchover of %s to %s ended with an unknown outcome (run %s: %s). Look at the targets, then either continue it with: holdfast apply --resume %s - or record what is active with: holdfast state adopt %s",
+				f.Address, role.MovingTo, role.Run, role.Reason, role.Run, f.Address)
+			line.Note = "a person decides"
+		case s.complete && (s.conflict != "" || string(s.site) != role.Active):
+			detail := s.conflict
+			if detail == "" {
+				detail = fmt.Sprintf("%s is recorded as active with epoch %d, but its targets show %s", role.Active, role.Epoch, orNone(s.site))
+			}
+			b.plan.Drift = append(b.plan.Drift, Drift{
+				Address: string(f.Address), Summary: "its targets show another active side",
+				Detail: detail + ". Nothing is done by itself: put the targets back, or record what they show with: holdfast state adopt " + string(f.Address),
+			})
+			line.State, line.Note = "conflict", detail
+		case role.Active != string(f.Preferred):
+			if _, moving := b.moves[f.Address]; !moving {
+				line.State = "displaced"
+				line.Note = fmt.Sprintf("prefers %s; to return: holdfast run %s --allow=role", f.Preferred, f.Address)
+			}
+		}
+		if line.Note != "" {
+			b.plan.Roles = append(b.plan.Roles, line)
+		}
+	}
+}

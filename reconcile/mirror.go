@@ -1,0 +1,299 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// route is where a mirror copies from and to at the moment.
+type route struct {
+	source, target string         // endpoint URLs
+	failover       config.Address // whose role gives the direction; empty for fixed endpoints
+	epoch          int64
+	after          []int  // actions that must have ended well first
+	waits          string // not empty: there is no direction now, and why
+}
+
+// Route resolves a mirror's endpoints against the recorded roles, for observers. False means that it has no direction now.
+func Route(doc *config.Document, st *state.Snapshot, m *config.Mirror) (source, target string, ok bool) {
+	b := &builder{doc: doc, st: st, moves: map[config.Address]movement{}}
+	r := b.route(m)
+	return r.source, r.target, r.waits == ""
+}
+
+func (b *builder) route(m *config.Mirror) route {
+	group := roleOf(m.Source)
+	if group == "" {
+		group = roleOf(m.Target)
+	}
+	if group == "" {
+		return route{source: m.Source, target: m.Target}
+	}
+	f, ok := config.Lookup[*config.Failover](b.doc, group)
+	if !ok {
+		return route{waits: fmt.Sprintf("%s, which is not declared", group)}
+	}
+	r := route{failover: group}
+	var active config.Address
+	role, recorded := b.role(group)
+	mv, moving := b.moves[group]
+	switch {
+	case moving && recorded:
+		r.waits = fmt.Sprintf("the switchover of %s; the first pass in the new direction is planned after it", group)
+		return r
+	case moving:
+		active, r.epoch, r.after = mv.to, mv.epoch, []int{mv.action}
+	case !recorded:
+		r.waits = fmt.Sprintf("%s, whose active side is not recorded yet", group)
+		return r
+	case role.State != state.RoleSettled:
+		r.waits = fmt.Sprintf("%s, whose role is %s", group, role.State)
+		return r
+	default:
+		active, r.epoch = config.Address(role.Active), role.Epoch
+	}
+	r.source, r.waits = b.roleEndpoint(f, m.Source, active)
+	if r.waits == "" {
+		r.target, r.waits = b.roleEndpoint(f, m.Target, active)
+	}
+	return r
+}
+
+// roleOf gives the failover that an endpoint follows: failover.orders for "failover.orders.active".
+func roleOf(endpoint string) config.Address {
+	if !strings.HasPrefix(endpoint, config.KindFailover+".") {
+		return ""
+	}
+	if a, ok := strings.CutSuffix(endpoint, ".active"); ok {
+		return config.Address(a)
+	}
+	a, _ := strings.CutSuffix(endpoint, ".standby")
+	return config.Address(a)
+}
+
+// roleEndpoint gives the tree that "active" or "standby" stands for: the path of the member of the group's only files target.
+func (b *builder) roleEndpoint(f *config.Failover, endpoint string, active config.Address) (url, problem string) {
+	if roleOf(endpoint) == "" {
+		return endpoint, ""
+	}
+	site := active
+	if strings.HasSuffix(endpoint, ".standby") {
+		var standby []config.Address
+		for _, s := range f.Sites() {
+			if s != active {
+				standby = append(standby, s)
+			}
+		}
+		if len(standby) != 1 {
+			return "", fmt.Sprintf("%s, which has %d standby sites: a mirror can follow one", f.Address, len(standby))
+		}
+		site = standby[0]
+	}
+	var trees []string
+	for _, a := range f.Targets() {
+		if t, ok := config.Lookup[*config.FailoverTarget](b.doc, a); ok && t.Type == filesTarget {
+			if m := t.Member(site); m != nil {
+				trees = append(trees, memberPath(m))
+			}
+		}
+	}
+	if len(trees) != 1 || trees[0] == "" {
+		return "", fmt.Sprintf("%s, which has %d files targets: a mirror can follow a group with one", f.Address, len(trees))
+	}
+	return "file://" + trees[0], ""
+}
+
+// filesTarget is the type of failover target whose members are directory trees.
+const filesTarget = "files"
+
+// memberPath is the directory of a files target's member. The planner knows this one provider setting, since the direction
+// of mirrors depends on it.
+func memberPath(m *config.Member) string {
+	var settings struct {
+		Path string `json:"path"`
+	}
+	body, err := json.Marshal(m.Settings)
+	if err != nil || json.Unmarshal(body, &settings) != nil {
+		return ""
+	}
+	return settings.Path
+}
+
+// mirrors plans every mirror whose pass is due.
+func (b *builder) mirrors() {
+	for _, m := range b.doc.Mirrors {
+		if !b.wants(m.Address) {
+			continue
+		}
+		r := b.route(m)
+		reason, due := b.mirrorDue(m, r)
+		if r.waits != "" {
+			b.postpone(m.Address, ActionMirror, reason, r.waits, time.Time{})
+			continue
+		}
+		if !due || !b.mirrorSafe(m, r) || b.planned(m.Address) {
+			continue
+		}
+		if open, ok := b.running(m.Address); ok {
+			b.postpone(m.Address, ActionMirror, reason, "run "+open.ID+" of it, which has not ended", time.Time{})
+			continue
+		}
+		if b.mayStart(m.Address, ActionMirror, reason, b.window(m.Window, workMirror)) {
+			b.addMirror(m, r, reason, state.TriggerApply)
+		}
+	}
+}
+
+// planned reports whether an object has an action in this plan already.
+func (b *builder) planned(a config.Address) bool {
+	for _, act := range b.plan.Actions {
+		if act.Address == string(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// mirrorDue says whether a pass is due and why, in words.
+func (b *builder) mirrorDue(m *config.Mirror, r route) (reason string, due bool) {
+	pos, ok := b.position(m.Address)
+	switch {
+	case !ok:
+		return "first sync", true
+	case r.waits != "":
+		return "the active side moves", false
+	case pos.Source == r.target && pos.Target == r.source:
+		return fmt.Sprintf("direction reversed with epoch %d", r.epoch), true
+	case pos.Source != r.source || pos.Target != r.target:
+		return "its endpoints changed", true
+	}
+	next := pos.At.Add(m.Every.Std())
+	return "due since " + next.UTC().Format("Mon 2006-01-02 15:04 MST"), !b.now.Before(next)
+}
+
+func (b *builder) position(a config.Address) (state.Position, bool) {
+	if rec, ok := b.recorded[string(a)]; ok {
+		p, ok := b.st.Positions[rec.Address]
+		return p, ok
+	}
+	return state.Position{}, false
+}
+
+// mirrorSafe refuses a mirror with fixed endpoints that would copy from a standby over the active side.
+func (b *builder) mirrorSafe(m *config.Mirror, r route) bool {
+	if r.failover != "" {
+		return true
+	}
+	for _, f := range b.doc.Failovers {
+		role, ok := b.role(f.Address)
+		if mv, moving := b.moves[f.Address]; moving {
+			role, ok = state.Role{Active: string(mv.to)}, true
+		}
+		if !ok {
+			continue
+		}
+		for _, a := range f.Targets() {
+			t, found := config.Lookup[*config.FailoverTarget](b.doc, a)
+			if !found || t.Type != filesTarget {
+				continue
+			}
+			active := t.Member(config.Address(role.Active))
+			if active == nil || !within(r.target, memberPath(active)) {
+				continue
+			}
+			for _, member := range t.Members {
+				if member != active && within(r.source, memberPath(member)) {
+					b.diags.Errorf("HF-MIR-003", m.At("source"), "The mirror would overwrite the active side",
+						"%s copies from %s over %s, but %s is the active side of %s. Write source = %s.active and target = %s.standby, so that the direction follows the role.",
+						m.Address, r.source, r.target, role.Active, f.Address, f.Address, f.Address)
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// within reports whether a file URL lies in a directory or the directory in it.
+func within(url, dir string) bool {
+	p, ok := strings.CutPrefix(url, "file://")
+	if !ok || dir == "" {
+		return false
+	}
+	p, dir = path.Clean(p), path.Clean(dir)
+	return p == dir || strings.HasPrefix(p, dir+"/") || strings.HasPrefix(dir, p+"/")
+}
+
+// addMirror adds the action of one pass and gives its index.
+func (b *builder) addMirror(m *config.Mirror, r route, reason string, trigger state.Trigger) int {
+	args := MirrorArgs{
+		Mirror: string(m.Address), Source: r.source, Target: r.target, Exclude: m.Exclude, MaxDeletePercent: 20,
+		Failover: string(r.failover), Epoch: r.epoch,
+	}
+	if m.Delete != nil {
+		args.MaxDeletePercent = m.Delete.MaxPercent
+	}
+	if r.failover != "" && len(r.after) == 0 {
+		b.need(Precondition{Kind: NeedRoleEpoch, Address: string(r.failover), Want: fmt.Sprint(r.epoch)})
+	}
+	b.needRecorded(m.Address)
+	b.use(m.Address)
+	a := Action{
+		Address: string(m.Address), Kind: ActionMirror, Class: ClassSafe, Reason: reason, Trigger: trigger, After: r.after,
+		Summary: b.mirrorSummary(m, r, args.MaxDeletePercent),
+		Tasks: []Task{{
+			Kind: "mirror", Stage: StageWork, Device: string(m.Address), Action: r.source + " -> " + r.target,
+			Locks: []string{lockName(m.Address)},
+			Steps: []Step{
+				newStep("window", OpWindow, state.Rerun, b.window(m.Window, workMirror)),
+				newStep("copy", OpMirrorCopy, state.Rerun, args),
+				newStep("prune", OpMirrorPrune, state.Rerun, args),
+				newStep("record", OpMirrorRecord, state.Rerun, args),
+			},
+		}},
+	}
+	b.plan.Actions = append(b.plan.Actions, a)
+	return len(b.plan.Actions) - 1
+}
+
+// mirrorSummary tells what the pass will do, as far as it was looked at.
+func (b *builder) mirrorSummary(m *config.Mirror, r route, maxPercent int) string {
+	where := fmt.Sprintf("%s -> %s", r.source, r.target)
+	seen, ok := b.inv.Mirrors[string(m.Address)]
+	if !ok || seen.Source != r.source || seen.Target != r.target {
+		return where
+	}
+	if seen.Error != "" {
+		b.diags.Warnf("HF-MIR-001", m.At("source"), "The mirror cannot be compared", "%s: %s.", m.Address, seen.Error)
+		return where
+	}
+	s := fmt.Sprintf("%s: %s to copy (%s)", where, plural(int(seen.CopyFiles), "file", "files"), bytesText(seen.CopyBytes))
+	if seen.DeleteFiles > 0 {
+		s += fmt.Sprintf(", %d to delete", seen.DeleteFiles)
+		if seen.DeleteFiles*100 > int64(maxPercent)*seen.TargetFiles {
+			b.diags.Warnf("HF-MIR-002", m.At("delete"), "Too many deletes",
+				"A pass of %s would delete %d of %d files at the target, more than %d %%. It will copy, but delete nothing and fail. If that is meant, raise delete { max_percent } for one pass.",
+				m.Address, seen.DeleteFiles, seen.TargetFiles, maxPercent)
+		}
+	}
+	return s
+}
+
+// bytesText gives a size for people, in binary units.
+func bytesText(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, i := float64(n)/1024, 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return fmt.Sprintf("%.1f %ciB", v, units[i])
+}

@@ -1,0 +1,90 @@
+package reconcile
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// storeIdentity is what a store's place is marked with: the recorded one, or one made from the state's lineage and the
+// address, so that planning again gives the same.
+func (b *builder) storeIdentity(a config.Address) string {
+	if rec, ok := b.recorded[string(a)]; ok && rec.Identity != "" {
+		return rec.Identity
+	}
+	sum := sha256.Sum256([]byte("store\x00" + b.st.Meta.Lineage + "\x00" + string(a)))
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}
+
+// initStores plans the marking of places that are recorded for the first time.
+func (b *builder) initStores() {
+	for i, c := range b.plan.Changes {
+		addr := config.Address(c.Address)
+		if c.Action != Create || addr.Kind() != config.KindStore {
+			continue
+		}
+		store, ok := config.Lookup[*config.Store](b.doc, addr)
+		if !ok {
+			continue
+		}
+		seen, known := b.inv.Stores[c.Address]
+		switch {
+		case known && seen.Error != "":
+			b.diags.Errorf("HF-STO-001", store.Range, "The store cannot be inspected", "%s: %s.", addr, seen.Error)
+			continue
+		case known && seen.Initialised && seen.Identity != c.Identity:
+			b.diags.Errorf("HF-STO-002", store.Range, "The place belongs to another store",
+				"The place of %s carries the identity %s, which this state did not give it. Choose another path, or restore the state that recorded it.", addr, seen.Identity)
+			continue
+		case known && !seen.Initialised && !seen.Empty:
+			b.diags.Errorf("HF-STO-003", store.Range, "The place is not empty",
+				"The place of %s holds files and is no holdfast store. Choose an empty or absent directory.", addr)
+			continue
+		case known && seen.Initialised:
+			b.plan.Changes[i].Note = "is a store already, with this identity"
+		default:
+			b.plan.Changes[i].Note = "will be initialised"
+		}
+		b.use(addr)
+		b.stores[addr] = len(b.plan.Actions)
+		b.plan.Actions = append(b.plan.Actions, Action{
+			Address: c.Address, Kind: ActionStore, Class: ClassSafe, Reason: "recorded for the first time", Trigger: state.TriggerApply,
+			Summary: "initialise",
+			Tasks: []Task{{
+				Kind: "store", Stage: StageWork, Device: c.Address, Locks: []string{lockName(addr)},
+				Steps: []Step{newStep("init", OpStoreInit, state.Rerun, StoreArgs{Store: c.Address, Identity: c.Identity})},
+			}},
+		})
+	}
+}
+
+// storeDrift reports recorded stores that are not what was recorded.
+func (b *builder) storeDrift() {
+	for _, s := range b.doc.Stores {
+		rec, ok := b.st.Objects[string(s.Address)]
+		seen, known := b.inv.Stores[string(s.Address)]
+		if !ok || !known || !b.wants(s.Address) {
+			continue
+		}
+		drift := Drift{Address: string(s.Address)}
+		switch {
+		case seen.Error != "":
+			drift.Summary = "cannot be inspected"
+			drift.Detail = seen.Error
+		case !seen.Initialised:
+			drift.Summary = "is not there"
+			drift.Detail = "Its place carries no marker: not mounted, emptied, or moved. Backups into it will fail until it is back."
+		case seen.Identity != rec.Identity:
+			drift.Summary = "is another store"
+			drift.Detail = fmt.Sprintf("Its place carries the identity %s; recorded is %s. Nothing is written to it.", seen.Identity, rec.Identity)
+		default:
+			continue
+		}
+		b.plan.Drift = append(b.plan.Drift, drift)
+	}
+}
+
+// lockName is the lock that work on an object takes: "store/nas".
+func lockName(a config.Address) string { return a.Kind() + "/" + a.Name() }
