@@ -125,7 +125,7 @@ func (b *builder) expand(bp *config.BackupPlan, act *config.Activity, nominal st
 				continue
 			}
 		}
-		seen, ok := b.inv.Devices[string(d.Address)]
+		seen, ok := b.deviceSeen(d.Address)
 		switch {
 		case ok && (seen.Unavailable || seen.Error != ""):
 			t.Skip = &Skip{Code: SkippedUnavailable, Reason: "device unavailable (" + seen.Error + ")"}

@@ -40,6 +40,13 @@ const planLifetime = 24 * time.Hour
 
 // Build makes the plan. With errors in the list the plan is not applyable, but it holds whatever could be planned.
 func Build(in Input) (*Plan, diag.List) {
+	b := newBuilder(in)
+	b.build()
+	b.finish()
+	return b.plan, b.diags
+}
+
+func newBuilder(in Input) *builder {
 	b := &builder{
 		in:     in,
 		doc:    in.Doc,
@@ -48,6 +55,7 @@ func Build(in Input) (*Plan, diag.List) {
 		now:    in.Now,
 		stores: map[config.Address]int{},
 		moves:  map[config.Address]movement{},
+		asked:  asked{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]Endpoints{}},
 		plan: &Plan{
 			FormatVersion: FormatVersion,
 			Version:       in.Version,
@@ -71,9 +79,16 @@ func Build(in Input) (*Plan, diag.List) {
 	b.desire()
 	b.applyMoves()
 	b.selectTargets()
+	return b
+}
+
+// build runs the phases that fill the plan.
+func (b *builder) build() {
 	switch b.plan.Mode {
 	case ModeRun:
-		b.runOne(config.Address(in.Options.Run))
+		b.runOne(config.Address(b.in.Options.Run))
+	case ModeDestroy:
+		b.diff()
 	default:
 		b.diff()
 		b.initStores()
@@ -83,8 +98,6 @@ func Build(in Input) (*Plan, diag.List) {
 		b.failovers()
 	}
 	b.storeDrift()
-	b.finish()
-	return b.plan, b.diags
 }
 
 // builder carries one Build. Its methods are the phases, in the order Build calls them.
@@ -104,6 +117,7 @@ type builder struct {
 
 	stores map[config.Address]int      // stores initialised by this plan: index of the action
 	moves  map[config.Address]movement // roles written by this plan
+	asked  asked
 }
 
 // desired is one declared object with its specification.

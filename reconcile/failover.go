@@ -100,7 +100,7 @@ func (b *builder) look(f *config.Failover) sight {
 		if !ok {
 			continue
 		}
-		seen, ok := b.inv.Targets[string(a)]
+		seen, ok := b.targetSeen(a)
 		if !ok || seen.Error != "" {
 			s.complete = false
 			continue

@@ -20,13 +20,6 @@ type route struct {
 	waits          string // not empty: there is no direction now, and why
 }
 
-// Route resolves a mirror's endpoints against the recorded roles, for observers. False means that it has no direction now.
-func Route(doc *config.Document, st *state.Snapshot, m *config.Mirror) (source, target string, ok bool) {
-	b := &builder{doc: doc, st: st, moves: map[config.Address]movement{}}
-	r := b.route(m)
-	return r.source, r.target, r.waits == ""
-}
-
 func (b *builder) route(m *config.Mirror) route {
 	group := roleOf(m.Source)
 	if group == "" {
@@ -265,8 +258,8 @@ func (b *builder) addMirror(m *config.Mirror, r route, reason string, trigger st
 // mirrorSummary tells what the pass will do, as far as it was looked at.
 func (b *builder) mirrorSummary(m *config.Mirror, r route, maxPercent int) string {
 	where := fmt.Sprintf("%s -> %s", r.source, r.target)
-	seen, ok := b.inv.Mirrors[string(m.Address)]
-	if !ok || seen.Source != r.source || seen.Target != r.target {
+	seen, ok := b.mirrorSeen(m.Address, r.source, r.target)
+	if !ok {
 		return where
 	}
 	if seen.Error != "" {

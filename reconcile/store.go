@@ -29,7 +29,7 @@ func (b *builder) initStores() {
 		if !ok {
 			continue
 		}
-		seen, known := b.inv.Stores[c.Address]
+		seen, known := b.storeSeen(addr)
 		switch {
 		case known && seen.Error != "":
 			b.diags.Errorf("HF-STO-001", store.Range, "The store cannot be inspected", "%s: %s.", addr, seen.Error)
@@ -64,8 +64,11 @@ func (b *builder) initStores() {
 func (b *builder) storeDrift() {
 	for _, s := range b.doc.Stores {
 		rec, ok := b.st.Objects[string(s.Address)]
-		seen, known := b.inv.Stores[string(s.Address)]
-		if !ok || !known || !b.wants(s.Address) {
+		if !ok || !b.wants(s.Address) {
+			continue
+		}
+		seen, known := b.storeSeen(s.Address)
+		if !known {
 			continue
 		}
 		drift := Drift{Address: string(s.Address)}

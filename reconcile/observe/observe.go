@@ -1,0 +1,234 @@
+// Package observe asks devices, stores, mirrors and failover targets what the
+// planner wants to know. Every call only reads; none runs a script or changes anything.
+package observe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Where an inventory came from.
+const (
+	SourceLive     = "live"
+	SourceRecorded = "recorded"
+)
+
+const (
+	timeout  = 60 * time.Second // of one device, store or target; comparing trees takes what it takes
+	parallel = 8                // calls under way at one time
+	rounds   = 3                // how often answers may lead to new questions
+)
+
+// Live answers the planner's questions by looking. What cannot be inspected is in the inventory with its error; only a cancelled context
+// is an error.
+func Live(ctx context.Context, in reconcile.Input, opener *providers.Opener) (*reconcile.Inventory, error) {
+	inv := &reconcile.Inventory{
+		TakenAt: in.Now.UTC(), Source: SourceLive,
+		Devices: map[string]reconcile.DeviceSeen{}, Stores: map[string]reconcile.StoreSeen{},
+		Mirrors: map[string]reconcile.MirrorSeen{}, Targets: map[string]reconcile.TargetSeen{},
+	}
+	in.Inventory = inv
+	for range rounds {
+		questions := reconcile.Ask(in).Unanswered(inv)
+		if questions.Empty() {
+			break
+		}
+		if err := answer(ctx, in, questions, opener, inv); err != nil {
+			return nil, err
+		}
+	}
+	return inv, nil
+}
+
+func answer(ctx context.Context, in reconcile.Input, q reconcile.Questions, opener *providers.Opener, inv *reconcile.Inventory) error {
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(parallel)
+	seen := reconcile.Seen{At: in.Now.UTC()}
+	for _, a := range q.Devices {
+		group.Go(func() error {
+			got := device(ctx, opener, a, seen)
+			mu.Lock()
+			defer mu.Unlock()
+			inv.Devices[a] = got
+			return nil
+		})
+	}
+	for _, a := range q.Stores {
+		group.Go(func() error {
+			got := store(ctx, opener, a, seen)
+			mu.Lock()
+			defer mu.Unlock()
+			inv.Stores[a] = got
+			return nil
+		})
+	}
+	for _, a := range q.Targets {
+		group.Go(func() error {
+			got := target(ctx, opener, a, seen)
+			mu.Lock()
+			defer mu.Unlock()
+			inv.Targets[a] = got
+			return nil
+		})
+	}
+	for a, e := range q.Mirrors {
+		group.Go(func() error {
+			got := mirror(ctx, in.Doc, opener, a, e, seen)
+			mu.Lock()
+			defer mu.Unlock()
+			inv.Mirrors[a] = got
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func device(ctx context.Context, opener *providers.Opener, a string, seen reconcile.Seen) reconcile.DeviceSeen {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	got := reconcile.DeviceSeen{Seen: seen}
+	d, err := opener.Device(ctx, a)
+	if err == nil {
+		var info providers.DeviceInfo
+		info, err = d.Inspect(ctx)
+		got.Identity, got.Model, got.Firmware, got.Domains = info.Identity, info.Model, info.Firmware, info.Domains
+		err = errors.Join(err, d.Close())
+	}
+	if err != nil {
+		got.Error = err.Error()
+		got.Unavailable = errors.Is(err, providers.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	}
+	return got
+}
+
+func store(ctx context.Context, opener *providers.Opener, a string, seen reconcile.Seen) reconcile.StoreSeen {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	got := reconcile.StoreSeen{Seen: seen}
+	s, err := opener.Store(ctx, a)
+	if err == nil {
+		var info providers.StoreInfo
+		info, err = s.Stat(ctx)
+		got.Initialised, got.Identity, got.Empty, got.Mounted = info.Initialised, info.Identity, info.Empty, info.Mounted
+		got.FreeBytes, got.TotalBytes = info.FreeBytes, info.TotalBytes
+		err = errors.Join(err, s.Close())
+	}
+	if err != nil {
+		got.Error = err.Error()
+	}
+	return got
+}
+
+func target(ctx context.Context, opener *providers.Opener, a string, seen reconcile.Seen) reconcile.TargetSeen {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	got := reconcile.TargetSeen{Seen: seen}
+	t, err := opener.Target(ctx, a)
+	if err == nil {
+		var st providers.TargetState
+		st, err = t.Observe(ctx)
+		got.Active, got.Epoch, got.Frozen = st.Active, st.Epoch, st.Frozen
+		err = errors.Join(err, t.Close())
+	}
+	if err != nil {
+		got.Error = err.Error()
+	}
+	return got
+}
+
+func mirror(ctx context.Context, doc *config.Document, opener *providers.Opener, a string, e reconcile.Endpoints, seen reconcile.Seen) reconcile.MirrorSeen {
+	got := reconcile.MirrorSeen{Seen: seen, Source: e.Source, Target: e.Target}
+	req := providers.MirrorRequest{Mirror: a, Source: e.Source, Target: e.Target}
+	if m, ok := config.Lookup[*config.Mirror](doc, config.Address(a)); ok {
+		req.Exclude = m.Exclude
+	}
+	m, err := opener.Mirror(ctx, a, e.Source, e.Target)
+	if err == nil {
+		var diff providers.MirrorDiff
+		diff, err = m.Compare(ctx, req)
+		got.First, got.SourceFiles, got.SourceBytes, got.TargetFiles = diff.First, diff.SourceFiles, diff.SourceBytes, diff.TargetFiles
+		got.CopyFiles, got.CopyBytes, got.DeleteFiles = diff.CopyFiles, diff.CopyBytes, diff.DeleteFiles
+		got.CopySample, got.DeleteSample = diff.CopySample, diff.DeleteSample
+		err = errors.Join(err, m.Close())
+	}
+	if err != nil {
+		got.Error = err.Error()
+	}
+	return got
+}
+
+// Recorded gives the inventory that was last written to the state. It contacts nothing. What was never inspected is not in it.
+func Recorded(st *state.Snapshot) (*reconcile.Inventory, error) {
+	inv := &reconcile.Inventory{
+		Source:  SourceRecorded,
+		Devices: map[string]reconcile.DeviceSeen{}, Stores: map[string]reconcile.StoreSeen{},
+		Mirrors: map[string]reconcile.MirrorSeen{}, Targets: map[string]reconcile.TargetSeen{},
+	}
+	for address, o := range st.Observations {
+		var err error
+		switch config.Address(address).Kind() {
+		case config.KindDevice:
+			err = put(inv.Devices, address, o.Body)
+		case config.KindStore:
+			err = put(inv.Stores, address, o.Body)
+		case config.KindMirror:
+			err = put(inv.Mirrors, address, o.Body)
+		case config.KindFailoverTarget:
+			err = put(inv.Targets, address, o.Body)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the recorded inventory of %s: %w", address, err)
+		}
+		if inv.TakenAt.IsZero() || o.At.Before(inv.TakenAt) {
+			inv.TakenAt = o.At
+		}
+	}
+	return inv, nil
+}
+
+func put[T any](into map[string]T, address string, body json.RawMessage) error {
+	var v T
+	if err := json.Unmarshal(body, &v); err != nil {
+		return err
+	}
+	into[address] = v
+	return nil
+}
+
+// Observations gives an inventory in the form the state keeps.
+func Observations(inv *reconcile.Inventory) ([]state.Observation, error) {
+	var all []state.Observation
+	err := errors.Join(
+		observations(&all, inv.TakenAt, inv.Devices),
+		observations(&all, inv.TakenAt, inv.Stores),
+		observations(&all, inv.TakenAt, inv.Mirrors),
+		observations(&all, inv.TakenAt, inv.Targets),
+	)
+	return all, err
+}
+
+func observations[T any](all *[]state.Observation, at time.Time, seen map[string]T) error {
+	for address, v := range seen {
+		body, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("record the inventory of %s: %w", address, err)
+		}
+		*all = append(*all, state.Observation{Address: address, At: at, Body: body})
+	}
+	return nil
+}
