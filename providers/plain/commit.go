@@ -1,0 +1,427 @@
+package plain
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+// Commit publishes a staged artifact. Each way through it is repeatable from
+// any point at which it broke off:
+//
+//	secure backup  manifest into the staged directory, then one rename of the
+//	               directory to its final name: the commit point
+//	export         intent (the final names) into the staging area, files under
+//	               their final names, then the manifest: the commit point
+//	both           catalogue event, then the staging area goes
+//
+// Nothing is ever replaced: a name that is taken moves the artifact to the next millisecond.
+func (s *store) Commit(ctx context.Context, m providers.Manifest) (providers.Manifest, error) {
+	if err := ctx.Err(); err != nil {
+		return providers.Manifest{}, err
+	}
+	if m.Schema == 0 {
+		m.Schema = manifestSchema
+	}
+	m.Started, m.Finished = m.Started.UTC(), m.Finished.UTC()
+	if err := checkManifest(m); err != nil {
+		return providers.Manifest{}, s.fault("commit", "", err)
+	}
+	root, err := s.root("commit", strict)
+	if err != nil {
+		return providers.Manifest{}, err
+	}
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+
+	stored, p, err := s.find(ctx, root, m.ArtifactRef)
+	if errors.Is(err, providers.ErrNotFound) || errors.Is(err, providers.ErrCorrupt) {
+		stored, p, err = s.publish(ctx, root, m)
+	}
+	if err != nil {
+		return providers.Manifest{}, err
+	}
+	if err := s.recordCommitted(root, stored, p); err != nil {
+		return providers.Manifest{}, err
+	}
+	if err := s.wipe(root, m.ID); err != nil {
+		return providers.Manifest{}, err
+	}
+	return stored, nil
+}
+
+func (s *store) publish(ctx context.Context, root *os.Root, m providers.Manifest) (providers.Manifest, place, error) {
+	dir, err := subdir(root, stagingDir(m.ID))
+	if err != nil {
+		return m, place{}, s.fault("commit", stagingDir(m.ID), err)
+	}
+	defer dir.Close()
+	files, err := subdir(dir, filesDir)
+	if err != nil {
+		return m, place{}, s.fault("commit", stagedDir(m.ID), err)
+	}
+	defer files.Close()
+	there, err := s.staged(files, m)
+	if err != nil {
+		return m, place{}, err
+	}
+	c := committing{store: s, root: root, m: m, staging: dir, files: files, there: there}
+	if c.intent, err = readIntent(dir); err != nil {
+		return m, place{}, s.fault("commit", path.Join(stagingDir(m.ID), intentDoc), err)
+	}
+	if c.intent == nil {
+		for _, f := range m.Files {
+			if !there[stagedName(f.Name)] {
+				return m, place{}, s.fault("commit", path.Join(stagedDir(m.ID), stagedName(f.Name)), fs.ErrNotExist)
+			}
+		}
+	}
+	if err := s.step("commit: make home"); err != nil {
+		return m, place{}, err
+	}
+	if c.home, err = makeSubdir(root, home(m.ArtifactRef)); err != nil {
+		return m, place{}, s.fault("commit", home(m.ArtifactRef), err)
+	}
+	defer c.home.Close()
+
+	try := c.manifestLast
+	if m.Action == providers.SecureBackup {
+		try = c.wholeDirectory
+	}
+	start := 0
+	if c.intent != nil {
+		start = c.intent.Shift
+	}
+	for n := start; n < shiftLimit; n++ {
+		p := shifted(m.ArtifactRef, n)
+		stored, err := try(ctx, p, n)
+		if !errors.Is(err, fs.ErrExist) {
+			return stored, p, err
+		}
+	}
+	return m, place{}, s.fault("commit", home(m.ArtifactRef), fmt.Errorf("no free time within %d ms of %s", shiftLimit, stamp(m.Started)))
+}
+
+// committing is one Commit under way.
+type committing struct {
+	store   *store
+	root    *os.Root
+	m       providers.Manifest
+	staging *os.Root
+	files   *os.Root // staged files
+	home    *os.Root // what the artifact's place is an entry of
+	there   map[string]bool
+	intent  *intent // of an earlier attempt
+}
+
+// at gives the manifest with the paths of a place, as it will be read back.
+func (c *committing) at(p place) (m providers.Manifest, names []string, data []byte, err error) {
+	m = c.m
+	names = p.names(m.Files)
+	m.Files = make([]providers.File, len(names))
+	for i, f := range c.m.Files {
+		f.Path = path.Join(p.dir, names[i])
+		m.Files[i] = f
+	}
+	if data, err = encodeManifest(m); err == nil {
+		m, err = c.store.parse(data, p.manifestPath(), p)
+	}
+	return m, names, data, err
+}
+
+// wholeDirectory publishes a secure backup: its directory appears complete.
+func (c *committing) wholeDirectory(_ context.Context, p place, _ int) (providers.Manifest, error) {
+	s, rel, name := c.store, p.dir, path.Base(p.dir)
+	if taken, err := exists(c.home, name); err != nil {
+		return c.m, s.fault("commit", rel, err)
+	} else if taken {
+		return c.m, fs.ErrExist
+	}
+	m, _, data, err := c.at(p)
+	if err != nil {
+		return m, s.fault("commit", p.manifestPath(), err)
+	}
+	if err := s.step("commit: write manifest"); err != nil {
+		return m, err
+	}
+	if err := replace(c.files, secureManifest, data); err != nil {
+		return m, s.fault("commit", path.Join(stagedDir(m.ID), secureManifest), err)
+	}
+	if err := s.step("commit: publish directory"); err != nil {
+		return m, err
+	}
+	if err := move(c.staging, filesDir, c.home, name); errors.Is(err, fs.ErrExist) {
+		return m, fs.ErrExist
+	} else if err != nil {
+		return m, s.fault("commit", rel, err)
+	}
+	if err := s.step("commit: sync home"); err != nil {
+		return m, err
+	}
+	return m, s.fault("commit", rel, errors.Join(syncDir(c.home), syncDir(c.staging)))
+}
+
+// intent says where an export's files go, so that after a crash each of them is found.
+type intent struct {
+	Shift    int            `json:"shift"`    // milliseconds after the artifact's time
+	Manifest string         `json:"manifest"` // path
+	Files    []intendedFile `json:"files"`
+}
+
+type intendedFile struct {
+	Staged string `json:"staged"`
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+// readIntent gives nil when there is none. It is replaced as a whole, so it is never torn.
+func readIntent(staging *os.Root) (*intent, error) {
+	data, err := readRegular(staging, intentDoc, manifestLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var in intent
+	if err := json.Unmarshal(data, &in); err != nil {
+		return nil, err
+	}
+	return &in, nil
+}
+
+// manifestLast publishes an export: its files, then its manifest beside them.
+func (c *committing) manifestLast(ctx context.Context, p place, shift int) (providers.Manifest, error) {
+	s, resumed := c.store, c.intent != nil && c.intent.Shift == shift
+	if taken, err := exists(c.home, p.manifest); err != nil {
+		return c.m, s.fault("commit", p.manifestPath(), err)
+	} else if taken && !resumed {
+		return c.m, fs.ErrExist
+	}
+	m, names, data, err := c.at(p)
+	if err != nil {
+		return m, s.fault("commit", p.manifestPath(), err)
+	}
+	if !resumed {
+		if err := c.writeIntent(m, p, shift); err != nil {
+			return m, err
+		}
+	}
+	for i, f := range m.Files {
+		err := c.moveFile(ctx, f, names[i])
+		if errors.Is(err, fs.ErrExist) {
+			return m, c.takeBack(m, names)
+		}
+		if err != nil {
+			return m, err
+		}
+	}
+	if err := s.step("commit: sync files"); err != nil {
+		return m, err
+	}
+	if err := errors.Join(syncDir(c.home), syncDir(c.files)); err != nil {
+		return m, s.fault("commit", p.dir, err)
+	}
+	if err := s.step("commit: write manifest"); err != nil {
+		return m, err
+	}
+	if err := writeNew(c.staging, secureManifest, data); err != nil {
+		return m, s.fault("commit", path.Join(stagingDir(m.ID), secureManifest), err)
+	}
+	if err := s.step("commit: publish manifest"); err != nil {
+		return m, err
+	}
+	if err := move(c.staging, secureManifest, c.home, p.manifest); errors.Is(err, fs.ErrExist) {
+		return m, c.takeBack(m, names)
+	} else if err != nil {
+		return m, s.fault("commit", p.manifestPath(), err)
+	}
+	if err := s.step("commit: sync manifest"); err != nil {
+		return m, err
+	}
+	return m, s.fault("commit", p.manifestPath(), errors.Join(syncDir(c.home), syncDir(c.staging)))
+}
+
+func (c *committing) writeIntent(m providers.Manifest, p place, shift int) error {
+	s, in := c.store, intent{Shift: shift, Manifest: p.manifestPath()}
+	for _, f := range m.Files {
+		in.Files = append(in.Files, intendedFile{Staged: stagedName(f.Name), Path: f.Path, Size: f.Size, SHA256: f.SHA256})
+	}
+	data, err := encode(in)
+	if err != nil {
+		return s.fault("commit", stagingDir(m.ID), err)
+	}
+	if err := s.step("commit: write intent"); err != nil {
+		return err
+	}
+	if err := replace(c.staging, intentDoc, data); err != nil {
+		return s.fault("commit", path.Join(stagingDir(m.ID), intentDoc), err)
+	}
+	c.intent = &in
+	return nil
+}
+
+// moveFile gives one file its final name, or finds that an earlier attempt
+// did. fs.ErrExist says that the name belongs to something else.
+func (c *committing) moveFile(ctx context.Context, f providers.File, name string) error {
+	s, staged := c.store, stagedName(f.Name)
+	if !c.there[staged] {
+		switch same, err := holdsContent(ctx, c.home, name, f.Size, f.SHA256); {
+		case errors.Is(err, fs.ErrNotExist):
+			return s.fault("commit", path.Join(stagedDir(c.m.ID), staged), err)
+		case err != nil:
+			return s.fault("commit", f.Path, err)
+		case !same:
+			return s.corrupt(f.Path, "an earlier commit of artifact %s moved it here, and it changed since", c.m.ID)
+		}
+		return nil
+	}
+	if err := s.step("commit: move " + f.Name); err != nil {
+		return err
+	}
+	err := move(c.files, staged, c.home, name)
+	if errors.Is(err, fs.ErrExist) {
+		if !sameFile(c.files, staged, c.home, name) {
+			return fs.ErrExist
+		}
+		err = c.files.Remove(staged)
+	}
+	if err != nil {
+		return s.fault("commit", f.Path, err)
+	}
+	c.there[staged] = false
+	return nil
+}
+
+// takeBack moves what was moved back into staging and reports fs.ErrExist, so that the next time is tried.
+func (c *committing) takeBack(m providers.Manifest, names []string) error {
+	s := c.store
+	for i, f := range m.Files {
+		staged := stagedName(f.Name)
+		if c.there[staged] {
+			continue
+		}
+		if err := s.step("commit: take back " + f.Name); err != nil {
+			return err
+		}
+		if err := move(c.home, names[i], c.files, staged); err != nil {
+			return s.fault("commit", f.Path, err)
+		}
+		c.there[staged] = true
+	}
+	if err := errors.Join(syncDir(c.files), syncDir(c.home)); err != nil {
+		return s.fault("commit", stagedDir(m.ID), err)
+	}
+	return fs.ErrExist
+}
+
+// retract removes the files that a broken off Commit published without coming
+// to the manifest. A file stays when it is not what was moved, or when a manifest claims it.
+func (s *store) retract(ctx context.Context, root, staging *os.Root, id providers.ArtifactID) error {
+	in, err := readIntent(staging)
+	if err != nil {
+		return s.fault("discard", path.Join(stagingDir(id), intentDoc), err)
+	}
+	if in == nil {
+		return nil
+	}
+	rel := path.Dir(in.Manifest)
+	dir, err := subdir(root, rel)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return s.fault("discard", rel, err)
+	}
+	defer dir.Close()
+	claimed, err := s.claimed(dir, in.Manifest)
+	if err != nil {
+		return err
+	}
+	files, err := subdir(staging, filesDir)
+	if err != nil {
+		return s.fault("discard", stagedDir(id), err)
+	}
+	defer files.Close()
+	for _, f := range in.Files {
+		name := path.Base(f.Path)
+		staged, err := exists(files, f.Staged)
+		if err != nil {
+			return s.fault("discard", path.Join(stagedDir(id), f.Staged), err)
+		}
+		if path.Dir(f.Path) != rel || claimed[f.Path] || staged && !sameFile(files, f.Staged, dir, name) {
+			continue
+		}
+		same, err := holdsContent(ctx, dir, name, f.Size, f.SHA256)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !same {
+			continue
+		}
+		if err == nil {
+			err = s.step("clear: remove " + f.Path)
+		}
+		if err == nil {
+			err = dir.Remove(name)
+		}
+		if err != nil {
+			return s.fault("discard", f.Path, err)
+		}
+	}
+	return s.fault("discard", rel, syncDir(dir))
+}
+
+// claimed lists the files of the artifact that has a manifest at this path, if one has.
+func (s *store) claimed(dir *os.Root, manifest string) (map[string]bool, error) {
+	p, ok := placeOf(providers.ExportDomain, path.Dir(manifest), path.Base(manifest))
+	if !ok {
+		return nil, s.corrupt(manifest, "it is not the name of a manifest")
+	}
+	m, err := s.load(dir, p)
+	if errors.Is(err, providers.ErrNotFound) {
+		return nil, nil
+	}
+	claimed := make(map[string]bool)
+	for _, f := range m.Files {
+		claimed[f.Path] = true
+	}
+	return claimed, err
+}
+
+// holdsContent reports whether a file has this size and checksum.
+func holdsContent(ctx context.Context, dir *os.Root, name string, size int64, sum string) (bool, error) {
+	f, info, err := openRegular(dir, name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if info.Size() != size {
+		return false, nil
+	}
+	forget(f)
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, 1<<20)); err != nil {
+		return false, err
+	}
+	return hex.EncodeToString(h.Sum(nil)) == sum, nil
+}
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

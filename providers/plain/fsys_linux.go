@@ -1,0 +1,363 @@
+package plain
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+// A directory handle is an *os.Root. Files are named by one component below
+// it, so no symbolic link can stand between the handle and the file.
+
+var errLink = errors.New("is a symbolic link, which a store does not follow")
+
+// subdir opens a directory below dir.
+func subdir(dir *os.Root, rel string) (*os.Root, error) {
+	return walk(dir, rel, func(at *os.Root, name string) error { return nil })
+}
+
+// makeSubdir opens a directory below dir, creating what is missing. What it created is durable.
+func makeSubdir(dir *os.Root, rel string) (*os.Root, error) {
+	return walk(dir, rel, func(at *os.Root, name string) error {
+		err := at.Mkdir(name, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return syncDir(at)
+	})
+}
+
+func walk(dir *os.Root, rel string, visit func(at *os.Root, name string) error) (*os.Root, error) {
+	at, err := dir.OpenRoot(".")
+	if err != nil {
+		return nil, err
+	}
+	for name := range strings.SplitSeq(rel, "/") {
+		next, err := enter(at, name, visit)
+		at.Close()
+		if err != nil {
+			return nil, err
+		}
+		at = next
+	}
+	return at, nil
+}
+
+func enter(at *os.Root, name string, visit func(at *os.Root, name string) error) (*os.Root, error) {
+	if err := visit(at, name); err != nil {
+		return nil, err
+	}
+	seen, err := at.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if seen.Mode().Type() != fs.ModeDir {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: notA(seen, "directory")}
+	}
+	next, err := at.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	if got, err := next.Stat("."); err != nil || !os.SameFile(seen, got) {
+		next.Close()
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.Join(providers.ErrChanged, err)}
+	}
+	return next, nil
+}
+
+func notA(info fs.FileInfo, what string) error {
+	if info.Mode().Type() == fs.ModeSymlink {
+		return errLink
+	}
+	return fmt.Errorf("is not a %s", what)
+}
+
+// openRegular opens a regular file for reading and nothing else.
+func openRegular(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	seen, err := lstatRegular(dir, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := f.Stat()
+	if err != nil || !os.SameFile(seen, got) {
+		f.Close()
+		return nil, nil, &fs.PathError{Op: "open", Path: name, Err: errors.Join(providers.ErrChanged, err)}
+	}
+	return f, got, nil
+}
+
+func lstatRegular(dir *os.Root, name string) (fs.FileInfo, error) {
+	info, err := dir.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: notA(info, "regular file")}
+	}
+	return info, nil
+}
+
+// readRegular reads a small regular file whole.
+func readRegular(dir *os.Root, name string, limit int64) ([]byte, error) {
+	f, info, err := openRegular(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info.Size() > limit {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("is longer than %d bytes", limit)}
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func exists(dir *os.Root, name string) (bool, error) {
+	_, err := dir.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// syncDir makes the names in a directory durable. Some network file systems
+// cannot sync a directory; their servers answer for it.
+func syncDir(dir *os.Root) error {
+	f, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
+		return err
+	}
+	return nil
+}
+
+// writeNew writes a file under a temporary name of its own, in place of an
+// older attempt, and makes its content durable.
+func writeNew(dir *os.Root, name string, data []byte) error {
+	if err := removeIfThere(dir, name); err != nil {
+		return err
+	}
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// replace puts a complete file in place of the one there, durably.
+func replace(dir *os.Root, name string, data []byte) error {
+	tmp := "." + name + ".tmp"
+	if err := writeNew(dir, tmp, data); err != nil {
+		return err
+	}
+	if err := dir.Rename(tmp, name); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func removeIfThere(dir *os.Root, name string) error {
+	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// move renames a file or directory and never replaces one: fs.ErrExist says
+// that the new name is taken. Neither directory is synced.
+func move(from *os.Root, name string, to *os.Root, newName string) error {
+	src, err := from.Open(".")
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := to.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	srcFD, dstFD := int(src.Fd()), int(dst.Fd())
+
+	err = unix.Renameat2(srcFD, name, dstFD, newName, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
+		err = moveByLink(from, srcFD, name, to, dstFD, newName)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: name, New: newName, Err: err}
+	}
+	return nil
+}
+
+// moveByLink is move for file systems that cannot rename without replacing,
+// such as NFS. A directory is renamed plainly: rename itself refuses to replace one that is not empty.
+func moveByLink(from *os.Root, srcFD int, name string, to *os.Root, dstFD int, newName string) error {
+	info, err := from.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		taken, err := exists(to, newName)
+		if taken {
+			return fs.ErrExist
+		}
+		if err != nil {
+			return err
+		}
+		err = unix.Renameat(srcFD, name, dstFD, newName)
+		if errors.Is(err, unix.ENOTEMPTY) {
+			return fs.ErrExist
+		}
+		return err
+	}
+	if err := unix.Linkat(srcFD, name, dstFD, newName, 0); err != nil {
+		return err
+	}
+	return unix.Unlinkat(srcFD, name, 0)
+}
+
+// sameFile reports whether two names are one file: what a crash inside moveByLink leaves.
+func sameFile(a *os.Root, nameA string, b *os.Root, nameB string) bool {
+	infoA, errA := a.Lstat(nameA)
+	infoB, errB := b.Lstat(nameB)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
+// space is what statfs says about the file system of an open directory.
+func space(dir *os.File) (free, total, inodes int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil {
+		return -1, -1, -1, &fs.PathError{Op: "statfs", Path: dir.Name(), Err: err}
+	}
+	unit := int64(st.Frsize)
+	if unit == 0 {
+		unit = int64(st.Bsize)
+	}
+	inodes = int64(st.Ffree)
+	if st.Files == 0 {
+		inodes = -1
+	}
+	return int64(st.Bavail) * unit, int64(st.Blocks) * unit, inodes, nil
+}
+
+// forget drops a file from the page cache, so that reading it reads the medium.
+// Where the kernel cannot, reading is still right, only less telling.
+func forget(f *os.File) {
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_SEQUENTIAL)
+}
+
+// flushBehind starts writing a range to the medium without waiting for it.
+func flushBehind(f *os.File, offset, n int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), offset, n, unix.SYNC_FILE_RANGE_WRITE)
+}
+
+var remoteTypes = map[string]bool{
+	"nfs": true, "nfs4": true, "cifs": true, "smb3": true, "9p": true, "ceph": true, "glusterfs": true, "lustre": true, "afs": true,
+	"fuse.sshfs": true, "fuse.glusterfs": true, "fuse.ceph": true, "fuse.rclone": true, "fuse.s3fs": true,
+}
+
+// mounted reports whether an open directory, known as path, is a mount point,
+// and whether it lies on a network file system.
+func mounted(dir *os.File, path string) (own, remote bool, err error) {
+	point, fstype, err := mountOf(dir)
+	if err != nil {
+		own, err = otherDevice(dir, path)
+		return own, false, err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false, false, err
+	}
+	return point == real, remoteTypes[fstype], nil
+}
+
+// mountOf finds the mount an open directory belongs to by the kernel's own
+// number for it: paths would mislead where mounts lie over one another. A mount
+// that is gone from the table has the empty mount point.
+func mountOf(dir *os.File) (point, fstype string, err error) {
+	fdinfo, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", dir.Fd()))
+	if err != nil {
+		return "", "", err
+	}
+	_, rest, found := bytes.Cut(fdinfo, []byte("mnt_id:"))
+	if !found {
+		return "", "", errors.New("the kernel does not tell mount numbers")
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	id := string(bytes.TrimSpace(line))
+
+	table, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", "", err
+	}
+	defer table.Close()
+	lines := bufio.NewScanner(table)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		mount, fsys, ok := strings.Cut(lines.Text(), " - ")
+		fields, fsFields := strings.Fields(mount), strings.Fields(fsys)
+		if ok && len(fields) > 4 && len(fsFields) > 0 && fields[0] == id {
+			return unescapeMount(fields[4]), fsFields[0], nil
+		}
+	}
+	return "", "", lines.Err()
+}
+
+// unescapeMount undoes the kernel's \ooo for space, tab, newline and backslash.
+func unescapeMount(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// otherDevice is the older test for a mount point, for where /proc is not to be had.
+func otherDevice(dir *os.File, path string) (bool, error) {
+	self, err := dir.Stat()
+	if err != nil {
+		return false, err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false, err
+	}
+	parent, err := os.Stat(filepath.Dir(real))
+	if err != nil {
+		return false, err
+	}
+	a, okA := self.Sys().(*syscall.Stat_t)
+	b, okB := parent.Sys().(*syscall.Stat_t)
+	return okA && okB && a.Dev != b.Dev, nil
+}

@@ -1,0 +1,415 @@
+package plain
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+const layoutVersion = 1
+
+// marker is the content of .holdfast/store.json.
+type marker struct {
+	Identity string    `json:"identity"`
+	Layout   int       `json:"layout"`
+	Epoch    int       `json:"epoch"`
+	Created  time.Time `json:"created"`
+}
+
+// How closely root looks at the store before it hands out its handle.
+type scrutiny int
+
+const (
+	seen   scrutiny = iota // the identity was checked once since Open
+	same                   // and again now; a store that was mounted anew is followed
+	strict                 // and the path still leads to the directory held
+)
+
+// root gives the handle on the store's directory, once it has proved to be the right store.
+func (s *store) root(op string, look scrutiny) (*os.Root, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, &providers.Error{Op: op, Target: s.path, Err: fs.ErrClosed}
+	}
+	if s.held != nil && look == seen {
+		return s.held, nil
+	}
+	now, err := openPath(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, s.stranger(op, "the directory does not exist")
+	}
+	if err != nil {
+		return nil, s.fault(op, "", err)
+	}
+	if err := s.prove(op, now); err != nil {
+		now.Close()
+		return nil, err
+	}
+	if s.held == nil {
+		s.held = now
+		return now, nil
+	}
+	moved, err := differ(s.held, now)
+	switch {
+	case err != nil:
+		now.Close()
+		return nil, s.fault(op, "", err)
+	case !moved:
+		now.Close()
+	case look == strict:
+		now.Close()
+		return nil, s.stranger(op, "the path leads to another directory than when the artifact was staged")
+	default:
+		s.held = now // others may still read through the old handle; the collector closes it
+	}
+	return s.held, nil
+}
+
+// openPath opens a directory by its path. It does not wait for what else may lie there.
+func openPath(p string) (*os.Root, error) {
+	info, err := os.Stat(p)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: p, Err: errors.New("is not a directory")}
+	}
+	return os.OpenRoot(p)
+}
+
+func differ(a, b *os.Root) (bool, error) {
+	infoA, err := a.Stat(".")
+	if err != nil {
+		return false, err
+	}
+	infoB, err := b.Stat(".")
+	return err == nil && !os.SameFile(infoA, infoB), err
+}
+
+// prove checks that a directory is the store that was recorded, mounted as demanded.
+func (s *store) prove(op string, dir *os.Root) error {
+	if problem, err := s.mountProblem(dir); err != nil {
+		return s.fault(op, "", err)
+	} else if problem != "" {
+		return s.stranger(op, problem)
+	}
+	m, err := s.readMarker(dir)
+	if errors.Is(err, providers.ErrCorrupt) {
+		return s.stranger(op, err.Error())
+	}
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return s.stranger(op, "it is not initialised or not mounted: there is no "+metaDir+"/"+markerName)
+	}
+	if s.identity != "" && m.Identity != s.identity {
+		return s.stranger(op, fmt.Sprintf("identity %q was recorded and %q is there", s.identity, m.Identity))
+	}
+	return nil
+}
+
+func (s *store) stranger(op, why string) error {
+	hint := fmt.Sprintf("Check that the file system of store %q is mounted at %s.", s.name, s.path)
+	return &providers.Error{Op: op, Target: s.path, Err: fmt.Errorf("%w: %s", providers.ErrIdentity, why), Hint: hint}
+}
+
+// mountProblem says what the settings demand of the mount and do not find.
+func (s *store) mountProblem(dir *os.Root) (string, error) {
+	if s.settings.Mount == nil {
+		return "", nil
+	}
+	f, err := dir.Open(".")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	own, remote, err := mounted(f, s.path)
+	switch {
+	case err != nil:
+		return "", err
+	case s.settings.Mount.Required && !own:
+		return "the path is not a mount point, and mount.required is set", nil
+	case s.settings.Mount.Remote && !remote:
+		return "the path is not on a network file system, and mount.remote is set", nil
+	}
+	return "", nil
+}
+
+// readMarker gives nil when there is none.
+func (s *store) readMarker(dir *os.Root) (*marker, error) {
+	rel := path.Join(metaDir, markerName)
+	meta, err := subdir(dir, metaDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.fault("open", metaDir, err)
+	}
+	defer meta.Close()
+	data, err := readRegular(meta, markerName, 1<<16)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.fault("read", rel, err)
+	}
+	var m marker
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, s.corrupt(rel, "%w", err)
+	}
+	if m.Layout != layoutVersion || m.Identity == "" {
+		return nil, s.corrupt(rel, "layout version %d, identity %q; this version of holdfast knows layout %d", m.Layout, m.Identity, layoutVersion)
+	}
+	return &m, nil
+}
+
+// Stat reads identity and space. It looks at the path as it is now and changes nothing.
+func (s *store) Stat(ctx context.Context) (providers.StoreInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return providers.StoreInfo{}, err
+	}
+	info := providers.StoreInfo{FreeBytes: -1, TotalBytes: -1, FreeInodes: -1}
+	dir, err := openPath(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		info.Empty = true
+		parent, err := nearest(s.path)
+		if err != nil {
+			return info, s.fault("stat", "", err)
+		}
+		defer parent.Close()
+		info.FreeBytes, info.TotalBytes, info.FreeInodes, err = space(parent)
+		return info, s.fault("stat", "", err)
+	}
+	if err != nil {
+		return info, s.fault("stat", "", err)
+	}
+	defer dir.Close()
+	m, err := s.readMarker(dir)
+	if err != nil {
+		return info, err
+	}
+	if m != nil {
+		info.Initialised, info.Identity = true, m.Identity
+	} else if info.Empty, err = empty(dir); err != nil {
+		return info, s.fault("stat", "", err)
+	}
+	f, err := dir.Open(".")
+	if err != nil {
+		return info, s.fault("stat", "", err)
+	}
+	defer f.Close()
+	if info.Mounted, info.Remote, err = mounted(f, s.path); err != nil {
+		return info, s.fault("stat", "", err)
+	}
+	info.FreeBytes, info.TotalBytes, info.FreeInodes, err = space(f)
+	return info, s.fault("stat", "", err)
+}
+
+// nearest opens the closest ancestor that is there.
+func nearest(p string) (*os.File, error) {
+	for {
+		f, err := os.Open(p)
+		if !errors.Is(err, fs.ErrNotExist) || p == filepath.Dir(p) {
+			return f, err
+		}
+		p = filepath.Dir(p)
+	}
+}
+
+// empty reports whether nothing but a broken off Init and what file systems put
+// into every directory is there.
+func empty(dir *os.Root) (bool, error) {
+	names, err := entries(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range names {
+		switch e.Name() {
+		case lostFound, ".snapshot":
+		case metaDir:
+			meta, err := subdir(dir, metaDir)
+			if err != nil {
+				return false, err
+			}
+			bare, err := bareMeta(meta)
+			meta.Close()
+			if err != nil || !bare {
+				return false, err
+			}
+		default:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func bareMeta(meta *os.Root) (bool, error) {
+	names, err := entries(meta)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range names {
+		switch {
+		case strings.HasPrefix(e.Name(), initPrefix):
+		case e.IsDir():
+			sub, err := subdir(meta, e.Name())
+			if err != nil {
+				return false, err
+			}
+			inside, err := entries(sub)
+			sub.Close()
+			if err != nil || len(inside) > 0 {
+				return false, err
+			}
+		default:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func entries(dir *os.Root) ([]fs.DirEntry, error) {
+	f, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+const initPrefix = "init-"
+
+// Init makes an absent or empty directory a store with this identity.
+func (s *store) Init(ctx context.Context, identity string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if identity == "" {
+		return &providers.Error{Op: "initialise", Target: s.path, Err: errors.New("no identity given")}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dir, err := s.makeRoot()
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if problem, err := s.mountProblem(dir); err != nil {
+		return s.fault("initialise", "", err)
+	} else if problem != "" {
+		return s.unmounted(problem)
+	}
+	if err := s.mark(dir, identity); err != nil {
+		return err
+	}
+	m, err := s.readMarker(dir)
+	switch {
+	case err != nil:
+		return err
+	case m == nil:
+		return s.stranger("initialise", "the identity just written is gone")
+	case m.Identity != identity:
+		return s.stranger("initialise", fmt.Sprintf("identity %q is there already, not %q", m.Identity, identity))
+	}
+	if s.identity == "" {
+		s.identity = identity
+	}
+	return nil
+}
+
+// makeRoot opens the store's directory, creating it where nothing has to be mounted.
+func (s *store) makeRoot() (*os.Root, error) {
+	dir, err := openPath(s.path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return dir, s.fault("initialise", "", err)
+	}
+	if s.settings.Mount != nil && (s.settings.Mount.Required || s.settings.Mount.Remote) {
+		return nil, s.unmounted("the directory does not exist, so nothing is mounted there")
+	}
+	top, err := os.OpenRoot("/")
+	if err != nil {
+		return nil, s.fault("initialise", "", err)
+	}
+	defer top.Close()
+	real, err := realPath(s.path)
+	if err != nil {
+		return nil, s.fault("initialise", "", err)
+	}
+	dir, err = makeSubdir(top, strings.TrimPrefix(real, "/"))
+	return dir, s.fault("initialise", "", err)
+}
+
+// realPath resolves the symbolic links of the part of a path that is there.
+func realPath(p string) (string, error) {
+	real, err := filepath.EvalSymlinks(p)
+	if !errors.Is(err, fs.ErrNotExist) || p == filepath.Dir(p) {
+		return real, err
+	}
+	if _, err := os.Lstat(p); err == nil {
+		return "", &fs.PathError{Op: "open", Path: p, Err: errors.New("is a symbolic link to nothing")}
+	}
+	parent, err := realPath(filepath.Dir(p))
+	return filepath.Join(parent, filepath.Base(p)), err
+}
+
+func (s *store) unmounted(problem string) error {
+	return &providers.Error{
+		Op: "initialise", Target: s.path, Err: fmt.Errorf("%w: %s", providers.ErrUnavailable, problem),
+		Hint: "Mount the store's file system at exactly this path first.",
+	}
+}
+
+// mark writes the marker unless one is there.
+func (s *store) mark(dir *os.Root, identity string) error {
+	m, err := s.readMarker(dir)
+	if err != nil || m != nil {
+		return err
+	}
+	if ok, err := empty(dir); err != nil {
+		return s.fault("initialise", "", err)
+	} else if !ok {
+		return &providers.Error{
+			Op: "initialise", Target: s.path, Err: providers.ErrNotEmpty,
+			Hint: "A new store needs an empty directory; holdfast never takes over one with other content.",
+		}
+	}
+	for _, d := range []string{tmpDir, trashDir, catalogDir} {
+		sub, err := makeSubdir(dir, d)
+		if err != nil {
+			return s.fault("initialise", d, err)
+		}
+		sub.Close()
+	}
+	meta, err := subdir(dir, metaDir)
+	if err != nil {
+		return s.fault("initialise", metaDir, err)
+	}
+	defer meta.Close()
+	data, err := encode(marker{Identity: identity, Layout: layoutVersion, Epoch: 1, Created: time.Now().UTC()})
+	if err != nil {
+		return s.fault("initialise", metaDir, err)
+	}
+	tmp := escape(initPrefix+identity, nameLimit)
+	if err := writeNew(meta, tmp, data); err != nil {
+		return s.fault("initialise", path.Join(metaDir, tmp), err)
+	}
+	err = move(meta, tmp, meta, markerName)
+	if errors.Is(err, fs.ErrExist) {
+		err = removeIfThere(meta, tmp) // another process was faster; the caller compares
+	}
+	if err == nil {
+		err = syncDir(meta)
+	}
+	return s.fault("initialise", path.Join(metaDir, markerName), err)
+}

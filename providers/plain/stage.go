@@ -1,0 +1,332 @@
+package plain
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+const (
+	filesDir  = "files"       // of a staging area: the staged files
+	intentDoc = "commit.json" // of a staging area: where Commit is moving them
+)
+
+func stagingDir(id providers.ArtifactID) string { return path.Join(tmpDir, string(id)) }
+func stagedDir(id providers.ArtifactID) string  { return path.Join(tmpDir, string(id), filesDir) }
+
+// Stage gives an empty staging area.
+func (s *store) Stage(ctx context.Context, ref providers.ArtifactRef) (providers.Stage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := checkRef(ref); err != nil {
+		return nil, s.fault("stage", "", err)
+	}
+	root, err := s.root("stage", same)
+	if err != nil {
+		return nil, err
+	}
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if err := s.clear(ctx, root, ref.ID); err != nil {
+		return nil, err
+	}
+	if err := s.step("stage: make directory"); err != nil {
+		return nil, err
+	}
+	dir, err := makeSubdir(root, stagedDir(ref.ID))
+	if err != nil {
+		return nil, s.fault("stage", stagedDir(ref.ID), err)
+	}
+	dir.Close()
+	return &stage{store: s, root: root, id: ref.ID}, nil
+}
+
+// Discard removes a staging area, and with it what a broken off Commit had
+// already moved out of it.
+func (s *store) Discard(ctx context.Context, id providers.ArtifactID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !validID.MatchString(string(id)) {
+		return s.fault("discard", "", fmt.Errorf("%q is not an artifact id", id))
+	}
+	root, err := s.root("discard", seen)
+	if err != nil {
+		return err
+	}
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	return s.clear(ctx, root, id)
+}
+
+// clear removes a staging area and what an unfinished Commit moved out of it.
+func (s *store) clear(ctx context.Context, root *os.Root, id providers.ArtifactID) error {
+	dir, err := subdir(root, stagingDir(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return s.fault("discard", stagingDir(id), err)
+	}
+	defer dir.Close()
+	if err := s.retract(ctx, root, dir, id); err != nil {
+		return err
+	}
+	return s.wipe(root, id)
+}
+
+// wipe removes a staging area. The intent goes before the staged files: a
+// staged file that is missing beside it was moved, never deleted.
+func (s *store) wipe(root *os.Root, id providers.ArtifactID) error {
+	rel := stagingDir(id)
+	tmp, err := subdir(root, tmpDir)
+	if err != nil {
+		return s.fault("discard", tmpDir, err)
+	}
+	defer tmp.Close()
+	dir, err := subdir(tmp, string(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return s.fault("discard", rel, err)
+	}
+	defer dir.Close()
+	if err := s.step("wipe: remove intent"); err != nil {
+		return err
+	}
+	if err := errors.Join(removeIfThere(dir, intentDoc), syncDir(dir)); err != nil {
+		return s.fault("discard", path.Join(rel, intentDoc), err)
+	}
+	if err := s.step("wipe: remove staging"); err != nil {
+		return err
+	}
+	return s.fault("discard", rel, errors.Join(tmp.RemoveAll(string(id)), syncDir(tmp)))
+}
+
+// Staged opens a staged file. The page cache is told to forget it first, so
+// that what is read comes from the medium where the kernel allows.
+func (s *store) Staged(ctx context.Context, id providers.ArtifactID, name string) (io.ReadCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !validID.MatchString(string(id)) {
+		return nil, s.fault("read", "", fmt.Errorf("%q is not an artifact id", id))
+	}
+	root, err := s.root("read", seen)
+	if err != nil {
+		return nil, err
+	}
+	rel := path.Join(stagedDir(id), stagedName(name))
+	dir, err := subdir(root, stagedDir(id))
+	if err != nil {
+		return nil, s.fault("read", rel, err)
+	}
+	defer dir.Close()
+	f, _, err := openRegular(dir, stagedName(name))
+	if err != nil {
+		return nil, s.fault("read", rel, err)
+	}
+	forget(f)
+	return f, nil
+}
+
+// stage takes the files of one artifact, one after another.
+type stage struct {
+	store *store
+	root  *os.Root // of the store, as it was when Stage looked
+	id    providers.ArtifactID
+	files []providers.File
+	open  *stagedFile
+}
+
+var _ providers.Stage = (*stage)(nil)
+
+// Create starts a file. The one before must be closed.
+func (g *stage) Create(name string) (io.WriteCloser, error) {
+	s, rel := g.store, path.Join(stagedDir(g.id), stagedName(name))
+	if g.open != nil {
+		return nil, s.fault("create", rel, fmt.Errorf("%q is still being written", g.open.name))
+	}
+	if slices.ContainsFunc(g.files, func(f providers.File) bool { return f.Name == name }) {
+		return nil, s.fault("create", rel, fs.ErrExist)
+	}
+	if err := s.step("stage: create"); err != nil {
+		return nil, err
+	}
+	dir, err := subdir(g.root, stagedDir(g.id))
+	if err != nil {
+		return nil, s.fault("create", rel, err)
+	}
+	w := &stagedFile{stage: g, name: name, rel: rel, dir: dir, sum: sha256.New()}
+	if err := w.checkSpace(); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	if w.file, err = dir.OpenFile(stagedName(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return nil, errors.Join(s.fault("create", rel, err), dir.Close())
+	}
+	g.open = w
+	return w, nil
+}
+
+// Files lists what was closed without error.
+func (g *stage) Files() []providers.File { return slices.Clone(g.files) }
+
+const (
+	spaceEvery = 64 << 20 // bytes between looks at the free space
+	flushEvery = 8 << 20  // bytes after which the kernel is asked to start writing
+	hashAside  = 16 << 10 // bytes of a write from which hashing beside it pays
+)
+
+// stagedFile writes one file and hashes it on the way.
+type stagedFile struct {
+	stage   *stage
+	name    string
+	rel     string
+	dir     *os.Root
+	file    *os.File
+	sum     hash.Hash
+	size    int64
+	flushed int64
+	looked  int64
+	err     error // the first one; nothing is written after it
+}
+
+// Write writes and hashes p at the same time.
+func (w *stagedFile) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	if w.file == nil {
+		return 0, w.stage.store.fault("write", w.rel, fs.ErrClosed)
+	}
+	if w.size-w.looked >= spaceEvery {
+		w.looked = w.size
+		if w.err = w.checkSpace(); w.err != nil {
+			return 0, w.err
+		}
+	}
+	var hashing sync.WaitGroup
+	if len(p) >= hashAside {
+		hashing.Go(func() { w.sum.Write(p) })
+	} else {
+		w.sum.Write(p)
+	}
+	n, err := w.file.Write(p)
+	hashing.Wait()
+	w.size += int64(n)
+	if err != nil {
+		w.err = w.stage.store.fault("write", w.rel, err)
+		return n, w.err
+	}
+	if w.size-w.flushed >= flushEvery {
+		flushBehind(w.file, w.flushed, w.size-w.flushed)
+		w.flushed = w.size
+	}
+	return n, nil
+}
+
+// Close makes the file durable: its content, then its name. A failed sync is
+// final: the kernel may forget the error and the data, so it is never tried again.
+func (w *stagedFile) Close() error {
+	if w.file == nil {
+		return w.stage.store.fault("close", w.rel, fs.ErrClosed)
+	}
+	err := w.err
+	if err == nil {
+		err = w.stage.store.step("stage: sync")
+	}
+	if err == nil {
+		err = w.file.Sync()
+	}
+	err = errors.Join(err, w.file.Close())
+	if err == nil {
+		err = syncDir(w.dir)
+	}
+	err = errors.Join(err, w.dir.Close())
+	w.file, w.stage.open = nil, nil
+	if err != nil {
+		return w.stage.store.fault("write", w.rel, err)
+	}
+	w.stage.files = append(w.stage.files, providers.File{
+		Name: w.name, Size: w.size, SHA256: hex.EncodeToString(w.sum.Sum(nil)),
+	})
+	return nil
+}
+
+func (w *stagedFile) checkSpace() error {
+	s := w.stage.store
+	if s.settings.FreeSpace == nil {
+		return nil
+	}
+	dir, err := w.dir.Open(".")
+	if err != nil {
+		return s.fault("write", w.rel, err)
+	}
+	defer dir.Close()
+	free, total, _, err := space(dir)
+	if err != nil {
+		return s.fault("write", w.rel, err)
+	}
+	if need := s.settings.FreeSpace.Bytes(total); free < need {
+		return &providers.Error{
+			Op: "write", Target: path.Join(s.path, w.rel),
+			Err:  fmt.Errorf("%w: %d bytes are free and %d have to stay free", providers.ErrNoSpace, free, need),
+			Hint: "Free space on the store, or lower its free_space limits.",
+		}
+	}
+	return nil
+}
+
+// staged compares a staging area with the files a manifest lists. It reports
+// which of them are still there; missing ones may have been moved by an earlier Commit.
+func (s *store) staged(dir *os.Root, m providers.Manifest) (map[string]bool, error) {
+	found, err := entries(dir)
+	if err != nil {
+		return nil, s.fault("commit", stagedDir(m.ID), err)
+	}
+	there := make(map[string]bool, len(found))
+	for _, e := range found {
+		there[e.Name()] = true
+	}
+	listed := map[string]bool{secureManifest: true, "." + secureManifest + ".tmp": true}
+	for _, f := range m.Files {
+		name := stagedName(f.Name)
+		listed[name] = true
+		if !there[name] {
+			continue
+		}
+		rel := path.Join(stagedDir(m.ID), name)
+		info, err := lstatRegular(dir, name)
+		if err != nil {
+			return nil, s.fault("commit", rel, err)
+		}
+		if info.Size() != f.Size {
+			return nil, s.corrupt(rel, "%d bytes are staged and the manifest says %d", info.Size(), f.Size)
+		}
+	}
+	var extra []string
+	for name := range there {
+		if !listed[name] {
+			extra = append(extra, name)
+		}
+	}
+	if len(extra) > 0 {
+		slices.Sort(extra)
+		return nil, s.fault("commit", stagedDir(m.ID), fmt.Errorf("staged but not in the manifest: %s", strings.Join(extra, ", ")))
+	}
+	return there, nil
+}
