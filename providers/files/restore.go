@@ -1,0 +1,351 @@
+package files
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+// Limits on what an artifact may make a restore hold in memory.
+const (
+	maxWindow = 64 << 20
+	maxLine   = 1 << 20
+	maxPath   = 64 << 10
+)
+
+// Restore extracts an artifact into an empty directory. Every entry must be in
+// the listing, and every file must have the size and hash that the listing
+// gives; anything else is ErrCorrupt and ends the restore. Nothing is
+// written outside the directory, whatever the artifact says: paths are resolved below
+// it, nothing existing is overwritten, and symbolic links are made last.
+//
+// Owners and the setuid, setgid and sticky bits are restored only when running as root.
+// Device nodes are never made, and sockets are not in the archive.
+func (d *device) Restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+	return d.wrap("restore", d.restore(ctx, req, src))
+}
+
+func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+	if req.Dir == "" {
+		return fmt.Errorf("in place: %w", errors.ErrUnsupported)
+	}
+	files := src.Files()
+	if len(files) != 2 || files[1].Name != listingName {
+		return fmt.Errorf("%w: an artifact of a files device has an archive and %s", providers.ErrCorrupt, listingName)
+	}
+	root, err := os.OpenRoot(req.Dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := mustBeEmpty(root); err != nil {
+		return err
+	}
+	archive, err := openZstd(ctx, src, files[0].Name)
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	listing, err := openZstd(ctx, src, files[1].Name)
+	if err != nil {
+		return err
+	}
+	defer listing.Close()
+	x := &extractor{
+		archive: tar.NewReader(archive),
+		tail:    archive,
+		listing: bufio.NewReaderSize(listing, 64<<10),
+		tree:    newTreeWriter(root),
+	}
+	defer x.tree.close()
+	return x.run(ctx)
+}
+
+func mustBeEmpty(root *os.Root) error {
+	f, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(1)
+	if len(names) > 0 {
+		return fmt.Errorf("%s: %w", root.Name(), providers.ErrNotEmpty)
+	}
+	if err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+// zstdReader is a decompressed file of the artifact. Data that cannot be
+// decompressed is ErrCorrupt; an error of the store is passed on as it is.
+type zstdReader struct {
+	name string
+	raw  *rawReader
+	zip  *zstd.Decoder
+}
+
+type rawReader struct {
+	io.ReadCloser
+	err error
+}
+
+func (r *rawReader) Read(b []byte) (int, error) {
+	n, err := r.ReadCloser.Read(b)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
+func openZstd(ctx context.Context, src providers.Source, name string) (*zstdReader, error) {
+	f, err := src.Open(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	raw := &rawReader{ReadCloser: f}
+	zip, err := zstd.NewReader(raw, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), f.Close())
+	}
+	return &zstdReader{name: name, raw: raw, zip: zip}, nil
+}
+
+func (r *zstdReader) Read(b []byte) (int, error) {
+	n, err := r.zip.Read(b)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	if r.raw.err != nil {
+		return n, fmt.Errorf("read %s: %w", r.name, r.raw.err)
+	}
+	return n, fmt.Errorf("%w: %s: %w", providers.ErrCorrupt, r.name, err)
+}
+
+func (r *zstdReader) Close() error {
+	r.zip.Close()
+	return r.raw.Close()
+}
+
+// extractor reads archive and listing side by side: they have the same order.
+type extractor struct {
+	archive *tar.Reader
+	tail    io.Reader // what comes after the archive's end
+	listing *bufio.Reader
+	tree    *treeWriter
+}
+
+func (x *extractor) run(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	jobs := make(chan smallJob, 64)
+	group.Go(func() error {
+		defer close(jobs)
+		return x.read(gctx, jobs)
+	})
+	for range runtime.GOMAXPROCS(0) + 1 {
+		group.Go(func() error {
+			for j := range jobs {
+				if err := x.tree.small(gctx, j); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return x.tree.finish(ctx)
+}
+
+func (x *extractor) read(ctx context.Context, jobs chan<- smallJob) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := x.archive.Next()
+		if err == io.EOF {
+			return x.atEnd()
+		}
+		if err != nil {
+			return corruptArchive(err)
+		}
+		l, err := x.line()
+		if err == io.EOF {
+			return fmt.Errorf("%w: the listing has no line for %q", providers.ErrCorrupt, h.Name)
+		}
+		if err != nil {
+			return err
+		}
+		if err := x.entry(ctx, h, l, jobs); err != nil {
+			return err
+		}
+	}
+}
+
+// atEnd checks that the listing has ended as well, and that both files are whole to their last byte.
+func (x *extractor) atEnd() error {
+	if l, err := x.line(); err == nil {
+		return fmt.Errorf("%w: the archive has no entry for %q", providers.ErrCorrupt, l.path())
+	} else if err != io.EOF {
+		return err
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(x.tail, 1<<20))
+	if err == nil && n == 1<<20 {
+		return fmt.Errorf("%w: there is more after the archive's end", providers.ErrCorrupt)
+	}
+	return err
+}
+
+func corruptArchive(err error) error {
+	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrFieldTooLong) {
+		return fmt.Errorf("%w: archive: %w", providers.ErrCorrupt, err)
+	}
+	return fmt.Errorf("read archive: %w", err)
+}
+
+// line reads the next line that has an entry in the archive.
+func (x *extractor) line() (*line, error) {
+	for {
+		text, err := readLine(x.listing)
+		if err != nil {
+			return nil, err
+		}
+		l := new(line)
+		if err := json.Unmarshal(text, l); err != nil {
+			return nil, fmt.Errorf("%w: listing: %w", providers.ErrCorrupt, err)
+		}
+		if l.inArchive() {
+			return l, nil
+		}
+	}
+}
+
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var long []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if err == nil && long == nil {
+			return part, nil
+		}
+		long = append(long, part...)
+		switch {
+		case err == nil:
+			return long, nil
+		case err == io.EOF && len(long) > 0:
+			return nil, fmt.Errorf("%w: the listing ends within a line", providers.ErrCorrupt)
+		case err != bufio.ErrBufferFull:
+			return nil, err
+		case len(long) > maxLine:
+			return nil, fmt.Errorf("%w: the listing has a line of more than %d bytes", providers.ErrCorrupt, maxLine)
+		}
+	}
+}
+
+// smallJob is a file whose content was read and that is still to be written.
+type smallJob struct {
+	file node
+	data *bytes.Buffer
+	sum  [32]byte
+}
+
+func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan<- smallJob) error {
+	path := strings.TrimSuffix(h.Name, "/")
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	if path != l.path() || kindOf(h.Typeflag) != l.Type || h.Size != l.Size {
+		return fmt.Errorf("%w: the archive has %q where the listing has %q", providers.ErrCorrupt, h.Name, l.path())
+	}
+	n := newNode(path, h)
+	switch l.Type {
+	case kindDir:
+		return x.tree.mkdir(n)
+	case kindFile:
+		return x.file(ctx, n, l, jobs)
+	case kindHardlink:
+		if err := checkPath(h.Linkname); err != nil {
+			return err
+		}
+		return x.tree.later(n, l)
+	case kindSymlink:
+		return x.tree.later(n, l)
+	case kindFIFO:
+		return x.tree.fifo(n)
+	}
+	return nil
+}
+
+func (x *extractor) file(ctx context.Context, n node, l *line, jobs chan<- smallJob) error {
+	var sum [32]byte
+	if len(l.SHA256) != hex.EncodedLen(len(sum)) {
+		return fmt.Errorf("%w: the listing has no hash of %q", providers.ErrCorrupt, n.path)
+	}
+	if _, err := hex.Decode(sum[:], []byte(l.SHA256)); err != nil {
+		return fmt.Errorf("%w: the listing's hash of %q: %w", providers.ErrCorrupt, n.path, err)
+	}
+	if n.size > smallFile {
+		return x.tree.large(ctx, n, x.archive, sum, l.Sparse)
+	}
+	buf := x.tree.buffer()
+	if _, err := io.CopyN(buf, x.archive, n.size); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return corruptArchive(err)
+	}
+	select {
+	case jobs <- smallJob{file: n, data: buf, sum: sum}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func kindOf(flag byte) string {
+	switch flag {
+	case tar.TypeReg:
+		return kindFile
+	case tar.TypeDir:
+		return kindDir
+	case tar.TypeSymlink:
+		return kindSymlink
+	case tar.TypeLink:
+		return kindHardlink
+	case tar.TypeFifo:
+		return kindFIFO
+	case tar.TypeChar:
+		return kindChar
+	case tar.TypeBlock:
+		return kindBlock
+	}
+	return ""
+}
+
+// checkPath refuses what could lead out of the directory, before anything is opened.
+func checkPath(path string) error {
+	bad := path == "" || len(path) > maxPath || strings.ContainsRune(path, 0)
+	if path != "." {
+		for name := range strings.SplitSeq(path, "/") {
+			bad = bad || name == "" || name == "." || name == ".."
+		}
+	}
+	if bad {
+		return fmt.Errorf("%w: %q is no path below the directory", providers.ErrCorrupt, path[:min(len(path), 200)])
+	}
+	return nil
+}

@@ -1,0 +1,409 @@
+package files
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+// node is what a restore sets on one name.
+type node struct {
+	path     string
+	size     int64
+	mode     uint32
+	uid, gid int
+	mtime    unix.Timespec
+	target   string
+	xattrs   []xattr
+	symlink  bool
+}
+
+func newNode(path string, h *tar.Header) node {
+	n := node{
+		path: path, size: h.Size, mode: uint32(h.Mode) & 0o7777, uid: h.Uid, gid: h.Gid, target: h.Linkname,
+		mtime: unix.Timespec{Sec: h.ModTime.Unix(), Nsec: int64(h.ModTime.Nanosecond())},
+	}
+	for key, value := range h.PAXRecords {
+		if name, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok && keepXattr(name) {
+			n.xattrs = append(n.xattrs, xattr{name, value})
+		}
+	}
+	return n
+}
+
+// treeWriter makes a tree below a directory. The directory of a name is
+// opened through os.Root, which no symbolic link leads out of; the name itself is made
+// in it, and only when it does not exist.
+type treeWriter struct {
+	root    *os.Root
+	asRoot  bool
+	dirs    []node
+	links   []node
+	buffers sync.Pool
+
+	mu      sync.Mutex
+	handles map[string]*dirHandle
+	recent  []*dirHandle // the oldest first
+}
+
+// dirHandle is an open directory that several files are made in.
+type dirHandle struct {
+	path string
+	file *os.File
+	refs int
+}
+
+// maxHandles is how many directories stay open for the next file in them.
+const maxHandles = 64
+
+func newTreeWriter(root *os.Root) *treeWriter {
+	return &treeWriter{
+		root: root, asRoot: os.Geteuid() == 0,
+		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		handles: map[string]*dirHandle{},
+	}
+}
+
+func (t *treeWriter) buffer() *bytes.Buffer { return t.buffers.Get().(*bytes.Buffer) }
+
+// parent opens the directory a name is to be made in. The caller gives it back with release.
+func (t *treeWriter) parent(path string) (*dirHandle, string, error) {
+	dir, name := ".", path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		dir, name = path[:i], path[i+1:]
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h, ok := t.handles[dir]; ok {
+		h.refs++
+		return h, name, nil
+	}
+	f, err := t.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil, "", fmt.Errorf("%w: %q has no directory to be in", providers.ErrCorrupt, path)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	h := &dirHandle{path: dir, file: f, refs: 2} // the caller's and that of the list
+	t.handles[dir] = h
+	t.recent = append(t.recent, h)
+	if len(t.recent) > maxHandles {
+		oldest := t.recent[0]
+		t.recent = slices.Delete(t.recent, 0, 1)
+		delete(t.handles, oldest.path)
+		t.drop(oldest)
+	}
+	return h, name, nil
+}
+
+func (t *treeWriter) release(h *dirHandle) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop(h)
+}
+
+func (t *treeWriter) drop(h *dirHandle) {
+	if h.refs--; h.refs == 0 {
+		h.file.Close()
+	}
+}
+
+func (t *treeWriter) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, h := range t.recent {
+		h.file.Close()
+	}
+	t.recent = nil
+}
+
+func (h *dirHandle) fd() int { return int(h.file.Fd()) }
+
+func (t *treeWriter) mkdir(n node) error {
+	t.dirs = append(t.dirs, n)
+	if n.path == "." {
+		return nil
+	}
+	h, name, err := t.parent(n.path)
+	if err != nil {
+		return err
+	}
+	defer t.release(h)
+	return made("mkdir", n.path, unix.Mkdirat(h.fd(), name, 0o700))
+}
+
+func (t *treeWriter) fifo(n node) error {
+	h, name, err := t.parent(n.path)
+	if err != nil {
+		return err
+	}
+	defer t.release(h)
+	if err := made("mkfifo", n.path, unix.Mknodat(h.fd(), name, unix.S_IFIFO|0o600, 0)); err != nil {
+		return err
+	}
+	fd, err := unix.Openat(h.fd(), name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return failed("open", n.path, err)
+	}
+	defer unix.Close(fd)
+	if err := t.attributes(fd, n); err != nil {
+		return err
+	}
+	return setTime(h.fd(), name, n)
+}
+
+// create makes a new regular file, has its content written, and then sets what it carries.
+func (t *treeWriter) create(n node, content func(fd int) error) (err error) {
+	h, name, err := t.parent(n.path)
+	if err != nil {
+		return err
+	}
+	defer t.release(h)
+	fd, err := unix.Openat(h.fd(), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return made("create", n.path, err)
+	}
+	defer func() {
+		if e := unix.Close(fd); err == nil {
+			err = failed("close", n.path, e)
+		}
+	}()
+	if err := content(fd); err != nil {
+		return err
+	}
+	if err := t.attributes(fd, n); err != nil {
+		return err
+	}
+	return setTime(h.fd(), name, n)
+}
+
+// small writes a file whose content is in memory.
+func (t *treeWriter) small(ctx context.Context, j smallJob) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(j.data.Bytes())
+	if err := sameSum(j.file.path, sum[:], j.sum); err != nil {
+		return err
+	}
+	defer func() {
+		j.data.Reset()
+		t.buffers.Put(j.data)
+	}()
+	return t.create(j.file, func(fd int) error { return writeAll(fd, j.file.path, j.data.Bytes()) })
+}
+
+// large streams a file to the disk. It gets its owner and mode only when
+// its hash is right. Runs of zeros of a sparse file become holes again.
+func (t *treeWriter) large(ctx context.Context, n node, r io.Reader, want [32]byte, sparse bool) error {
+	return t.create(n, func(fd int) error {
+		sum, buf := sha256.New(), make([]byte, smallFile)
+		for left := n.size; left > 0; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			chunk := buf[:min(left, int64(len(buf)))]
+			if _, err := io.ReadFull(r, chunk); err != nil {
+				return corruptArchive(err)
+			}
+			sum.Write(chunk)
+			left -= int64(len(chunk))
+			if err := writeSparse(fd, n.path, chunk, sparse); err != nil {
+				return err
+			}
+		}
+		if sparse {
+			if err := failed("truncate", n.path, unix.Ftruncate(fd, n.size)); err != nil {
+				return err
+			}
+		}
+		return sameSum(n.path, sum.Sum(nil), want)
+	})
+}
+
+func sameSum(path string, sum []byte, want [32]byte) error {
+	if !bytes.Equal(sum, want[:]) {
+		return fmt.Errorf("%w: %q", providers.ErrCorrupt, path)
+	}
+	return nil
+}
+
+func writeSparse(fd int, path string, b []byte, sparse bool) error {
+	for len(b) > 0 {
+		part := b
+		if sparse {
+			part = b[:min(len(b), len(zeros))]
+			if bytes.Equal(part, zeros[:len(part)]) {
+				if _, err := unix.Seek(fd, int64(len(part)), io.SeekCurrent); err != nil {
+					return failed("seek", path, err)
+				}
+				b = b[len(part):]
+				continue
+			}
+		}
+		if err := writeAll(fd, path, part); err != nil {
+			return err
+		}
+		b = b[len(part):]
+	}
+	return nil
+}
+
+func writeAll(fd int, path string, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return failed("write", path, err)
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// attributes sets owner, extended attributes and mode, in this order: a change of owner
+// clears capabilities and setuid bits.
+func (t *treeWriter) attributes(fd int, n node) error {
+	if t.asRoot {
+		if err := failed("chown", n.path, unix.Fchown(fd, n.uid, n.gid)); err != nil {
+			return err
+		}
+	}
+	for _, x := range n.xattrs {
+		err := unix.Fsetxattr(fd, x.name, []byte(x.value), 0)
+		if err == unix.ENOTSUP || err == unix.EPERM && !t.asRoot {
+			continue
+		}
+		if err != nil {
+			return failed("set "+x.name+" of", n.path, err)
+		}
+	}
+	return failed("chmod", n.path, unix.Fchmod(fd, t.mode(n)))
+}
+
+func (t *treeWriter) mode(n node) uint32 {
+	if !t.asRoot {
+		return n.mode & 0o777
+	}
+	return n.mode
+}
+
+func setTime(dirfd int, name string, n node) error {
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, n.mtime}
+	return failed("set the time of", n.path, unix.UtimesNanoAt(dirfd, name, ts, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// later keeps a link until everything else is there, so that nothing is written through it.
+func (t *treeWriter) later(n node, l *line) error {
+	n.symlink = l.Type == kindSymlink
+	if n.target != l.target() {
+		return fmt.Errorf("%w: %q has another target in the listing", providers.ErrCorrupt, n.path)
+	}
+	t.links = append(t.links, n)
+	return nil
+}
+
+// finish makes hard links, then symbolic links, then sets what directories
+// carry, the deepest first, and waits until all of it is on the medium.
+func (t *treeWriter) finish(ctx context.Context) error {
+	for _, symlinks := range []bool{false, true} {
+		for _, n := range t.links {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if n.symlink != symlinks {
+				continue
+			}
+			if err := t.link(n); err != nil {
+				return err
+			}
+		}
+	}
+	for _, n := range slices.Backward(t.dirs) {
+		if err := t.directory(n); err != nil {
+			return err
+		}
+	}
+	f, err := t.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return failed("sync", t.root.Name(), unix.Syncfs(int(f.Fd())))
+}
+
+func (t *treeWriter) link(n node) error {
+	h, name, err := t.parent(n.path)
+	if err != nil {
+		return err
+	}
+	defer t.release(h)
+	if !n.symlink {
+		from, first, err := t.parent(n.target)
+		if err != nil {
+			return err
+		}
+		defer t.release(from)
+		var st unix.Stat_t
+		if err := unix.Fstatat(from.fd(), first, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			return fmt.Errorf("%w: hard link %q has no file %q", providers.ErrCorrupt, n.path, n.target)
+		}
+		return made("link", n.path, unix.Linkat(from.fd(), first, h.fd(), name, 0))
+	}
+	if err := made("symlink", n.path, unix.Symlinkat(n.target, h.fd(), name)); err != nil {
+		return err
+	}
+	if t.asRoot {
+		if err := failed("chown", n.path, unix.Fchownat(h.fd(), name, n.uid, n.gid, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
+			return err
+		}
+	}
+	return setTime(h.fd(), name, n)
+}
+
+func (t *treeWriter) directory(n node) error {
+	f, err := t.root.OpenFile(n.path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// The time first: without the right to search it, "." in it cannot be reached any more.
+	if err := setTime(int(f.Fd()), ".", n); err != nil {
+		return err
+	}
+	return t.attributes(int(f.Fd()), n)
+}
+
+// made is failed for a name that must be new: an artifact that has it twice is corrupt.
+func made(op, path string, err error) error {
+	if err == unix.EEXIST {
+		return fmt.Errorf("%w: %q is there twice", providers.ErrCorrupt, path)
+	}
+	return failed(op, path, err)
+}
+
+func failed(op, path string, err error) error {
+	switch err {
+	case nil:
+		return nil
+	case unix.ENOSPC, unix.EDQUOT:
+		err = fmt.Errorf("%w: %w", providers.ErrNoSpace, err)
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}
