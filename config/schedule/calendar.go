@@ -31,7 +31,7 @@ func (c *Cron) nextReading(reading int64) (int64, bool) {
 		if month++; month > time.December {
 			year, month = year+1, time.January
 		}
-		if year > 9999 {
+		if year > 9998 {
 			return 0, false
 		}
 		dates = c.dates(year, month)
@@ -63,7 +63,7 @@ func (c *Cron) lastReading(reading int64) (int64, bool) {
 		if month--; month < time.January {
 			year, month = year-1, time.December
 		}
-		if year < 1 {
+		if year < 2 {
 			return 0, false
 		}
 		dates = c.dates(year, month)

@@ -51,7 +51,7 @@ func (o Occurrence) IsZero() bool { return o.Nominal == "" }
 func (c *Cron) String() string { return c.expr }
 
 // Next gives the first occurrence that is due strictly after an instant, or the
-// zero Occurrence when the year 9999 ends before.
+// zero Occurrence when the year 9998 ends before.
 func (c *Cron) Next(after time.Time) Occurrence {
 	t := instant(after)
 	if c.everyHour {
@@ -79,7 +79,7 @@ func (c *Cron) Next(after time.Time) Occurrence {
 }
 
 // Latest gives the newest occurrence that is due at an instant or before it.
-// False means that there is none since the year 1.
+// False means that there is none since the year 2.
 func (c *Cron) Latest(at time.Time) (Occurrence, bool) {
 	t := instant(at)
 	if c.everyHour {

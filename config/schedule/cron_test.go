@@ -233,17 +233,17 @@ func TestCronString(t *testing.T) {
 }
 
 // selections draws one field: its text and the values it selects.
-func selections(t *rapid.T, label string, low, high int) (string, map[int]bool, bool) {
-	set := map[int]bool{}
+func selections(t *rapid.T, label string, low, high int) (string, set, bool) {
+	var selected set
 	add := func(from, to, step int) {
 		for v := from; v <= to; v += step {
-			set[v] = true
+			selected[v] = true
 		}
 	}
 	value := rapid.IntRange(low, high)
 	if rapid.IntRange(0, 2).Draw(t, label+" kind") == 0 {
 		add(low, high, 1)
-		return "*", set, true
+		return "*", selected, true
 	}
 	var members []string
 	for range rapid.IntRange(1, 3).Draw(t, label+" members") {
@@ -267,7 +267,7 @@ func selections(t *rapid.T, label string, low, high int) (string, map[int]bool, 
 			members = append(members, fmt.Sprintf("%d-%d/%d", a, b, step))
 		}
 	}
-	return strings.Join(members, ","), set, false
+	return strings.Join(members, ","), selected, false
 }
 
 func anySchedule(t *rapid.T) (string, sets) {
@@ -286,14 +286,6 @@ func anySchedule(t *rapid.T) (string, sets) {
 	return strings.Join(text[:], " "), s
 }
 
-func numbers(from, to int) map[int]bool {
-	set := map[int]bool{}
-	for n := from; n <= to; n++ {
-		set[n] = true
-	}
-	return set
-}
-
 func TestCronMatchesReference(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		e := rapid.SampledFrom(eras).Draw(rt, "era")
@@ -306,16 +298,20 @@ func TestCronMatchesReference(t *testing.T) {
 func TestCronMatchesReferenceInEveryEra(t *testing.T) {
 	hours := []struct {
 		text string
-		set  map[int]bool
+		set  set
 	}{
 		{"*", numbers(0, 23)}, {"0", numbers(0, 0)}, {"1", numbers(1, 1)}, {"2", numbers(2, 2)}, {"3", numbers(3, 3)},
-		{"23", numbers(23, 23)}, {"0-3", numbers(0, 3)}, {"1-23", numbers(1, 23)},
+		{"23", numbers(23, 23)}, {"1-23", numbers(1, 23)},
 	}
 	for _, e := range eras {
 		for _, hour := range hours {
-			for minute := 0; minute < 60; minute += 15 {
-				checkAgainstReference(t, t, e, fmt.Sprintf("%d-59/29 %s * * *", minute, hour.text), sets{
-					minute: map[int]bool{minute: true, minute + 29: true, minute + 58: true}, hour: hour.set, date: numbers(1, 31), month: numbers(1, 12),
+			for minute := 0; minute < 60; minute += 25 {
+				var selected set
+				for m := minute; m < 60; m += 14 {
+					selected[m] = true
+				}
+				checkAgainstReference(t, t, e, fmt.Sprintf("%d-59/14 %s * * *", minute, hour.text), sets{
+					minute: selected, hour: hour.set, date: numbers(1, 31), month: numbers(1, 12),
 					weekday: numbers(0, 6), anyDate: true, anyWeekday: true,
 				})
 			}
@@ -473,20 +469,18 @@ func TestCronWithOddSeconds(t *testing.T) {
 	}
 }
 
-func mod(a, b int64) int64 { return (a%b + b) % b }
-
 func TestCronFarAway(t *testing.T) {
 	zones := []string{"UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia", "Australia/Lord_Howe", "Pacific/Kiritimati"}
 	exprs := []string{"* * * * *", "30 2 * * *", "0 0 29 2 *", "0 * 29 2 *", "59 23 31 12 *", "0 0 1 1 *"}
 	times := map[string]time.Time{
 		"zero":        {},
 		"before zero": time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC),
-		"year 1":      time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC),
+		"year 2":      time.Date(2, 1, 2, 0, 0, 0, 0, time.UTC),
 		"1900":        time.Date(1899, 12, 31, 0, 0, 0, 0, time.UTC),
 		"1969":        time.Date(1969, 12, 31, 23, 59, 59, 5, time.UTC),
 		"2096":        time.Date(2096, 12, 31, 12, 0, 0, 0, time.UTC),
 		"9996":        time.Date(9996, 12, 31, 12, 0, 0, 0, time.UTC),
-		"end":         time.Date(9999, 12, 31, 23, 59, 59, 999, time.UTC),
+		"end":         time.Date(9998, 12, 31, 23, 59, 59, 999, time.UTC),
 		"after end":   time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC),
 		"min":         time.Unix(-1<<63, 0),
 		"max":         time.Unix(1<<62, 0),
@@ -506,11 +500,11 @@ func TestCronFarAway(t *testing.T) {
 					t.Errorf("%s in %s: next after the end is %s", expr, zone, show(next))
 				}
 				latest, ok := c.Latest(at)
-				early := name == "zero" || name == "before zero" || name == "year 1" || name == "min"
+				early := name == "zero" || name == "before zero" || name == "year 2" || name == "min"
 				switch {
 				case !ok && !early:
 					t.Errorf("%s in %s, %s: nothing is latest", expr, zone, name)
-				case ok && latest.At.After(at) && name != "before zero" && name != "min":
+				case ok && latest.At.After(at):
 					t.Errorf("%s in %s, %s: latest %s is after it", expr, zone, name, show(latest))
 				}
 				if occ, more := c.Between(at, at, 10); len(occ) != 0 || more {

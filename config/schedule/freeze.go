@@ -55,5 +55,5 @@ func (f Freeze) Covers(at time.Time) (until time.Time, ok bool) {
 // reading is the day's first second as a clock reading.
 func (d Date) reading() int64 {
 	t := time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC).Unix()
-	return min(max(t, firstSecond), lastSecond)
+	return min(max(t, firstSecond), lastSecond+1-day)
 }

@@ -18,26 +18,29 @@ type era struct {
 
 var eras = []era{
 	{"UTC", "2027-12-01", "2028-04-01"},
-	{"Europe/Berlin", "2026-01-01", "2027-01-02"},
-	{"Europe/Berlin", "2040-10-01", "2041-04-02"}, // beyond Go's tables, over 31 December of a leap year
-	{"Europe/London", "1968-01-01", "1968-12-31"}, // summer time that stayed
-	{"Europe/Berlin", "1945-04-01", "1945-12-01"}, // two hours of summer time
-	{"Europe/Dublin", "2026-01-01", "2027-01-02"}, // negative summer time
-	{"America/New_York", "2026-01-01", "2027-01-02"},
-	{"America/Sao_Paulo", "2018-01-01", "2019-03-01"}, // midnight skipped, 23:00 repeated
-	{"America/St_Johns", "2006-01-01", "2007-01-02"},  // changes at 00:01
-	{"America/Havana", "2026-01-01", "2027-01-02"},    // midnight repeated
-	{"America/Caracas", "2007-11-01", "2008-02-01"},   // half an hour back
-	{"Africa/Casablanca", "2026-01-01", "2027-01-02"}, // put back for a month
-	{"Africa/Cairo", "2026-01-01", "2027-01-02"},
-	{"Asia/Kathmandu", "1985-10-01", "1986-04-01"}, // a quarter of an hour forward
-	{"Asia/Pyongyang", "2015-06-01", "2015-12-01"},
-	{"Asia/Pyongyang", "2018-04-01", "2018-08-01"},
-	{"Antarctica/Troll", "2026-01-01", "2027-01-02"}, // two hours
-	{"Australia/Lord_Howe", "2026-01-01", "2027-01-02"},
-	{"Pacific/Apia", "2011-09-01", "2012-05-01"},      // no 30 December
-	{"Pacific/Kwajalein", "1993-07-01", "1993-10-01"}, // no 21 August
-	{"America/Juneau", "1983-09-01", "1984-06-01"},    // two hours back
+	{"Europe/Berlin", "2026-03-01", "2026-04-15"},
+	{"Europe/Berlin", "2026-10-15", "2027-01-02"},
+	{"Europe/Berlin", "2040-10-20", "2041-04-02"}, // beyond Go's tables, over 31 December of a leap year
+	{"Europe/London", "1968-02-10", "1968-03-10"}, // summer time that stayed
+	{"Europe/Berlin", "1945-05-15", "1945-11-25"}, // two hours of summer time
+	{"Europe/Dublin", "2027-03-20", "2027-04-02"}, // negative summer time
+	{"America/New_York", "2026-03-01", "2026-03-15"},
+	{"America/New_York", "2026-10-25", "2026-11-08"},
+	{"America/Sao_Paulo", "2018-10-20", "2019-03-01"}, // midnight skipped, 23:00 repeated
+	{"America/St_Johns", "2006-10-15", "2006-11-05"},  // changes at 00:01
+	{"America/Havana", "2026-03-01", "2026-03-15"},    // midnight skipped
+	{"America/Havana", "2026-10-20", "2026-11-08"},    // midnight repeated
+	{"America/Caracas", "2007-12-01", "2007-12-15"},   // half an hour back
+	{"Africa/Casablanca", "2026-02-01", "2026-04-01"}, // put back for a month
+	{"Africa/Cairo", "2026-10-10", "2026-11-10"},
+	{"Asia/Kathmandu", "1985-12-20", "1986-01-10"}, // a quarter of an hour forward
+	{"Asia/Pyongyang", "2015-08-01", "2015-08-31"},
+	{"Asia/Pyongyang", "2018-04-20", "2018-05-15"},
+	{"Antarctica/Troll", "2026-10-15", "2026-11-05"}, // two hours
+	{"Australia/Lord_Howe", "2026-03-20", "2026-10-15"},
+	{"Pacific/Apia", "2011-09-15", "2012-04-10"},      // no 30 December
+	{"Pacific/Kwajalein", "1993-08-10", "1993-09-01"}, // no 21 August
+	{"America/Juneau", "1983-10-20", "1983-11-10"},    // two hours back
 }
 
 // history is an era minute by minute: what the clock shows, in seconds as if it
@@ -98,16 +101,29 @@ func (h *history) firstShowing(reading int64) int {
 
 // sets are the selected values of a schedule, field by field.
 type sets struct {
-	minute, hour, date, month, weekday map[int]bool
+	minute, hour, date, month, weekday set
 	anyDate, anyWeekday                bool
 }
 
+type set [60]bool
+
+func numbers(from, to int) set {
+	var s set
+	for n := from; n <= to; n++ {
+		s[n] = true
+	}
+	return s
+}
+
 func (s sets) match(reading int64) bool {
-	at := time.Unix(reading, 0).UTC()
-	if !s.minute[at.Minute()] || !s.hour[at.Hour()] || !s.month[int(at.Month())] {
+	if !s.minute[mod(reading, 3600)/60] || !s.hour[mod(reading, 24*3600)/3600] {
 		return false
 	}
-	date, weekday := s.date[at.Day()], s.weekday[int(at.Weekday())]
+	at := time.Unix(reading, 0).UTC()
+	if !s.month[at.Month()] {
+		return false
+	}
+	date, weekday := s.date[at.Day()], s.weekday[at.Weekday()]
 	if s.anyDate || s.anyWeekday {
 		return date && weekday
 	}
@@ -122,7 +138,7 @@ func (h *history) occurrences(s sets) []schedule.Occurrence {
 	top := slices.Max(h.readings[:firstDay])
 	for i := firstDay; i < len(h.readings); i++ {
 		now := h.readings[i]
-		if len(s.hour) == 24 {
+		if s.hour == numbers(0, 23) {
 			if s.match(now) {
 				all = append(all, schedule.Occurrence{Nominal: h.at(i).Format("2006-01-02T15:04Z07:00"), At: h.at(i)})
 			}
@@ -140,3 +156,5 @@ func (h *history) occurrences(s sets) []schedule.Occurrence {
 	}
 	return all
 }
+
+func mod(a, b int64) int64 { return (a%b + b) % b }

@@ -12,5 +12,6 @@
 //
 // The only exception are schedules that run in every hour; see [Cron].
 //
-// The years 1 to 9999 are covered. Nothing is due outside them.
+// The years 2 to 9998 are covered. Nothing is due and no window is open outside
+// them.
 package schedule

@@ -79,14 +79,14 @@ func (i Interval) Contains(at time.Time) bool { return !at.Before(i.Start) && at
 type span struct{ from, to int64 }
 
 // Open gives the opening that contains an instant. A window that is always open
-// has one, from the start of the year 1 to the end of the year 9999.
+// has one, from the start of the year 2 to the end of the year 9998.
 func (w Window) Open(at time.Time) (Interval, bool) {
 	t := instant(at)
 	switch {
-	case at.Unix() != t:
+	case t < firstSecond || t > lastSecond:
 		return Interval{}, false
 	case w.always():
-		return Interval{time.Unix(firstSecond, 0).UTC(), time.Unix(lastSecond, 0).UTC()}, true
+		return Interval{Start: moment(time.UTC, firstSecond), End: moment(time.UTC, lastSecond+1)}, true
 	}
 	for d := w.dayOf(t) - 3; d <= w.dayOf(t)+1; d++ {
 		if o, ok := w.opening(d); ok && o.from <= t && t < o.to {
@@ -97,7 +97,7 @@ func (w Window) Open(at time.Time) (Interval, bool) {
 }
 
 // Next gives the first opening that starts strictly after an instant, or the
-// zero Interval when there is none: the window is always open, or the year 9999
+// zero Interval when there is none: the window is always open, or the year 9998
 // ends before.
 func (w Window) Next(at time.Time) Interval {
 	if w.always() {

@@ -49,12 +49,12 @@ func properCase(name string) string {
 
 // Instants and clock readings are both counted in seconds. An instant counts
 // from 1970 in UTC. A reading is what a clock on the wall shows, counted as if
-// the wall were in UTC. Both stay within the years 1 to 9999, give or take a
-// few days, so that sums cannot overflow.
+// the wall were in UTC. Both stay within the years 2 to 9998, give or take a
+// few days: no sum overflows, and every result can be written in RFC 3339.
 const (
 	day         = 24 * 60 * 60
-	firstSecond = -62135596800 // 0001-01-01T00:00:00
-	lastSecond  = 253402300799 // 9999-12-31T23:59:59
+	firstSecond = -62104060800 // 0002-01-01T00:00:00
+	lastSecond  = 253370764799 // 9998-12-31T23:59:59
 	endless     = 1 << 40
 
 	// reach is more than any zone's distance from UTC and more than any jump of
@@ -62,9 +62,10 @@ const (
 	reach = 2 * day
 )
 
-// instant gives the last whole second that is not after at.
+// instant gives the last whole second that is not after at, or one a day outside the
+// years covered.
 func instant(at time.Time) int64 {
-	return min(max(at.Unix(), firstSecond), lastSecond+day)
+	return min(max(at.Unix(), firstSecond-day), lastSecond+day)
 }
 
 // moment is the opposite of instant.
