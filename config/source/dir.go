@@ -1,0 +1,259 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// openDir reads a folder as it lies on disk.
+func openDir(dir, inside string) (*Source, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read directory %s: %w", dir, err)
+	}
+	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+		return nil, fmt.Errorf("read directory: %w", err)
+	}
+	if _, ok, err := bareAt(abs); err == nil && ok {
+		return nil, fmt.Errorf("%s is a bare git repository, which has no files on disk; name it as a repository, with a ref", dir)
+	}
+	root, err := openFolder(abs, inside)
+	if err != nil {
+		return nil, fmt.Errorf("read directory %s: %w", dir, err)
+	}
+	s := &Source{release: []func() error{root.Close}, ancestry: unknownAncestry}
+	f, err := newFiles(&diskFolder{root: root, opened: time.Now()})
+	if err == nil {
+		s.FS = f
+		err = s.describe(f, filepath.Join(abs, filepath.FromSlash(inside)))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read directory %s: %w", dir, err), s.Close())
+	}
+	return s, nil
+}
+
+func unknownAncestry(context.Context, string) (Descent, error) { return DescentUnknown, nil }
+
+// openFolder opens the folder inside a directory without following links on
+// the way from the one to the other.
+func openFolder(dir, inside string) (*os.Root, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil || inside == "." {
+		return root, err
+	}
+	sub, err := openInside(root, inside)
+	return sub, errors.Join(err, root.Close())
+}
+
+func openInside(root *os.Root, inside string) (*os.Root, error) {
+	walked := ""
+	for part := range strings.SplitSeq(inside, "/") {
+		walked = filepath.Join(walked, part)
+		info, err := root.Lstat(walked)
+		switch {
+		case err != nil:
+			return nil, err
+		case info.Mode()&fs.ModeSymlink != 0:
+			return nil, fmt.Errorf("path %s is a symbolic link; links are never followed, give the path of the folder itself", walked)
+		case !info.IsDir():
+			return nil, fmt.Errorf("path %s is not a folder", walked)
+		}
+	}
+	return root.OpenRoot(walked)
+}
+
+// describe fills Info from the repository around a directory, if there is one.
+func (s *Source) describe(f *files, dir string) error {
+	s.Info = Info{Dirty: true}
+	top, g, ok, err := enclosing(dir)
+	if err != nil || !ok {
+		return err
+	}
+	r, err := openGitDir(top, g)
+	if errors.Is(err, errFormat) {
+		// The files can be read all the same; only the commit stays unknown.
+		s.Info.Repo = top
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.release = append(s.release, r.db.Close)
+	inside, err := filepath.Rel(top, dir)
+	if err != nil {
+		return err
+	}
+	inside = filepath.ToSlash(inside)
+	branch, id, err := r.refs.head()
+	if err != nil {
+		return fmt.Errorf("read the commit of %s: %w", top, err)
+	}
+	if !id.IsZero() {
+		if err := s.compare(r, f, id, inside); err != nil {
+			return fmt.Errorf("compare with the commit of %s: %w", top, err)
+		}
+	}
+	s.Info.Repo, s.Info.Ref, s.Info.Path = top, branch, shownPath(inside)
+	return nil
+}
+
+// compare describes the HEAD commit and decides Dirty. Only configuration
+// files count, so that the size of the repository does not.
+func (s *Source) compare(r *repository, f *files, head objectID, inside string) error {
+	c, err := r.db.peel(head)
+	if err != nil {
+		return err
+	}
+	s.Info = commitInfo(c)
+	s.ancestry = func(ctx context.Context, ancestor string) (Descent, error) {
+		return descent(ctx, r.db, c.Hash.String(), ancestor, r.shallow)
+	}
+	committed := map[string]objectID{}
+	id, err := r.db.folder(c.TreeHash, inside)
+	if fresh := notFolder(""); !errors.As(err, &fresh) {
+		if err != nil {
+			return err
+		}
+		entries, err := r.db.tree(id)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if IsConfig(e.Name) {
+				committed[e.Name] = e.Hash
+			}
+		}
+	}
+	s.Info.Dirty = len(committed) != len(f.data)
+	for name, content := range f.data {
+		if committed[name] != plumbing.ComputeHash(plumbing.BlobObject, content) {
+			s.Info.Dirty = true
+		}
+	}
+	return nil
+}
+
+// enclosing finds the repository whose work tree contains dir. Only the files
+// decide: GIT_DIR and the like are ignored. As with git itself, a repository
+// of a stranger is refused: its owner would decide what this directory is
+// said to be.
+func enclosing(dir string) (top string, g gitDir, ok bool, err error) {
+	for top = dir; ; top = filepath.Dir(top) {
+		dot := filepath.Join(top, ".git")
+		info, err := os.Stat(dot)
+		switch {
+		case err == nil:
+			g, ok, err := findGitDir(top)
+			if err != nil {
+				return top, g, false, err
+			}
+			if !ok {
+				break
+			}
+			if owner, trusted := trustedOwner(info, dir); !trusted {
+				return top, g, false, fmt.Errorf("the git repository %s around it belongs to user %d, neither you nor the owner of the directory; change its owner, or name the repository explicitly", top, owner)
+			}
+			return top, g, true, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return top, g, false, err
+		}
+		if top == filepath.Dir(top) {
+			return "", g, false, nil
+		}
+	}
+}
+
+// trustedOwner says whether a .git belongs to this process's user, to root, or
+// to whoever owns the directory that is read.
+func trustedOwner(info fs.FileInfo, dir string) (owner uint32, ok bool) {
+	st, isUnix := info.Sys().(*syscall.Stat_t)
+	if !isUnix {
+		return 0, true
+	}
+	if st.Uid == 0 || int(st.Uid) == os.Geteuid() {
+		return st.Uid, true
+	}
+	of, err := os.Stat(dir)
+	if err != nil {
+		return st.Uid, false
+	}
+	dirStat, isUnix := of.Sys().(*syscall.Stat_t)
+	return st.Uid, isUnix && dirStat.Uid == st.Uid
+}
+
+// diskFolder is a directory. os.Root keeps every access inside it.
+type diskFolder struct {
+	root   *os.Root
+	opened time.Time
+}
+
+func (d *diskFolder) modified() time.Time { return d.opened }
+
+func (d *diskFolder) list(dir string) (items []item, err error) {
+	f, err := d.root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	entries, err := f.ReadDir(maxFiles + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	items = make([]item, len(entries))
+	for i, e := range entries {
+		items[i] = item{name: e.Name(), mode: e.Type(), size: -1}
+	}
+	return items, nil
+}
+
+func (d *diskFolder) size(dir string, it item) (int64, error) {
+	info, err := d.root.Lstat(filepath.Join(dir, it.name))
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// read opens without blocking, so that a named pipe put in the file's place
+// cannot hold us, and reads only the file that was judged.
+func (d *diskFolder) read(dir string, it item) (content []byte, err error) {
+	name := filepath.Join(dir, it.name)
+	before, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no longer a plain file", it.name)
+	}
+	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	after, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !os.SameFile(before, after) {
+		return nil, fmt.Errorf("%s was replaced while it was read; try again", it.name)
+	}
+	content, err = io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > maxFileSize {
+		return nil, tooLarge(it.name, max(after.Size(), int64(len(content))), maxFileSize)
+	}
+	return content, nil
+}
