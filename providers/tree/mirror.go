@@ -1,0 +1,97 @@
+// Package tree mirrors a local directory tree to another one.
+//
+// A pass walks both trees as one merge of sorted listings, so its memory does
+// not grow with the number of files. A file counts as unchanged when type,
+// size, modification time (to the nanosecond), mode and, for root, owner are the same;
+// a difference in the last two alone is mended without copying data. Files
+// arrive under a temporary name and are renamed. Symbolic links are recreated and never
+// followed on either side; fifos and, for root, device nodes are recreated; sockets are left out, as is
+// lost+found at the top. Extended attributes of users, access lists and, for
+// root, capabilities come along with a changed file or a changed mode; a change of
+// nothing else does not show. Hard links stay together when their file is copied.
+//
+// A copy never deletes: an entry in the way of one of another type is moved
+// aside (.holdfast-old-*) and is removed, and counted, by the next prune.
+//
+// Each side carries a marker file at its top (.holdfast-mirror.NAME.json), so that a foreign,
+// swapped or unmounted directory is refused before the first write, and a
+// direction is reversed only by a failover with a higher epoch.
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/glob"
+)
+
+// MirrorType copies file:// to file://.
+func MirrorType() providers.MirrorType {
+	return providers.MirrorType{
+		Source: "file",
+		Target: "file",
+		Doc:    "Copies a directory tree to another directory of this machine: a second disk, a mounted file server.",
+		Open: func(_ context.Context, _ string, env providers.Env) (providers.Mirror, error) {
+			return &mirror{protected: env.Protected}, nil
+		},
+	}
+}
+
+var _ providers.Mirror = (*mirror)(nil)
+
+type mirror struct{ protected []string }
+
+func (m *mirror) Close() error { return nil }
+
+func workers() int { return 2 * runtime.GOMAXPROCS(0) }
+
+var errNested = errors.New("one side of the mirror is mounted inside the other")
+
+func (m *mirror) Compare(ctx context.Context, req providers.MirrorRequest) (providers.MirrorDiff, error) {
+	exclude, err := glob.Compile(req.Exclude)
+	if err != nil {
+		return providers.MirrorDiff{}, failed("compare", req, err)
+	}
+	s, err := openSides(req)
+	if err != nil {
+		return providers.MirrorDiff{}, err
+	}
+	defer s.close()
+	seen, err := identify(s, req)
+	if err != nil {
+		return providers.MirrorDiff{}, err
+	}
+	diff, err := compare(ctx, s, exclude)
+	if err != nil {
+		return providers.MirrorDiff{}, failed("compare", req, err)
+	}
+	diff.First = seen.first()
+	return diff, nil
+}
+
+func failed(op string, req providers.MirrorRequest, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s %s: %w", op, req.Mirror, err)
+	}
+	e := &providers.Error{Op: op, Target: req.Mirror, Err: err}
+	switch {
+	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
+		e.Err = fmt.Errorf("%w: %w", providers.ErrNoSpace, err)
+		e.Hint = "Make room at the target; what was copied stays and is not copied again."
+	case errors.Is(err, errNested):
+		e.Hint = "Unmount it there, or exclude that path."
+	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
+		e.Hint = "Give holdfast the right to these files, or exclude them."
+	case errors.Is(err, providers.ErrChanged):
+		e.Retry = true
+	case errors.Is(err, unix.EIO) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESTALE):
+		e.Retry = true
+	}
+	return e
+}
