@@ -75,6 +75,20 @@ type StaleError struct{ What string }
 func (e *StaleError) Error() string        { return e.What + ". Make a new plan." }
 func (e *StaleError) Is(target error) bool { return target == ErrStale }
 
+// DuplicateError names the run that an occurrence has already. It is ErrDuplicate.
+type DuplicateError struct {
+	Address    string
+	Trigger    Trigger
+	TriggerKey string
+	Run        string // the run that is there
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("%s has run %s for %s %s already", e.Address, e.Run, e.Trigger, e.TriggerKey)
+}
+
+func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
+
 // NewRun is a run to be created with its tasks. IDs are given by the backend; a task born
 // skipped carries its final status and reason.
 type NewRun struct {

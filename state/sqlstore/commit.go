@@ -1,0 +1,309 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// Writers hand a function to the one committer. It runs all that wait in one transaction, each in a savepoint of its own, and
+// commits once: a commit costs one flush of the disk, whatever is in it. Everybody waits for that commit.
+
+const (
+	maxBatch   = 256
+	beginTime  = 15 * time.Second // longer than the engine's own wait for other writers
+	commitTime = 60 * time.Second
+	graceTime  = 10 * time.Second // how long a cancelled caller still waits for the outcome of a commit under way
+)
+
+var (
+	errClosed   = errors.New("the state is closed")
+	errReadOnly = errors.New("the state is open for reading only")
+)
+
+const (
+	waiting int32 = iota
+	taken
+	withdrawn
+)
+
+// request is one caller's write. The function may run more than once, in different transactions, so it sets its results anew each time.
+type request struct {
+	do    func(*tx) error
+	state atomic.Int32
+	err   error
+	done  chan struct{}
+}
+
+func (r *request) answer(err error) {
+	r.err = err
+	close(r.done)
+}
+
+// write runs a function in a transaction and returns when it is durably committed. When the context ends first, nothing was
+// written, unless the commit is under way: then the outcome is awaited, and only if that takes too long it is unknown.
+func (s *Store) write(ctx context.Context, do func(*tx) error) error {
+	if s.readOnly {
+		return errReadOnly
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := &request{do: do, done: make(chan struct{})}
+	select {
+	case s.queue <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.done:
+		return errClosed
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-s.done:
+		return r.afterEnd()
+	case <-ctx.Done():
+	}
+	if r.state.CompareAndSwap(waiting, withdrawn) {
+		return ctx.Err()
+	}
+	grace := time.NewTimer(graceTime)
+	defer grace.Stop()
+	select {
+	case <-r.done:
+		return r.err
+	case <-s.done:
+		return r.afterEnd()
+	case <-grace.C:
+		return fmt.Errorf("whether the write is stored is not known: %w", ctx.Err())
+	}
+}
+
+// afterEnd gives the outcome of a request when the committer has ended, perhaps without having seen it.
+func (r *request) afterEnd() error {
+	select {
+	case <-r.done:
+		return r.err
+	default:
+		return errClosed
+	}
+}
+
+func (s *Store) commitLoop(ctx context.Context) {
+	defer close(s.done)
+	c := &connection{db: s.writer}
+	defer c.drop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-s.queue:
+			s.commit(ctx, c, r)
+		}
+	}
+}
+
+// commit takes what waits and gives everyone an answer.
+func (s *Store) commit(ctx context.Context, c *connection, first *request) {
+	if err := c.begin(ctx); err != nil {
+		if first.state.CompareAndSwap(waiting, taken) {
+			first.answer(err)
+		}
+		return
+	}
+	batch := s.collect(first)
+	err := c.apply(ctx, batch)
+	if diskFull(err) && s.reserve.spend() {
+		if err = c.begin(ctx); err == nil {
+			err = c.apply(ctx, batch)
+		}
+	}
+	for _, r := range batch {
+		if err != nil {
+			r.err = err
+		}
+		r.answer(r.err)
+	}
+	if err == nil {
+		s.reserve.refill()
+	}
+}
+
+// collect gives the requests of one batch: the first and all that are waiting by now.
+func (s *Store) collect(first *request) []*request {
+	var batch []*request
+	add := func(r *request) {
+		if r.state.CompareAndSwap(waiting, taken) {
+			batch = append(batch, r)
+		}
+	}
+	add(first)
+	runtime.Gosched() // those answered by the last commit are about to come back
+	for len(batch) < maxBatch {
+		select {
+		case r := <-s.queue:
+			add(r)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// connection is the writing connection with its prepared statements. After any doubt about its condition it is dropped.
+type connection struct {
+	db    *sql.DB
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+// begin starts a transaction. Waiting for other processes happens only here, and ends with the context.
+func (c *connection) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, beginTime)
+	defer cancel()
+	if c.conn == nil {
+		conn, err := c.db.Conn(ctx)
+		if err != nil {
+			return explain(err)
+		}
+		c.conn, c.stmts = conn, map[string]*sql.Stmt{}
+	}
+	if _, err := c.conn.ExecContext(ctx, beginWrite); err != nil {
+		c.drop()
+		return explain(err)
+	}
+	return nil
+}
+
+// apply runs the requests in the open transaction and commits it. An error is that of the whole batch: nothing of it is stored
+// as far as this process can tell. A request's own error undoes that request only.
+func (c *connection) apply(ctx context.Context, batch []*request) error {
+	t := &tx{ctx: context.WithoutCancel(ctx), c: c, settle: map[int64]time.Time{}}
+	for _, r := range batch {
+		if err := t.run(r); err != nil {
+			c.drop()
+			return err
+		}
+	}
+	if err := t.settleRuns(); err != nil {
+		c.drop()
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, commitTime)
+	defer cancel()
+	if _, err := c.conn.ExecContext(ctx, "COMMIT"); err != nil {
+		c.drop()
+		return fmt.Errorf("commit: %w", explain(err))
+	}
+	return nil
+}
+
+// drop closes the connection, which rolls back what is open.
+func (c *connection) drop() {
+	if c.conn == nil {
+		return
+	}
+	for _, stmt := range c.stmts {
+		stmt.Close()
+	}
+	_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
+	c.conn, c.stmts = nil, nil
+}
+
+// tx is the open write transaction, for one request at a time. Its statements wait for no lock, since the transaction holds the
+// only one; so they run under a context without end: interrupting one would undo the writes of other callers.
+type tx struct {
+	ctx    context.Context
+	c      *connection
+	settle map[int64]time.Time // runs whose tasks changed, and when
+	now    map[int64]time.Time // those of the request that runs
+}
+
+// run executes one request. It returns an error only when the transaction cannot go on.
+func (t *tx) run(r *request) error {
+	t.now = map[int64]time.Time{}
+	if _, err := t.exec("SAVEPOINT request"); err != nil {
+		return err
+	}
+	r.err = r.do(t)
+	if broken(r.err) {
+		return r.err
+	}
+	if r.err != nil {
+		if _, err := t.exec("ROLLBACK TO request"); err != nil {
+			return err
+		}
+	} else {
+		for run, at := range t.now {
+			t.settle[run] = at
+		}
+	}
+	_, err := t.exec("RELEASE request")
+	return err
+}
+
+func (t *tx) prepare(query string) (*sql.Stmt, error) {
+	if stmt := t.c.stmts[query]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := t.c.conn.PrepareContext(t.ctx, query)
+	if err != nil {
+		return nil, explain(err)
+	}
+	t.c.stmts[query] = stmt
+	return stmt, nil
+}
+
+// exec runs a statement and gives the number of changed rows.
+func (t *tx) exec(query string, args ...any) (int64, error) {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := stmt.ExecContext(t.ctx, args...)
+	if err != nil {
+		return 0, explain(err)
+	}
+	return res.RowsAffected()
+}
+
+// row reads the first row of a query, if there is one.
+func (t *tx) row(query string, args []any, dest ...any) (bool, error) {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return false, err
+	}
+	err = stmt.QueryRowContext(t.ctx, args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, explain(err)
+}
+
+// all reads every row of a query.
+func (t *tx) all(query string, args []any, each func(scanner) error) error {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(t.ctx, args...)
+	if err != nil {
+		return explain(err)
+	}
+	return eachRow(rows, each)
+}
+
+// next raises a counter and gives its new value.
+func (t *tx) next(counter string) (int64, error) {
+	var n int64
+	found, err := t.row(`UPDATE counter SET value = value + 1 WHERE name = ? RETURNING value`, []any{counter}, &n)
+	if err == nil && !found {
+		err = fmt.Errorf("there is no counter %q", counter)
+	}
+	return n, err
+}

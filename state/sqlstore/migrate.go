@@ -1,0 +1,65 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/pressly/goose/v3"
+)
+
+func migrator(db *sql.DB, files fs.FS) (*goose.Provider, error) {
+	dir, err := fs.Sub(files, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(dialect, db, dir,
+		goose.WithTableName("schema_version"), goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
+}
+
+// migrate brings the schema to the newest version this program knows. The caller holds the setup lock.
+func migrate(ctx context.Context, db *sql.DB, files fs.FS) error {
+	m, err := migrator(db, files)
+	if err != nil {
+		return err
+	}
+	have, want, err := m.GetVersions(ctx)
+	if err != nil {
+		return explain(err)
+	}
+	if have > want {
+		return newerSchema(have, want)
+	}
+	if have == want {
+		return nil
+	}
+	if _, err := m.Up(ctx); err != nil {
+		return fmt.Errorf("upgrade from schema %d to %d: %w", have, want, explain(err))
+	}
+	return nil
+}
+
+// schema gives the version of the database and the newest one this program knows. A newer database is state.ErrSchema.
+func schema(ctx context.Context, db *sql.DB) (have, want int64, err error) {
+	m, err := migrator(db, migrations)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, source := range m.ListSources() {
+		want = max(want, source.Version)
+	}
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM schema_version WHERE is_applied`).Scan(&have)
+	if err != nil {
+		return 0, 0, explain(err)
+	}
+	if have > want {
+		return 0, 0, newerSchema(have, want)
+	}
+	return have, want, nil
+}
+
+func newerSchema(have, want int64) error {
+	return fmt.Errorf("%w: schema %d, this program knows up to %d; use a newer program", state.ErrSchema, have, want)
+}
