@@ -9,10 +9,10 @@ import (
 type Settings struct {
 	Header
 	Environment     string `hcl:"environment,optional" json:"environment" default:"default" doc:"Name of the environment; shown in plans and passed to scripts."`
-	RequiredVersion string `hcl:"required_version,optional" json:"required_version,omitempty" doc:"Version constraint on the holdfast binary, such as \">= 0.1\"."`
+	RequiredVersion string `hcl:"required_version,optional" json:"required_version,omitempty" kind:"version" doc:"Version constraint on the holdfast binary, such as \">= 0.1\"."`
 	Timezone        string `hcl:"timezone,optional" json:"timezone" default:"UTC" kind:"timezone" doc:"IANA zone for schedules, windows and freezes that name none."`
 	AutoApply       string `hcl:"auto_apply,optional" json:"auto_apply" default:"safe" enum:"none|safe|not_worse|all" doc:"What the agent may apply without a person."`
-	MaxParallel     int    `hcl:"parallel,optional" json:"parallel" default:"4" doc:"Most tasks that run at one time in one run, over all backup plans."`
+	MaxParallel     int    `hcl:"parallel,optional" json:"parallel" default:"4" min:"1" max:"1000" doc:"Most tasks that run at one time in one run, over all backup plans."`
 }
 
 // StateBackend is the `state` block: where recorded state lives. At most one.
@@ -100,7 +100,7 @@ type BackupPlan struct {
 	Retention   Address     `hcl:"retention,optional" json:"retention,omitempty" ref:"retention" doc:"How long artifacts are kept; for ever when absent."`
 	OnError     string      `hcl:"on_error,optional" json:"on_error" default:"continue" enum:"continue|halt" doc:"halt: when a task fails, waiting tasks are cancelled and running ones finish."`
 	Missed      string      `hcl:"missed,optional" json:"missed" default:"run_once" enum:"run_once|skip" doc:"What happens to nominal times that passed while nothing could run."`
-	Parallel    int         `hcl:"parallel,optional" json:"parallel" default:"4" doc:"Most tasks at one time; never two on one device."`
+	Parallel    int         `hcl:"parallel,optional" json:"parallel" default:"4" min:"1" max:"1000" doc:"Most tasks at one time; never two on one device."`
 	PreScript   *Script     `hcl:"pre_script,block" json:"pre_script,omitempty" doc:"Runs once before the first task; a failure stops the backup plan."`
 	PostScript  *Script     `hcl:"post_script,block" json:"post_script,omitempty" doc:"Runs once after the last task."`
 	Activities  []*Activity `hcl:"activity,blocks" json:"activity" doc:"What is done, in order. At least one."`
@@ -122,7 +122,7 @@ type Activity struct {
 // Script is a command around work: an argument list, never a shell line.
 type Script struct {
 	Command     []string      `hcl:"command" json:"command" doc:"Program and arguments; no shell."`
-	Timeout     unit.Duration `hcl:"timeout,optional" json:"timeout" default:"5m" doc:"After this the script and its children are killed and it counts as failed."`
+	Timeout     unit.Duration `hcl:"timeout,optional" json:"timeout" default:"5m" min:"1s" doc:"After this the script and its children are killed and it counts as failed."`
 	On          []string      `hcl:"on,optional" json:"on,omitempty" enum:"success|failure" doc:"Post scripts: the outcomes after which it runs; both when absent."`
 	Restartable bool          `hcl:"restartable,optional" json:"restartable,omitempty" doc:"true: may run again after a crash in the middle of it. Otherwise a person decides."`
 }
@@ -130,14 +130,14 @@ type Script struct {
 // Retention is how long artifacts are kept: the union of its rules, above its floors.
 type Retention struct {
 	Header
-	KeepLast    int           `hcl:"keep_last,optional" json:"keep_last,omitempty" doc:"The newest n."`
-	KeepHourly  int           `hcl:"keep_hourly,optional" json:"keep_hourly,omitempty" doc:"The newest of each of the last n hours that have one."`
-	KeepDaily   int           `hcl:"keep_daily,optional" json:"keep_daily,omitempty" doc:"The newest of each of the last n days that have one."`
-	KeepWeekly  int           `hcl:"keep_weekly,optional" json:"keep_weekly,omitempty" doc:"The newest of each of the last n weeks that have one."`
-	KeepMonthly int           `hcl:"keep_monthly,optional" json:"keep_monthly,omitempty" doc:"The newest of each of the last n months that have one."`
-	KeepYearly  int           `hcl:"keep_yearly,optional" json:"keep_yearly,omitempty" doc:"The newest of each of the last n years that have one."`
+	KeepLast    int           `hcl:"keep_last,optional" json:"keep_last,omitempty" min:"0" max:"100000" doc:"The newest n."`
+	KeepHourly  int           `hcl:"keep_hourly,optional" json:"keep_hourly,omitempty" min:"0" max:"100000" doc:"The newest of each of the last n hours that have one."`
+	KeepDaily   int           `hcl:"keep_daily,optional" json:"keep_daily,omitempty" min:"0" max:"100000" doc:"The newest of each of the last n days that have one."`
+	KeepWeekly  int           `hcl:"keep_weekly,optional" json:"keep_weekly,omitempty" min:"0" max:"100000" doc:"The newest of each of the last n weeks that have one."`
+	KeepMonthly int           `hcl:"keep_monthly,optional" json:"keep_monthly,omitempty" min:"0" max:"100000" doc:"The newest of each of the last n months that have one."`
+	KeepYearly  int           `hcl:"keep_yearly,optional" json:"keep_yearly,omitempty" min:"0" max:"100000" doc:"The newest of each of the last n years that have one."`
 	KeepWithin  unit.Duration `hcl:"keep_within,optional" json:"keep_within,omitempty" doc:"Everything this much older than the newest, at most."`
-	MinCopies   int           `hcl:"min_copies,optional" json:"min_copies" default:"1" doc:"Never fewer good artifacts than this."`
+	MinCopies   int           `hcl:"min_copies,optional" json:"min_copies" default:"1" min:"1" max:"100000" doc:"Never fewer good artifacts than this."`
 }
 
 // Mirror keeps a target directory tree a copy of a source tree.
@@ -145,7 +145,7 @@ type Mirror struct {
 	Header
 	Source  string        `hcl:"source" json:"source" kind:"endpoint" doc:"endpoint(\"file:///path\"), or failover.NAME.active to follow the role."`
 	Target  string        `hcl:"target" json:"target" kind:"endpoint" doc:"endpoint(\"file:///path\"), or failover.NAME.standby to follow the role."`
-	Every   unit.Duration `hcl:"every" json:"every" doc:"How often a pass is due, counted from the start of the last complete one."`
+	Every   unit.Duration `hcl:"every" json:"every" min:"1s" doc:"How often a pass is due, counted from the start of the last complete one."`
 	MaxLag  unit.Duration `hcl:"max_lag,optional" json:"max_lag,omitempty" doc:"Age of the copy above which the mirror is unhealthy."`
 	Window  Address       `hcl:"maintenance_window,optional" json:"maintenance_window,omitempty" ref:"maintenance_window" doc:"When a pass may start; any time when absent."`
 	Exclude []string      `hcl:"exclude,optional" json:"exclude,omitempty" kind:"pattern" doc:"Paths not copied and not deleted, relative to the tree; * matches within a name, ** across names."`
@@ -154,7 +154,7 @@ type Mirror struct {
 
 // MirrorDelete bounds what a pass may remove.
 type MirrorDelete struct {
-	MaxPercent int `hcl:"max_percent,optional" json:"max_percent" default:"20" doc:"A pass that would delete more than this percentage of the target's files deletes none and fails. 0 never deletes."`
+	MaxPercent int `hcl:"max_percent,optional" json:"max_percent" default:"20" min:"0" max:"100" doc:"A pass that would delete more than this percentage of the target's files deletes none and fails. 0 never deletes."`
 }
 
 // FailoverTarget is one typed thing whose active side can move.

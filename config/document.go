@@ -10,7 +10,8 @@
 //	default:"..."                             applied when the argument is absent, as it would be written
 //	enum:"a|b"                                the allowed words
 //	ref:"store"                               a reference to an object of this kind (or kinds, by |)
-//	kind:"cron|clock|date|time|timezone|pattern|endpoint|address"  the meaning of a string, checked at load
+//	min:"1" max:"9"                           bounds of a number, duration or size, both allowed
+//	kind:"cron|clock|date|time|timezone|pattern|endpoint|address|version"  the meaning of a string, checked at load
 //
 // Durations and sizes are recognised by their Go types (config/unit).
 package config
@@ -35,16 +36,25 @@ type Object interface {
 type Header struct {
 	Address Address               `json:"-"`
 	Range   diag.Range            `json:"-"` // the block's header
-	Ranges  map[string]diag.Range `json:"-"` // value ranges by path: "store", "activity[0].devices"
+	Ranges  map[string]diag.Range `json:"-"` // value ranges by path: "store", "activity[0].devices[1]"; a nested block's path gives its header
+
+	// Incomplete says that the block had errors, so that parts of it may be
+	// missing here. Check does not judge what is missing.
+	Incomplete bool `json:"-"`
 }
 
 // Head gives the header itself, so that embedding it makes an Object.
 func (h *Header) Head() *Header { return h }
 
-// At gives the range of an argument's value, or of the block when the argument was not written.
+// At gives the range of an argument's value. When the argument was not
+// written, it is that of the nearest thing around it: the list, the nested
+// block, the block.
 func (h *Header) At(path string) diag.Range {
-	if r, ok := h.Ranges[path]; ok {
-		return r
+	for path != "" {
+		if r, ok := h.Ranges[path]; ok {
+			return r
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 	}
 	return h.Range
 }

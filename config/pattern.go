@@ -2,24 +2,27 @@ package config
 
 import "strings"
 
-// MatchPattern reports whether a name matches a device or domain pattern: an asterisk stands for any
-// characters, also none, and may stand anywhere; everything else stands for itself. Source: IBM DPOD, activity attributes.
+// MatchPattern reports whether a name matches a pattern in IBM DPOD's form: *
+// stands for any characters, also none, and may be anywhere; everything else,
+// upper and lower case included, stands for itself.
 func MatchPattern(pattern, name string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
+	head, rest, wild := strings.Cut(pattern, "*")
+	if !wild {
 		return pattern == name
 	}
-	first, last := parts[0], parts[len(parts)-1]
-	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
+	if !strings.HasPrefix(name, head) {
 		return false
 	}
-	name = name[len(first) : len(name)-len(last)]
-	for _, part := range parts[1 : len(parts)-1] {
+	name = name[len(head):]
+	for {
+		part, more, wild := strings.Cut(rest, "*")
+		if !wild {
+			return strings.HasSuffix(name, part)
+		}
 		i := strings.Index(name, part)
 		if i < 0 {
 			return false
 		}
-		name = name[i+len(part):]
+		name, rest = name[i+len(part):], more
 	}
-	return true
 }

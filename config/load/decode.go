@@ -1,0 +1,324 @@
+package load
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
+)
+
+// decoder fills the structs of one object.
+type decoder struct {
+	report
+	l       *loader
+	scope   scope
+	head    *config.Header // takes the ranges
+	what    string         // "device web", for messages
+	typ     string         // the type label of the object
+	isJSON  bool
+	forEach bool // the block may have for_each
+}
+
+// part is one struct whose fields stand in a body. The body of a device has
+// two: the device's own and its provider's.
+type part struct {
+	spec *structSpec
+	dst  reflect.Value
+}
+
+// decode fills the structs that targets point to from one block.
+func (d *decoder) decode(b hcl.Body, header hcl.Range, targets ...any) {
+	parts, ok := d.parts(header, targets...)
+	if ok {
+		d.body(b, header, "", d.what, parts)
+	}
+}
+
+func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
+	var parts []part
+	for _, t := range targets {
+		v := reflect.ValueOf(t)
+		if v.Kind() != reflect.Pointer || v.IsNil() {
+			d.add(brokenType, header, "The settings of %s are a %T, not a pointer to a struct. Please report this.", d.what, t)
+			return nil, false
+		}
+		spec, err := specOf(v.Type().Elem())
+		if err != nil {
+			d.add(brokenType, header, "The settings of %s are declared wrongly: %v. Please report this.", d.what, err)
+			return nil, false
+		}
+		parts = append(parts, part{spec, v.Elem()})
+	}
+	return parts, true
+}
+
+// body decodes one body into the parts. path is where it is in the object.
+func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []part) {
+	content := d.l.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.report)
+	d.isJSON = content.isJSON
+	for _, a := range content.attrs {
+		if f := findArg(parts, a.name); f == nil && !(a.name == "for_each" && d.forEach && path == "") {
+			d.strangeArgument(a, what, parts)
+		}
+	}
+	for _, a := range content.extra {
+		d.strangeArgument(a, what, parts)
+	}
+	for _, blk := range content.blocks {
+		if findBlock(parts, blk.kind) == nil {
+			d.strangeNested(blk, what, parts)
+		}
+	}
+	for _, p := range parts {
+		for _, f := range p.spec.args {
+			d.argument(f, content.attr(f.name), p.dst.FieldByIndex(f.index), header, path, what)
+		}
+		for _, f := range p.spec.blocks {
+			d.nested(f, &content, p.dst.FieldByIndex(f.index), path, what)
+		}
+	}
+}
+
+func expectation(parts []part, forEach bool) expected {
+	var e expected
+	if forEach {
+		e.args = append(e.args, "for_each")
+	}
+	for _, p := range parts {
+		for _, f := range p.spec.args {
+			e.args = append(e.args, f.name)
+		}
+		for _, f := range p.spec.blocks {
+			eb := expectedBlock{name: f.name}
+			for _, label := range f.nested.labels {
+				eb.labels = append(eb.labels, label.name)
+			}
+			e.blocks = append(e.blocks, eb)
+		}
+	}
+	return e
+}
+
+func findArg(parts []part, name string) *field {
+	for _, p := range parts {
+		if f := p.spec.arg(name); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+func findBlock(parts []part, name string) *field {
+	for _, p := range parts {
+		if f := p.spec.block(name); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// allowedNames lists what a body may contain.
+func allowedNames(parts []part) (args, blocks []string) {
+	for _, p := range parts {
+		for _, f := range p.spec.args {
+			args = append(args, f.name)
+		}
+		for _, f := range p.spec.blocks {
+			blocks = append(blocks, f.name)
+		}
+	}
+	return args, blocks
+}
+
+func (d *decoder) strangeArgument(a attr, what string, parts []part) {
+	if f := findBlock(parts, a.name); f != nil {
+		d.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, f.blockForm())
+		return
+	}
+	if why, ok := reservedWords[a.name]; ok {
+		d.add(reservedWord, a.nameRange, "%s is a reserved word. %s", a.name, why)
+		return
+	}
+	if a.name == "for_each" {
+		d.add(unknownArgument, a.nameRange, "for_each is possible on blocks that declare objects only, not here.")
+		return
+	}
+	d.add(unknownArgument, a.nameRange, "%s has no argument %s.%s", sentence(what), quote(a.name), nearestOf(a.name, parts))
+}
+
+func (d *decoder) strangeNested(b block, what string, parts []part) {
+	if f := findArg(parts, b.kind); f != nil {
+		d.add(argumentExpected, b.kindRange, "%s is an argument: write %s = %s.", b.kind, b.kind, f.example())
+		return
+	}
+	if why, ok := reservedWords[b.kind]; ok {
+		d.add(reservedWord, b.kindRange, "%s is a reserved word. %s", b.kind, why)
+		return
+	}
+	if kindByName[b.kind] != nil {
+		d.add(unknownBlock, b.kindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.kind)
+		return
+	}
+	d.add(unknownBlock, b.kindRange, "%s has no block %s.%s", sentence(what), quote(b.kind), nearestOf(b.kind, parts))
+}
+
+func nearestOf(name string, parts []part) string {
+	args, blocks := allowedNames(parts)
+	if near := diag.Nearest(name, append(args, blocks...)); near != "" {
+		return fmt.Sprintf(" Did you mean %s?", near)
+	}
+	var has []string
+	if len(args) > 0 {
+		has = append(has, "the arguments "+joined(args, " and "))
+	}
+	if len(blocks) > 0 {
+		has = append(has, "the blocks "+joined(blocks, " and "))
+	}
+	if len(has) == 0 {
+		return " It takes nothing."
+	}
+	return " It has " + strings.Join(has, ", and ") + "."
+}
+
+// blockForm shows how a nested block's header is written.
+func (f *field) blockForm() string {
+	out := f.name
+	for range f.nested.labels {
+		out += ` "NAME"`
+	}
+	return out
+}
+
+// argument decodes one argument, or sets its default.
+func (d *decoder) argument(f *field, a *attr, dst reflect.Value, header hcl.Range, path, what string) {
+	if a != nil {
+		at := join(path, f.name)
+		d.note(at, a.expr.Range())
+		if written := d.assign(f, a.expr, dst, at); written {
+			return
+		}
+	}
+	if f.required {
+		d.add(missingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", sentence(what), f.name, f.doc, f.name, f.example())
+		return
+	}
+	f.setPreset(dst)
+}
+
+// nested decodes the nested blocks of one kind.
+func (d *decoder) nested(f *field, content *body, dst reflect.Value, path, what string) {
+	var first hcl.Range
+	labels := map[string]hcl.Range{}
+	n := 0
+	for _, b := range content.blocks {
+		if b.kind != f.name {
+			continue
+		}
+		at := join(path, f.name)
+		if f.repeated {
+			at = fmt.Sprintf("%s[%d]", at, n)
+		}
+		if n > 0 && !f.repeated {
+			d.add(declaredTwice, b.header(), "There is a %s block at %s already; %s can have only one.", f.name, place(first), what)
+			continue
+		}
+		n, first = n+1, b.header()
+		v := reflect.New(f.nested.typ)
+		d.note(at, b.header())
+		if d.labels(f, b, v.Elem(), at, labels) {
+			d.inner(f, b, v, at)
+		}
+		if f.repeated {
+			dst.Set(reflect.Append(dst, v))
+		} else {
+			dst.Set(v)
+		}
+	}
+}
+
+// inner decodes the body of a nested block.
+func (d *decoder) inner(f *field, b block, v reflect.Value, at string) {
+	what := article(f.name) + " block"
+	targets := []any{v.Interface()}
+	if m, ok := v.Interface().(*config.Member); ok {
+		if settings, has := d.l.opts.Types.Member(d.typ); has {
+			m.Settings = settings
+			targets = append(targets, settings)
+		}
+	}
+	parts, ok := d.parts(b.header(), targets...)
+	if !ok {
+		return
+	}
+	d.body(b.body, b.header(), at, what, parts)
+	for _, t := range targets[1:] {
+		d.check(t, at)
+	}
+}
+
+// labels sets the labels of a nested block. seen are those of its neighbours.
+func (d *decoder) labels(f *field, b block, dst reflect.Value, at string, seen map[string]hcl.Range) bool {
+	want := f.nested.labels
+	if len(b.labels) != len(want) {
+		switch len(want) {
+		case 0:
+			d.add(wrongLabels, b.header(), "A block %s has no labels: write %s { ... }.", f.name, f.name)
+		default:
+			d.add(wrongLabels, b.header(), "A block %s has %d label, its %s: write %s { ... }.", f.name, len(want), want[0].name, f.blockForm())
+		}
+		return false
+	}
+	for i, label := range want {
+		if !validName(b.labels[i]) {
+			d.add(invalidName, b.labelRanges[i], "%s", badName("The "+label.name+" of "+article(f.name), b.labels[i]))
+			return false
+		}
+		dst.FieldByIndex(label.index).SetString(b.labels[i])
+		d.note(join(at, label.name), b.labelRanges[i])
+	}
+	if len(want) == 0 {
+		return true
+	}
+	key := strings.Join(b.labels, "\x00")
+	if first, twice := seen[key]; twice {
+		d.add(declaredTwice, b.header(), "There is a block %s %s at %s already.", f.name, listed(b.labels), place(first))
+		return true
+	}
+	seen[key] = b.header()
+	return true
+}
+
+// check runs a settings struct's own rules.
+func (d *decoder) check(settings any, path string) {
+	c, ok := settings.(interface {
+		Check(report func(path, problem string))
+	})
+	if !ok || d.incomplete {
+		return
+	}
+	c.Check(func(sub, problem string) {
+		d.addAt(badSettings, d.head.At(join(path, sub)), "%s.", sentence(problem))
+	})
+}
+
+// note remembers where a value is.
+func (d *decoder) note(path string, rng hcl.Range) {
+	if d.head.Ranges == nil {
+		d.head.Ranges = make(map[string]diag.Range)
+	}
+	d.head.Ranges[path] = place(rng)
+}
+
+func join(path, name string) string {
+	switch {
+	case path == "":
+		return name
+	case name == "":
+		return path
+	}
+	return path + "." + name
+}

@@ -1,0 +1,300 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
+)
+
+const (
+	maxInstances = 10_000 // of one for_each
+	maxObjects   = 100_000
+	maxKey       = 128 // bytes
+)
+
+// declaration is one top-level block and the names its header gives.
+type declaration struct {
+	kind  *kind
+	block block
+	typ   string // the type label, when the kind has one
+	name  string
+	each  hcl.Expression // for_each, or nil
+	keys  []string       // of its instances
+	bad   bool           // its instances are not known
+}
+
+// instance is one object to decode.
+type instance struct {
+	*declaration
+	key   string
+	value cty.Value // each.value
+}
+
+func (i *instance) address() config.Address {
+	return config.NewAddress(i.kind.name, i.name, i.key)
+}
+
+// topLevel sorts the blocks of all files by kind and checks their headers.
+func (l *loader) topLevel(files []*source) map[string][]*declaration {
+	byKind := map[string][]*declaration{}
+	for _, f := range files {
+		if f.body == nil {
+			continue
+		}
+		var rep report
+		b := l.read(f.body, topLevelSchema, &rep)
+		for _, a := range b.attrs {
+			l.strayArgument(a, &rep)
+		}
+		for _, a := range b.extra {
+			l.lose(nil)
+			strangeBlock(a.name, a.nameRange, &rep)
+		}
+		for _, blk := range b.blocks {
+			k := kindByName[blk.kind]
+			if k == nil {
+				l.lose(blk.labels)
+				strangeBlock(blk.kind, blk.kindRange, &rep)
+			} else if d := l.declare(k, blk, &rep); d != nil {
+				byKind[k.name] = append(byKind[k.name], d)
+			}
+		}
+		l.take(&rep)
+	}
+	return byKind
+}
+
+// lose notes a block that is left out, so that what refers to it is not
+// reported as well.
+func (l *loader) lose(labels []string) {
+	l.lost[""] = true
+	for _, label := range labels {
+		l.lost[label] = true
+	}
+}
+
+func topLevelSchema() expected {
+	var e expected
+	for _, k := range allKinds {
+		e.blocks = append(e.blocks, expectedBlock{k.name, k.labelNames()})
+	}
+	return e
+}
+
+func (l *loader) strayArgument(a attr, rep *report) {
+	if k := kindByName[a.name]; k != nil {
+		rep.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, k.form("NAME"))
+		return
+	}
+	if spec, _ := specOf(kindByName[kindSettings].typ); spec.arg(a.name) != nil {
+		rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks. Write settings { %s = ... }.", a.name)
+		return
+	}
+	rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks, so %s cannot stand here. To give a value a name, write locals { %s = ... }.", quote(a.name), a.name)
+}
+
+func strangeBlock(name string, rng hcl.Range, rep *report) {
+	if why, ok := reservedWords[name]; ok {
+		rep.add(reservedWord, rng, "%s is a reserved word. %s", name, why)
+		return
+	}
+	if better, ok := foreignBlocks[name]; ok {
+		rep.add(unknownBlock, rng, "There is no block named %s. Did you mean %s?", quote(name), better)
+		return
+	}
+	rep.add(unknownBlock, rng, "There is no block named %s.%s", quote(name), suggest("", name, sortedKeys(kindByName), " The blocks are: "+strings.Join(sortedKeys(kindByName), ", ")+"."))
+}
+
+// foreignBlocks are words from elsewhere for what has another name here.
+var foreignBlocks = map[string]string{
+	"backup": config.KindBackupPlan, "plan": config.KindBackupPlan, "job": config.KindBackupPlan, "policy": config.KindBackupPlan,
+	"window": config.KindWindow, "client": config.KindDevice, "host": config.KindDevice, "repository": config.KindStore,
+	"vault": config.KindStore, "target": config.KindFailoverTarget, "local": kindLocals, "var": kindVariable,
+	"backend": kindState, "terraform": kindSettings, "holdfast": kindSettings, "replica": config.KindMirror,
+}
+
+// form shows how a block's header is written.
+func (k *kind) form(name string) string {
+	out := k.name
+	for _, label := range k.labelNames() {
+		if label == "name" && name != "" {
+			label = name
+		} else {
+			label = strings.ToUpper(label)
+		}
+		out += fmt.Sprintf(" %q", label)
+	}
+	return out
+}
+
+// declare checks a block's labels and notes its name.
+func (l *loader) declare(k *kind, b block, rep *report) *declaration {
+	d := &declaration{kind: k, block: b}
+	want := k.labelNames()
+	if len(b.labels) != len(want) {
+		l.lose(b.labels)
+		rep.add(wrongLabels, b.header(), "%s", labelProblem(k, b, want))
+		return nil
+	}
+	if i := slices.Index(want, "type"); i >= 0 {
+		d.typ = b.labels[i]
+	}
+	if k.named {
+		last := len(want) - 1
+		if d.name = b.labels[last]; !validName(d.name) {
+			l.lose(b.labels)
+			rep.add(invalidName, b.labelRanges[last], "%s", badName("The name of "+article(k.name), d.name))
+			return nil
+		}
+	}
+	if k.once || k.named {
+		id := k.name + "." + d.name
+		if first, twice := l.declared[id]; twice {
+			rep.addAt(declaredTwice, place(b.header()), "%s", twiceProblem(k, d, place(first.block.header())))
+			return nil
+		}
+		l.declared[id] = d
+	}
+	return d
+}
+
+func labelProblem(k *kind, b block, want []string) string {
+	switch {
+	case len(want) == 0:
+		return fmt.Sprintf("A %s block has no labels: write %s { ... }.", k.name, k.name)
+	case len(want) == 1:
+		return fmt.Sprintf("A %s block has one label, its %s: write %s { ... }.", k.name, want[0], k.form(""))
+	}
+	name := "NAME"
+	if len(b.labels) > 0 && validName(b.labels[len(b.labels)-1]) {
+		name = b.labels[len(b.labels)-1]
+	}
+	return fmt.Sprintf("%s block has two labels, its %s: write %s { ... }.", sentence(article(k.name)), strings.Join(want, " and its "), k.form(name))
+}
+
+func twiceProblem(k *kind, d *declaration, first diag.Range) string {
+	if k.once {
+		return fmt.Sprintf("There is a %s block at %s already; there can be only one.", k.name, first)
+	}
+	why := ""
+	if k.typed {
+		why = " Names are unique per kind of block, whatever the type."
+	}
+	return fmt.Sprintf("%s.%s is declared at %s already.%s", k.name, d.name, first, why)
+}
+
+func validName(s string) bool { return len(s) <= maxName && namePattern.MatchString(s) }
+
+func badName(what, name string) string {
+	switch {
+	case name == "":
+		return what + " is empty."
+	case len(name) > maxName:
+		return fmt.Sprintf("%s is %d bytes long, but at most %d are allowed: %s.", what, len(name), maxName, quote(name))
+	}
+	return fmt.Sprintf("%s cannot be %s: a name has letters, digits, _ and - only, and does not start with a digit or -.", what, quote(name))
+}
+
+// expand gives the instances of a block: itself, or one for each key of its for_each.
+func (l *loader) expand(d *declaration) []*instance {
+	var rep report
+	defer func() { l.take(&rep) }()
+	rep.address = d.kind.name + "." + d.name
+	d.each = l.forEach(d.block.body)
+	if d.each == nil {
+		return []*instance{{declaration: d}}
+	}
+	d.bad = true
+	v, ok := l.value(d.each, l.scope, &rep)
+	if !ok {
+		return nil
+	}
+	elements, ok := forEachElements(v, d.each.Range(), &rep)
+	if !ok {
+		return nil
+	}
+	d.bad = false
+	var out []*instance
+	for _, key := range sortedKeys(elements) {
+		if problem := badKey(key); problem != "" {
+			rep.add(badForEach, d.each.Range(), "%s", problem)
+			d.bad = true
+			continue
+		}
+		d.keys = append(d.keys, key)
+		out = append(out, &instance{declaration: d, key: key, value: elements[key]})
+	}
+	return out
+}
+
+// forEach finds the for_each argument of a body, or nil.
+func (l *loader) forEach(b hcl.Body) hcl.Expression {
+	if native, ok := b.(*hclsyntax.Body); ok {
+		if a := native.Attributes["for_each"]; a != nil {
+			return a.Expr
+		}
+		return nil
+	}
+	content := l.read(b, func() expected { return expected{args: []string{"for_each"}} }, &report{})
+	if a := content.attr("for_each"); a != nil {
+		return a.expr
+	}
+	return nil
+}
+
+// forEachElements gives key and value of every instance.
+func forEachElements(v cty.Value, rng hcl.Range, rep *report) (map[string]cty.Value, bool) {
+	if isSensitive(v) && v.IsMarked() {
+		rep.add(badForEach, rng, "for_each cannot use a sensitive value: its keys become names of objects, which are recorded and shown.")
+		return nil, false
+	}
+	v, _ = v.Unmark()
+	t := v.Type()
+	switch {
+	case v.IsNull():
+		rep.add(badForEach, rng, "for_each has no value (null). Write {} for no instances.")
+	case t.IsTupleType() || t.IsListType():
+		rep.add(badForEach, rng, "for_each needs a map or a set, but this is a list. Write toset([...]): instances are named by their keys, not by their place.")
+	case t.IsSetType() && t.ElementType() != cty.String && v.LengthInt() > 0:
+		rep.add(badForEach, rng, "for_each needs a set of texts, because they become names.")
+	case !t.IsMapType() && !t.IsObjectType() && !t.IsSetType():
+		rep.add(badForEach, rng, "for_each needs a map or a set of texts, but this is %s.", describe(v))
+	case v.LengthInt() > maxInstances:
+		rep.add(badForEach, rng, "for_each has %d elements; at most %d are allowed.", v.LengthInt(), maxInstances)
+	default:
+		elements := map[string]cty.Value{}
+		for it := v.ElementIterator(); it.Next(); {
+			key, val := it.Element()
+			if t.IsSetType() {
+				key = val
+			}
+			if key.IsNull() {
+				rep.add(badForEach, rng, "for_each has a key without a value (null).")
+				return nil, false
+			}
+			elements[key.AsString()] = val
+		}
+		return elements, true
+	}
+	return nil, false
+}
+
+func badKey(key string) string {
+	switch {
+	case strings.TrimSpace(key) == "":
+		return "for_each has an empty key. Keys become names, so each needs text."
+	case len(key) > maxKey:
+		return fmt.Sprintf("The for_each key %s is %d bytes long, but at most %d are allowed.", quote(key), len(key), maxKey)
+	case strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Sprintf("The for_each key %s has characters that cannot be shown. Keys become names.", quote(key))
+	}
+	return ""
+}

@@ -1,0 +1,44 @@
+package load
+
+import (
+	"bytes"
+	stdjson "encoding/json"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclwrite"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
+)
+
+// Format gives a file in canonical style: spacing, indentation, alignment.
+// Nothing is reordered and no comment is lost. A file with syntax errors is
+// not formatted; the list says why.
+func Format(src []byte, filename string) ([]byte, diag.List) {
+	f := &source{name: filename, text: src}
+	f.parse()
+	if f.rep.incomplete {
+		return nil, f.rep.list
+	}
+	if strings.HasSuffix(filename, jsonEnding) {
+		return formatJSON(src), nil
+	}
+	out := hclwrite.Format(bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n")))
+	return endLine(out), nil
+}
+
+func formatJSON(src []byte) []byte {
+	var out bytes.Buffer
+	if err := stdjson.Indent(&out, bytes.TrimSpace(src), "", "  "); err != nil {
+		return src // HCL's reader takes a little more than the standard library does
+	}
+	return endLine(out.Bytes())
+}
+
+// endLine ends text with exactly one newline.
+func endLine(text []byte) []byte {
+	text = bytes.TrimRight(text, "\n")
+	if len(text) == 0 {
+		return text
+	}
+	return append(text, '\n')
+}

@@ -1,0 +1,172 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/hashicorp/hcl/v2/ext/tryfunc"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
+)
+
+// mark is a note on a value that every value made from it carries too.
+type mark string
+
+const (
+	sensitiveMark mark = "sensitive" // from a sensitive variable
+	endpointMark  mark = "endpoint"  // made by endpoint()
+)
+
+// functions are pure: same arguments, same result. There is no clock, no
+// environment and no file among them, so a commit always means the same.
+var functions = map[string]function.Function{
+	"abs":             stdlib.AbsoluteFunc,
+	"can":             tryfunc.CanFunc,
+	"ceil":            stdlib.CeilFunc,
+	"coalesce":        stdlib.CoalesceFunc,
+	"compact":         stdlib.CompactFunc,
+	"concat":          stdlib.ConcatFunc,
+	"contains":        stdlib.ContainsFunc,
+	"distinct":        stdlib.DistinctFunc,
+	"element":         stdlib.ElementFunc,
+	"endpoint":        endpointFunc,
+	"flatten":         stdlib.FlattenFunc,
+	"floor":           stdlib.FloorFunc,
+	"format":          stdlib.FormatFunc,
+	"formatlist":      stdlib.FormatListFunc,
+	"join":            stdlib.JoinFunc,
+	"jsondecode":      stdlib.JSONDecodeFunc,
+	"jsonencode":      stdlib.JSONEncodeFunc,
+	"keys":            stdlib.KeysFunc,
+	"length":          lengthFunc,
+	"lookup":          stdlib.LookupFunc,
+	"lower":           stdlib.LowerFunc,
+	"max":             stdlib.MaxFunc,
+	"merge":           stdlib.MergeFunc,
+	"min":             stdlib.MinFunc,
+	"range":           stdlib.RangeFunc,
+	"regex":           stdlib.RegexFunc,
+	"regexall":        stdlib.RegexAllFunc,
+	"replace":         stdlib.ReplaceFunc,
+	"setintersection": stdlib.SetIntersectionFunc,
+	"setproduct":      stdlib.SetProductFunc,
+	"setsubtract":     stdlib.SetSubtractFunc,
+	"setunion":        stdlib.SetUnionFunc,
+	"slice":           stdlib.SliceFunc,
+	"sort":            stdlib.SortFunc,
+	"split":           stdlib.SplitFunc,
+	"tolist":          stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)),
+	"tomap":           stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)),
+	"tonumber":        stdlib.MakeToFunc(cty.Number),
+	"toset":           stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+	"tostring":        stdlib.MakeToFunc(cty.String),
+	"trimprefix":      stdlib.TrimPrefixFunc,
+	"trimspace":       stdlib.TrimSpaceFunc,
+	"trimsuffix":      stdlib.TrimSuffixFunc,
+	"try":             tryfunc.TryFunc,
+	"upper":           stdlib.UpperFunc,
+	"values":          stdlib.ValuesFunc,
+	"zipmap":          stdlib.ZipmapFunc,
+}
+
+// functionNames lists the functions in order.
+func functionNames() []string {
+	var names []string
+	for name := range functions {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// endpointFunc marks a URL as one side of a mirror.
+var endpointFunc = function.New(&function.Spec{
+	Description: "One side of a mirror, by URL.",
+	Params:      []function.Parameter{{Name: "url", Type: cty.String, AllowMarked: true}},
+	Type:        function.StaticReturnType(cty.String),
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		text, marks := args[0].Unmark()
+		if !text.IsKnown() {
+			return cty.UnknownVal(cty.String), nil
+		}
+		if _, secret := marks[sensitiveMark]; secret {
+			return text.WithMarks(marks).Mark(endpointMark), nil
+		}
+		if err := checkEndpoint(text.AsString()); err != nil {
+			return cty.NilVal, function.NewArgError(0, err)
+		}
+		return text.WithMarks(marks).Mark(endpointMark), nil
+	},
+})
+
+var schemePattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
+
+// checkEndpoint checks the form of an endpoint's URL.
+func checkEndpoint(s string) error {
+	scheme, rest, found := strings.Cut(s, "://")
+	switch {
+	case !found || !schemePattern.MatchString(scheme):
+		if strings.HasPrefix(s, "/") {
+			return fmt.Errorf(`%s is a path; write endpoint("file://%s")`, quote(s), s)
+		}
+		return fmt.Errorf(`%s is not a URL; write for example endpoint("file:///srv/data")`, quote(s))
+	case rest == "":
+		return fmt.Errorf("%s names no place", quote(s))
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return fmt.Errorf("%s has control characters", quote(s))
+	}
+	if scheme == "file" {
+		return checkFileEndpoint(s, rest)
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return errors.New("it is not a well-formed URL")
+	}
+	if _, has := u.User.Password(); has {
+		return errors.New("the URL has a password in it; credentials never stand in the configuration")
+	}
+	return nil
+}
+
+// checkFileEndpoint checks a path, which is taken literally: nothing in it is decoded.
+func checkFileEndpoint(s, p string) error {
+	switch {
+	case !strings.HasPrefix(p, "/"):
+		return fmt.Errorf(`%s needs an absolute path; write for example endpoint("file:///%s")`, quote(s), p)
+	case path.Clean(p) != p:
+		return fmt.Errorf(`%s is not a plain path; write endpoint("file://%s")`, quote(s), path.Clean(p))
+	case p == "/":
+		return errors.New("the root directory cannot be a side of a mirror")
+	}
+	return nil
+}
+
+// lengthFunc counts characters of text and elements of everything else.
+var lengthFunc = function.New(&function.Spec{
+	Description: "Number of elements of a list, set or map, or of characters of a text.",
+	Params:      []function.Parameter{{Name: "value", Type: cty.DynamicPseudoType, AllowDynamicType: true}},
+	Type: func(args []cty.Value) (cty.Type, error) {
+		t := args[0].Type()
+		if t == cty.String || t.IsCollectionType() || t.IsTupleType() || t.IsObjectType() || t == cty.DynamicPseudoType {
+			return cty.Number, nil
+		}
+		return cty.Number, function.NewArgErrorf(0, "a list, set, map or text is needed")
+	},
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		v := args[0]
+		switch t := v.Type(); {
+		case t == cty.String:
+			return stdlib.Strlen(v)
+		case t.IsObjectType():
+			return cty.NumberIntVal(int64(len(t.AttributeTypes()))), nil
+		}
+		return v.Length(), nil
+	},
+})

@@ -1,0 +1,104 @@
+package load
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/holdfast-dr/holdfast/config"
+)
+
+// decodeObject decodes one instance of a top-level block.
+func (l *loader) decodeObject(in *instance) (any, report) {
+	obj := reflect.New(in.kind.typ)
+	head := &config.Header{}
+	if o, ok := obj.Interface().(config.Object); ok {
+		head = o.Head()
+	}
+	head.Range = place(in.block.header())
+	d := &decoder{l: l, head: head, scope: l.scope, typ: in.typ, what: in.kind.name, forEach: in.kind.object}
+	switch {
+	case in.kind.object:
+		head.Address = in.address()
+		d.address = string(head.Address)
+		d.what = in.kind.name + " " + in.name
+	case in.kind.once:
+		head.Address = config.Address(in.kind.name)
+		d.address = in.kind.name
+	}
+	if in.each != nil {
+		d.scope.ctx = l.scope.ctx.NewChild()
+		d.scope.ctx.Variables = map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(in.key), "value": in.value})}
+		d.scope.each = true
+	}
+	d.object(in, obj)
+	head.Incomplete = d.incomplete
+	return obj.Interface(), d.report
+}
+
+// object sets the labels and decodes the body.
+func (d *decoder) object(in *instance, obj reflect.Value) {
+	spec, err := specOf(in.kind.typ)
+	if err != nil {
+		d.add(brokenType, in.block.header(), "%v. Please report this.", err)
+		return
+	}
+	for i, label := range spec.labels {
+		text := in.block.labels[i]
+		fieldOf(obj.Interface(), label).SetString(text)
+		d.note(label.name, in.block.labelRanges[i])
+		if label.enum != nil && !d.text(label, text, in.block.labelRanges[i]) {
+			return
+		}
+	}
+	targets := []any{obj.Interface()}
+	if in.kind.typed {
+		settings, ok := d.l.opts.Types.Settings(in.kind.name, in.typ)
+		if !ok {
+			d.unknownType(in)
+			return
+		}
+		obj.Elem().FieldByName("Settings").Set(reflect.ValueOf(settings))
+		targets = append(targets, settings)
+	}
+	d.decode(in.block.body, in.block.header(), targets...)
+	for _, settings := range targets[1:] {
+		d.check(settings, "")
+	}
+	switch v := obj.Interface().(type) {
+	case *config.Mirror:
+		d.mirror(v)
+	case *config.Moved:
+		v.Range = place(in.block.header())
+	case *config.Removed:
+		v.Range = place(in.block.header())
+	}
+}
+
+// unknownType reports a type label that no provider has.
+func (d *decoder) unknownType(in *instance) {
+	names := d.l.opts.Types.Names(in.kind.name)
+	what := strings.ReplaceAll(in.kind.name, "_", " ")
+	others := fmt.Sprintf(" There are: %s.", strings.Join(names, ", "))
+	if len(names) == 0 {
+		others = " There are none in this version."
+	}
+	d.add(unknownType, in.block.labelRanges[0], "There is no %s type %s.%s", what, quote(in.typ), suggest("", in.typ, names, others))
+}
+
+// mirror checks that both sides can be connected.
+func (d *decoder) mirror(m *config.Mirror) {
+	if d.incomplete || !strings.Contains(m.Source, "://") || !strings.Contains(m.Target, "://") {
+		return
+	}
+	if err := d.l.opts.Types.Endpoint(m.Source, m.Target); err != nil {
+		d.addAt(noMirror, d.head.At("target"), "%s.", sentence(err.Error()))
+	}
+}
+
+// fieldOf gives the field of a struct that ptr points to.
+func fieldOf(ptr any, f *field) reflect.Value {
+	return reflect.ValueOf(ptr).Elem().FieldByIndex(f.index)
+}

@@ -1,0 +1,421 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/holdfast-dr/holdfast/config"
+)
+
+// refPath is a reference as written: store.nas["eu"].
+type refPath struct {
+	kind, name string
+	key        string
+	keyed      bool
+	rest       []string // attributes after it
+	badKey     bool     // the index is no text
+	rng        hcl.Range
+}
+
+func (p refPath) address() config.Address { return config.NewAddress(p.kind, p.name, p.key) }
+
+func (p refPath) String() string {
+	s := p.kind
+	if p.name != "" {
+		s = string(config.NewAddress(p.kind, p.name, p.key))
+	}
+	return strings.Join(append([]string{s}, p.rest...), ".")
+}
+
+// reference decodes a reference to an object or a secret.
+func (d *decoder) reference(f *field, expr hcl.Expression) (string, bool) {
+	want := f.refs
+	if f.form == formSecret {
+		want = []string{config.KindSecret}
+	}
+	p, ok := d.static(expr, f)
+	if !ok {
+		return "", false
+	}
+	if f.kind == "address" {
+		return d.formerAddress(f, p)
+	}
+	return d.resolve(p, want, f)
+}
+
+// static reads a reference without evaluating it; only the key of a for_each
+// instance is computed. It reports everything that is not a reference.
+func (d *decoder) static(expr hcl.Expression, f *field) (refPath, bool) {
+	rng := expr.Range()
+	if d.isJSON {
+		v, diags := expr.Value(nil)
+		if diags.HasErrors() || v.Type() != cty.String || v.IsNull() {
+			d.add(notAReference, rng, "%s is a reference. Write it as text: %q.", f.name, f.exampleValue())
+			return refPath{}, false
+		}
+		inner, diags := hclsyntax.ParseExpression([]byte(v.AsString()), rng.Filename, hcl.Pos{Line: rng.Start.Line, Column: rng.Start.Column + 1, Byte: rng.Start.Byte + 1})
+		if diags.HasErrors() {
+			d.notReference(f, v.AsString(), rng)
+			return refPath{}, false
+		}
+		expr = inner
+	}
+	p, ok, shaped := d.shape(expr)
+	p.rng = rng
+	switch {
+	case ok:
+		return p, true
+	case shaped: // reported
+		return p, false
+	}
+	text, isText := literalText(expr)
+	switch {
+	case isText && f.form == formSecret:
+		d.literalCredential(f, text, rng)
+	case isText:
+		d.quoted(f, text, rng)
+	default:
+		d.notReference(f, d.source(expr), rng)
+	}
+	return p, false
+}
+
+func literalText(expr hcl.Expression) (string, bool) {
+	if t, ok := expr.(*hclsyntax.TemplateExpr); ok && t.IsStringLiteral() {
+		v, _ := t.Value(nil)
+		return v.AsString(), true
+	}
+	return "", false
+}
+
+func (d *decoder) literalCredential(f *field, text string, rng hcl.Range) {
+	if p, ok := parsePath(text); ok && p.kind == config.KindSecret {
+		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, text)
+		return
+	}
+	d.add(credential, rng, "%s is a credential, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write %s = secret.NAME.", f.name, f.name)
+}
+
+// quoted explains a reference that was written as text.
+func (d *decoder) quoted(f *field, text string, rng hcl.Range) {
+	kind := firstNonEmpty(append(slices.Clone(f.refs), config.KindBackupPlan)...)
+	if _, ok := parsePath(text); ok {
+		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, d.bracketed(f, text))
+		return
+	}
+	if validName(text) {
+		d.add(quotedReference, rng, "%s refers to %s, and a reference is not text. Write %s.", f.name, article(kind), d.bracketed(f, kind+"."+text))
+		return
+	}
+	d.add(notAReference, rng, "%s refers to %s. Write for example %s = %s.", f.name, article(kind), f.name, f.example())
+}
+
+func (d *decoder) bracketed(f *field, one string) string {
+	if f.shape == list {
+		return "[" + one + "]"
+	}
+	return one
+}
+
+func (d *decoder) notReference(f *field, text string, rng hcl.Range) {
+	if f.form == formSecret {
+		d.add(credential, rng, "%s is a credential, so it must be a reference to a secret, written out: %s = secret.NAME. Its value is never computed or part of the configuration.", f.name, f.name)
+		return
+	}
+	d.add(notAReference, rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s.", f.name, f.exampleValue())
+}
+
+// shape reads the parts of a reference. ok: it is one. shaped: it looks like
+// one, but its key has a problem, which was reported.
+func (d *decoder) shape(expr hcl.Expression) (p refPath, ok, shaped bool) {
+	switch e := expr.(type) {
+	case *hclsyntax.ParenthesesExpr:
+		return d.shape(e.Expression)
+	case *hclsyntax.ScopeTraversalExpr:
+		p = refPath{kind: e.Traversal.RootName()}
+		ok = p.extend(e.Traversal[1:])
+		return p, ok, false
+	case *hclsyntax.RelativeTraversalExpr:
+		p, ok, shaped = d.shape(e.Source)
+		return p, ok && p.extend(e.Traversal), shaped
+	case *hclsyntax.IndexExpr:
+		if p, ok, shaped = d.shape(e.Collection); !ok || p.name == "" || p.keyed || len(p.rest) > 0 {
+			return p, false, shaped
+		}
+		p.key, ok = d.instanceKey(e.Key)
+		p.keyed = true
+		return p, ok, true
+	}
+	return p, false, false
+}
+
+// instanceKey computes the key in store.nas[each.key].
+func (d *decoder) instanceKey(expr hcl.Expression) (string, bool) {
+	v, ok := d.l.value(expr, d.scope, &d.report)
+	if !ok {
+		return "", false
+	}
+	if v, ok = plain(v, expr.Range(), "a key", &d.report); !ok {
+		return "", false
+	}
+	if v.IsNull() || v.Type() != cty.String {
+		d.add(notAReference, expr.Range(), "The key of an instance is text, but this is %s.", describe(v))
+		return "", false
+	}
+	return v.AsString(), true
+}
+
+// extend adds the steps of a traversal.
+func (p *refPath) extend(t hcl.Traversal) bool {
+	for _, step := range t {
+		switch s := step.(type) {
+		case hcl.TraverseAttr:
+			if p.name == "" {
+				p.name = s.Name
+			} else {
+				p.rest = append(p.rest, s.Name)
+			}
+		case hcl.TraverseIndex:
+			if p.name == "" || p.keyed || len(p.rest) > 0 {
+				return false
+			}
+			p.keyed = true
+			if s.Key.Type() == cty.String {
+				p.key = s.Key.AsString()
+			} else {
+				p.badKey = true
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// parsePath reads a reference from text.
+func parsePath(text string) (refPath, bool) {
+	if len(text) > maxString {
+		return refPath{}, false
+	}
+	t, diags := hclsyntax.ParseTraversalAbs([]byte(text), "", hcl.InitialPos)
+	if diags.HasErrors() {
+		return refPath{}, false
+	}
+	p := refPath{kind: t.RootName()}
+	k := kindByName[p.kind]
+	return p, p.extend(t[1:]) && p.name != "" && k != nil && k.object
+}
+
+// resolve checks that a reference names a declared object of a wanted kind.
+func (d *decoder) resolve(p refPath, want []string, f *field) (string, bool) {
+	wanted := article(want[0])
+	for _, w := range want[1:] {
+		wanted += " or " + article(w)
+	}
+	known := kindByName[p.kind]
+	switch {
+	case p.kind == "var" || p.kind == "local" || p.kind == "each":
+		if f.form == formSecret {
+			d.notReference(f, p.String(), p.rng)
+			break
+		}
+		d.add(notAReference, p.rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s. It cannot come from %s.", f.name, f.exampleValue(), p)
+	case p.name == "" && known == nil && d.l.declared[want[0]+"."+p.kind] != nil:
+		d.add(notAReference, p.rng, "A reference has a kind and a name. Did you mean %s.%s?", want[0], p.kind)
+	case p.name == "":
+		d.add(notAReference, p.rng, "A reference has a kind and a name: write %s.NAME.", want[0])
+	case known == nil || !known.object:
+		near := suggest("", p.kind, want, "")
+		d.add(wrongKind, p.rng, "%s is expected here, but there is no kind of object named %s.%s", sentence(wanted), quote(p.kind), near)
+	case !slices.Contains(want, p.kind) && p.kind == config.KindSecret:
+		d.add(misplacedSecret, p.rng, "%s is expected here, %s is a secret.", sentence(wanted), p)
+	case !slices.Contains(want, p.kind):
+		hint := ""
+		if d.l.declared[want[0]+"."+p.name] != nil {
+			hint = fmt.Sprintf(" Did you mean %s.%s?", want[0], p.name)
+		}
+		d.add(wrongKind, p.rng, "%s is expected here, %s is %s.%s", sentence(wanted), p, article(p.kind), hint)
+	case len(p.rest) > 0:
+		d.add(notAReference, p.rng, "A reference names a whole object. Write %s without .%s.", p.address(), strings.Join(p.rest, "."))
+	default:
+		return d.existing(p)
+	}
+	return "", false
+}
+
+// existing checks that the object and its instance are declared.
+func (d *decoder) existing(p refPath) (string, bool) {
+	block := p.kind + "." + p.name
+	decl := d.l.declared[block]
+	switch {
+	case decl == nil && (d.l.partial || d.l.lost[p.name]):
+		d.incomplete = true
+	case decl == nil:
+		d.add(undeclared, p.rng, "There is no %s.%s", block, suggest(p.kind+".", p.name, d.l.namesOf(p.kind), d.l.noneOf(p.kind, p.name)))
+	case p.badKey:
+		d.add(notAReference, p.rng, "The instances of %s are named by text, not by numbers. Write for example %s[%q].", block, block, firstNonEmpty(append(slices.Clone(decl.keys), "KEY")...))
+	case decl.each == nil && p.keyed:
+		d.add(undeclared, p.rng, "%s has no for_each, so it has no instance %s. Write %s.", block, quote(p.key), block)
+	case decl.each == nil:
+		return block, true
+	case decl.bad:
+		d.incomplete = true
+	case !p.keyed:
+		d.add(undeclared, p.rng, "%s has for_each, so one of its instances must be named. Write for example %s[%q].", block, block, firstNonEmpty(append(slices.Clone(decl.keys), "KEY")...))
+	case !slices.Contains(decl.keys, p.key):
+		hint := " It has no instances."
+		if len(decl.keys) > 0 {
+			hint = suggest("", p.key, decl.keys, "")
+		}
+		d.add(undeclared, p.rng, "%s has no instance %s.%s", block, quote(p.key), hint)
+	default:
+		return string(p.address()), true
+	}
+	return "", false
+}
+
+// noneOf ends the message about an object that does not exist.
+func (l *loader) noneOf(kind, name string) string {
+	if all := l.namesOf(kind); len(all) > 0 && len(all) <= 5 {
+		for i := range all {
+			all[i] = kind + "." + all[i]
+		}
+		return " There is " + joined(all, " and ") + "."
+	}
+	return fmt.Sprintf(" Declare it with %s { ... }.", kindByName[kind].form(name))
+}
+
+// namesOf lists the declared names of a kind, in order.
+func (l *loader) namesOf(kind string) []string {
+	return slices.Clone(l.byKindNames[kind])
+}
+
+// formerAddress reads an address in a moved or removed block: the object need not exist.
+func (d *decoder) formerAddress(f *field, p refPath) (string, bool) {
+	k := kindByName[p.kind]
+	switch {
+	case p.name == "" || p.badKey || len(p.rest) > 0 || k == nil:
+		d.add(notAReference, p.rng, "%s is the address of an object. Write for example %s = backup_plan.nightly or backup_plan.qa[\"eu\"].", f.name, f.name)
+	case !k.object || p.kind == config.KindSecret:
+		d.add(wrongKind, p.rng, "%s is not recorded, so it has no history to keep.", sentence(article(p.kind)))
+	case p.keyed && badKey(p.key) != "":
+		d.add(notAReference, p.rng, "%s", badKey(p.key))
+	default:
+		return string(p.address()), true
+	}
+	return "", false
+}
+
+// endpoint decodes one side of a mirror: endpoint("...") or the role of a failover.
+func (d *decoder) endpoint(f *field, expr hcl.Expression) (string, bool) {
+	rng := expr.Range()
+	if p, ok := d.endpointPath(expr); ok {
+		p.rng = rng
+		return d.roleOrStore(f, p)
+	}
+	v, ok := d.l.value(expr, d.scope, &d.report)
+	if !ok {
+		return "", false
+	}
+	if v.IsNull() || v.Type() != cty.String {
+		d.add(badEndpoint, rng, "%s is a place to mirror, but this is %s. Write for example %s = %s.", f.name, describe(v), f.name, f.exampleValue())
+		return "", false
+	}
+	_, marks := v.Unmark()
+	clean, ok := plain(v, rng, f.name, &d.report)
+	if !ok {
+		return "", false
+	}
+	text := clean.AsString()
+	if _, made := marks[endpointMark]; made {
+		if err := checkEndpoint(text); err != nil { // joined to something else after endpoint()
+			d.add(badEndpoint, rng, "%s.", sentence(err.Error()))
+			return "", false
+		}
+		return text, d.text(f, text, rng)
+	}
+	d.plainEndpoint(f, text, rng)
+	return "", false
+}
+
+func (d *decoder) endpointPath(expr hcl.Expression) (refPath, bool) {
+	if d.isJSON {
+		v, diags := expr.Value(nil)
+		if diags.HasErrors() || v.IsNull() || v.Type() != cty.String {
+			return refPath{}, false
+		}
+		inner, diags := hclsyntax.ParseExpression([]byte(v.AsString()), expr.Range().Filename, expr.Range().Start)
+		if diags.HasErrors() {
+			return refPath{}, false
+		}
+		expr = inner
+	}
+	p, ok, _ := d.shape(expr)
+	return p, ok && p.kind != "var" && p.kind != "local" && p.kind != "each"
+}
+
+// plainEndpoint explains text where endpoint(...) is needed.
+func (d *decoder) plainEndpoint(f *field, text string, rng hcl.Range) {
+	if p, ok := parsePath(text); ok && p.kind == config.KindFailover {
+		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, text)
+		return
+	}
+	form := fmt.Sprintf("endpoint(%q)", text)
+	switch err := checkEndpoint(text); {
+	case strings.HasPrefix(text, "/"):
+		form = fmt.Sprintf("endpoint(%q)", "file://"+text)
+	case err != nil:
+		form = f.exampleValue()
+	}
+	if d.isJSON {
+		form = fmt.Sprintf("%q", "${"+form+"}")
+	}
+	d.add(badEndpoint, rng, "%s is a place to mirror, not text. Write %s = %s.", f.name, f.name, form)
+}
+
+// roleOrStore decodes failover.NAME.active and failover.NAME.standby.
+func (d *decoder) roleOrStore(f *field, p refPath) (string, bool) {
+	switch {
+	case p.kind == config.KindStore:
+		d.add(badEndpoint, p.rng, "%s names a store, but this version mirrors directory trees only, not stores. Write %s = endpoint(\"file:///...\") with the directory of the store.", p, f.name)
+	case p.kind == config.KindFailover && len(p.rest) == 1 && (p.rest[0] == config.RoleActive || p.rest[0] == config.RoleStandby):
+		role := p.rest[0]
+		p.rest = nil
+		address, ok := d.existing(p)
+		return address + "." + role, ok
+	case p.kind == config.KindFailover && p.name != "" && len(p.rest) == 0:
+		d.add(badEndpoint, p.rng, "A mirror follows one role of a failover. Write %s.%s or %s.%s.", p, config.RoleActive, p, config.RoleStandby)
+	case p.kind == config.KindFailover && p.name != "":
+		d.add(badEndpoint, p.rng, "A failover has the roles %s and %s. Write %s.%s or %s.%s.", config.RoleActive, config.RoleStandby, p.address(), config.RoleActive, p.address(), config.RoleStandby)
+	case p.kind == config.KindSecret:
+		d.add(misplacedSecret, p.rng, "%s is a place to mirror, not a credential.", f.name)
+	default:
+		d.add(badEndpoint, p.rng, "%s is no place to mirror. Write endpoint(\"file:///...\"), or failover.NAME.%s to follow a role.", p, map[bool]string{true: config.RoleActive, false: config.RoleStandby}[f.name == "source"])
+	}
+	return "", false
+}
+
+// isStaticReference reports whether an expression looks like a reference.
+func (d *decoder) isStaticReference(expr hcl.Expression) bool {
+	e, ok := expr.(*hclsyntax.ScopeTraversalExpr)
+	return ok && kindByName[e.Traversal.RootName()] != nil
+}
+
+// source is the text of an expression, when it is short.
+func (d *decoder) source(expr hcl.Expression) string {
+	rng := expr.Range()
+	src := d.l.doc.Sources[rng.Filename]
+	if rng.Start.Byte < 0 || rng.End.Byte > len(src) || rng.Start.Byte >= rng.End.Byte || rng.End.Byte-rng.Start.Byte > 80 {
+		return ""
+	}
+	text := string(src[rng.Start.Byte:rng.End.Byte])
+	if strings.ContainsAny(text, "\n\r") {
+		return ""
+	}
+	return text
+}
