@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,15 +85,21 @@ func begin(s *sides, req providers.MirrorRequest) error {
 	return s.look()
 }
 
-// guard identifies holdfast's own open files, which must be neither opened nor replaced.
+// guard identifies holdfast's own open files, which must be neither opened nor
+// replaced. A database has companions beside it.
 func (m *mirror) guard() (map[id]bool, error) {
 	ids := map[id]bool{}
 	for _, path := range m.protected {
-		var st unix.Stat_t
-		if err := unix.Stat(path, &st); err == nil {
-			ids[id{st.Dev, st.Ino}] = true
-		} else if err != unix.ENOENT {
-			return nil, &providers.Error{Op: "stat", Target: path, Err: err}
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+		}
+		for _, companion := range []string{"", "-wal", "-shm", "-journal"} {
+			var st unix.Stat_t
+			if err := unix.Stat(path+companion, &st); err == nil {
+				ids[id{st.Dev, st.Ino}] = true
+			} else if err != unix.ENOENT {
+				return nil, &providers.Error{Op: "stat", Target: path + companion, Err: err}
+			}
 		}
 	}
 	return ids, nil

@@ -1,0 +1,244 @@
+// Package command protects and moves things through programs of the operator:
+// a device whose standard output is the artifact, and a failover target made of
+// a status and a switch command. Commands are argument lists; there is never a shell.
+package command
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/config/unit"
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/process"
+)
+
+// Settings are the arguments of a device of type "command".
+type Settings struct {
+	Command     []string                    `hcl:"command" json:"command" doc:"Program and arguments; no shell. Its standard output is the artifact, its exit code must be 0. {domain} in an argument is the domain."`
+	Domains     []string                    `hcl:"domains,optional" json:"domains,omitempty" doc:"Parts that can be captured by themselves; the command must then contain {domain}, which is all-domains for the whole."`
+	Restore     []string                    `hcl:"restore_command,optional" json:"restore_command,omitempty" doc:"Gets the artifact on its standard input; must contain {dir}, the directory to restore into. Without it the artifact is written there as a file."`
+	Environment map[string]string           `hcl:"environment,optional" json:"environment,omitempty" doc:"Variables added to PATH, HOME, LANG and TZ, which are all that is passed on."`
+	SecretEnv   map[string]providers.Secret `hcl:"secret_environment,optional" json:"secret_environment,omitempty" doc:"Variables that hold secrets; their values never reach arguments, errors or records."`
+	Extension   string                      `hcl:"extension,optional" json:"extension" default:".out" doc:"Ending of the artifact's file name, such as \".ldif\"."`
+	Compress    bool                        `hcl:"compress,optional" json:"compress" default:"true" doc:"Compresses the output with zstd. Switch it off when the command compresses."`
+	MinSize     unit.Size                   `hcl:"min_size,optional" json:"min_size" default:"1B" doc:"Less output than this is a failed capture."`
+	Timeout     unit.Duration               `hcl:"timeout,optional" json:"timeout" default:"1h" doc:"After this the command and its children are killed and the capture failed. 0s: no limit."`
+}
+
+const (
+	domainPlace = "{domain}"
+	dirPlace    = "{dir}"
+)
+
+var (
+	extensionForm = regexp.MustCompile(`^(\.[A-Za-z0-9_-]{1,20}){1,4}$`)
+	variableForm  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// Check reports what is wrong with the settings.
+func (s *Settings) Check(report func(path, problem string)) {
+	checkArgv(report, "command", s.Command, true)
+	checkArgv(report, "restore_command", s.Restore, false)
+	checkDomains(report, s)
+	if len(s.Restore) > 0 && !contains(s.Restore, dirPlace) {
+		report("restore_command", "The restore command must contain {dir}: a restore goes into a directory, never straight into what is in use.")
+	}
+	switch {
+	case !extensionForm.MatchString(s.Extension):
+		report("extension", fmt.Sprintf("The extension %q must start with a dot and go on with letters, digits, _ and -.", s.Extension))
+	case s.Compress && strings.HasSuffix(s.Extension, zstdSuffix):
+		report("compress", "The output is compressed already, by its extension. Set compress = false.")
+	}
+	checkVariables(report, "environment", s.Environment)
+	for name := range s.SecretEnv {
+		checkVariable(report, "secret_environment", name)
+		if _, twice := s.Environment[name]; twice {
+			report("secret_environment", fmt.Sprintf("The variable %s is also in environment.", name))
+		}
+	}
+}
+
+func checkDomains(report func(path, problem string), s *Settings) {
+	switch has := contains(s.Command, domainPlace); {
+	case len(s.Domains) > 0 && !has:
+		report("command", "With domains the command must contain {domain}, or each would give the same artifact.")
+	case len(s.Domains) == 0 && has:
+		report("domains", "The command contains {domain}; list the domains there are.")
+	}
+	seen := map[string]bool{}
+	for i, d := range s.Domains {
+		at := fmt.Sprintf("domains[%d]", i)
+		switch {
+		case d == "" || strings.HasPrefix(d, "-") || strings.ContainsFunc(d, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			report(at, fmt.Sprintf("The domain %q must not be empty, start with a dash or contain control characters.", d))
+		case d == providers.AllDomains:
+			report(at, fmt.Sprintf("The domain name %q is reserved.", d))
+		case seen[d]:
+			report(at, fmt.Sprintf("The domain %q is listed twice.", d))
+		}
+		seen[d] = true
+	}
+}
+
+func checkArgv(report func(path, problem string), path string, argv []string, required bool) {
+	switch {
+	case len(argv) == 0 && required:
+		report(path, "A program is needed.")
+	case len(argv) > 0 && argv[0] == "":
+		report(path, "The program's name is empty.")
+	case len(argv) > 0 && strings.ContainsAny(argv[0], "{}"):
+		report(path, "The program's name must not contain a placeholder.")
+	}
+	for i, a := range argv {
+		if strings.ContainsRune(a, 0) {
+			report(fmt.Sprintf("%s[%d]", path, i), "An argument contains a NUL character.")
+		}
+	}
+}
+
+func checkVariables(report func(path, problem string), path string, vars map[string]string) {
+	for name, value := range vars {
+		checkVariable(report, path, name)
+		if strings.ContainsRune(value, 0) {
+			report(path, fmt.Sprintf("The value of %s contains a NUL character.", name))
+		}
+	}
+}
+
+func checkVariable(report func(path, problem string), path, name string) {
+	if !variableForm.MatchString(name) {
+		report(path, fmt.Sprintf("%q is no name of an environment variable.", name))
+	}
+}
+
+func contains(argv []string, place string) bool {
+	return slices.ContainsFunc(argv, func(a string) bool { return strings.Contains(a, place) })
+}
+
+// checked turns what Check reports into an error, for settings that did not come through a configuration.
+func checked(kind, name string, check func(report func(path, problem string))) error {
+	var problems []error
+	check(func(path, problem string) { problems = append(problems, fmt.Errorf("%s: %s", path, problem)) })
+	if len(problems) > 0 {
+		return fmt.Errorf("open %s %s: %w", kind, name, errors.Join(problems...))
+	}
+	return nil
+}
+
+// DeviceType describes the device type "command".
+func DeviceType() providers.DeviceType {
+	return providers.DeviceType{
+		Type:     "command",
+		Doc:      "Anything that a program can write to its standard output.",
+		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
+		Settings: func() any { return new(Settings) },
+		Open: func(_ context.Context, name string, settings any, env providers.Env) (providers.Device, error) {
+			s, ok := settings.(*Settings)
+			if !ok {
+				return nil, fmt.Errorf("open device %s: settings are %T, not those of a command device", name, settings)
+			}
+			if err := checked("device", name, s.Check); err != nil {
+				return nil, err
+			}
+			return &device{name: name, Settings: s, env: env}, nil
+		},
+	}
+}
+
+type device struct {
+	*Settings
+	name string
+	env  providers.Env
+}
+
+var _ providers.Device = (*device)(nil)
+
+func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return providers.DeviceInfo{}, fmt.Errorf("inspect %s: %w", d.name, err)
+	}
+	if _, err := exec.LookPath(d.Command[0]); err != nil {
+		return providers.DeviceInfo{}, &providers.Error{
+			Op: "inspect", Target: d.name, Err: fmt.Errorf("%w: %w", providers.ErrUnavailable, err),
+			Hint: "Install the program, or give its full path in command.",
+		}
+	}
+	return providers.DeviceInfo{Identity: host(), Model: d.Command[0], Domains: slices.Sorted(slices.Values(d.Domains))}, nil
+}
+
+// host identifies this machine, whose command it is. The machine id itself is not meant to be passed on.
+func host() string {
+	if b, err := os.ReadFile("/etc/machine-id"); err == nil && len(strings.TrimSpace(string(b))) >= 32 {
+		sum := sha256.Sum256([]byte("holdfast device " + strings.TrimSpace(string(b))))
+		return "machine-" + hex.EncodeToString(sum[:16])
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return "host-" + name
+}
+
+func (d *device) DomainState(_ context.Context, domain string) (providers.DomainState, error) {
+	if domain != providers.AllDomains && !slices.Contains(d.Domains, domain) {
+		return providers.DomainState{}, fmt.Errorf("read the state of %s: domain %q: %w", d.name, domain, providers.ErrNotFound)
+	}
+	return providers.DomainState{Quiesce: providers.QuiesceImpossible}, nil
+}
+
+func (d *device) Quiesce(context.Context, string, time.Duration) error { return errors.ErrUnsupported }
+
+func (d *device) Unquiesce(context.Context, string) error { return errors.ErrUnsupported }
+
+func (d *device) Close() error { return nil }
+
+// knows refuses what the command cannot be asked for.
+func (d *device) knows(action providers.Action, domain string, variant providers.Variant) error {
+	whole := domain == providers.AllDomains || domain == ""
+	switch {
+	case action == providers.SecureBackup && !whole, action == providers.ExportDomain && !slices.Contains(d.Domains, domain):
+		return fmt.Errorf("domain %q: %w", domain, providers.ErrNotFound)
+	case action != providers.SecureBackup && action != providers.ExportDomain:
+		return fmt.Errorf("action %q: %w", action, errors.ErrUnsupported)
+	case variant == providers.Nonpersisted:
+		return fmt.Errorf("variant %q: %w", variant, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// spec fills the placeholders of a command and adds its environment. Every
+// argument stays one argument, whatever is filled in.
+func (d *device) spec(ctx context.Context, argv []string, domain, dir string) (process.Spec, error) {
+	if domain == "" {
+		domain = providers.AllDomains
+	}
+	fill := strings.NewReplacer(domainPlace, domain, dirPlace, dir)
+	s := process.Spec{Env: map[string]string{}, Timeout: d.Timeout.Std()}
+	for _, a := range argv {
+		s.Argv = append(s.Argv, fill.Replace(a))
+	}
+	for k, v := range d.Environment {
+		s.Env[k] = v
+	}
+	for k, ref := range d.SecretEnv {
+		if d.env.Secret == nil {
+			return s, fmt.Errorf("%s for %s: no secrets here", ref, k)
+		}
+		v, err := d.env.Secret(ctx, ref)
+		if err != nil {
+			return s, fmt.Errorf("%s for %s: %w", ref, k, err)
+		}
+		s.Env[k] = v
+		s.Redact = append(s.Redact, v)
+	}
+	return s, nil
+}
