@@ -1,0 +1,25 @@
+package plain
+
+import (
+	"os"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+var (
+	Escape = escape
+	Names  = func(ref providers.ArtifactRef, files []providers.File) []string { return shifted(ref, 0).names(files) }
+)
+
+// SetFail makes a store ask f before every change to the medium.
+func SetFail(s providers.Store, f func(point string) error) { s.(*store).fail = f }
+
+// MoveByLink is how files are moved where the kernel cannot rename without replacing.
+func MoveByLink(dir *os.Root, name, newName string) error {
+	f, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return moveByLink(dir, int(f.Fd()), name, dir, int(f.Fd()), newName)
+}
