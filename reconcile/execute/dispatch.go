@@ -1,0 +1,333 @@
+package execute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+const (
+	defaultParallel = 4
+	pollFirst       = 50 * time.Millisecond
+	pollLast        = 2 * time.Second
+)
+
+// dispatcher starts tasks as their turn comes. It is the only one that decides what runs next, and
+// runs in one goroutine; each task it starts has its own.
+type dispatcher struct {
+	*life
+	jobs   []*job
+	done   chan ended
+	active int
+	locks  map[string]bool // of our active tasks
+	busy   map[string]bool // held by others at the last look
+	poll   time.Duration
+	err    error
+}
+
+// ended is what a task's goroutine leaves.
+type ended struct {
+	t    *task
+	rec  state.TaskRun
+	err  error
+	lost bool // another process took the task over
+}
+
+// work runs the jobs until nothing more can be done. Failed tasks are no error.
+func (l *life) work(jobs []*job) error {
+	d := &dispatcher{life: l, jobs: jobs, done: make(chan ended), locks: map[string]bool{}, poll: pollFirst}
+	stop := l.soft.Done()
+	for {
+		waiting := false
+		if !l.stopping() {
+			waiting = d.advance()
+		}
+		if d.active == 0 && !waiting {
+			break
+		}
+		timer := time.NewTimer(d.poll)
+		select {
+		case e := <-d.done:
+			d.finished(e)
+			d.poll = pollFirst
+		case <-stop:
+			stop = nil
+		case <-timer.C:
+			d.poll = min(2*d.poll, pollLast)
+		}
+		timer.Stop()
+	}
+	if cause := context.Cause(l.base); errors.Is(cause, errLost) {
+		return errors.Join(d.err, cause)
+	}
+	return d.err
+}
+
+// fail stops everything because the state cannot be worked with.
+func (d *dispatcher) fail(err error) {
+	if err == nil || d.err != nil {
+		return
+	}
+	d.err = err
+	d.stop(err)
+}
+
+// advance starts what may start and ends what will not. It reports whether something waits for others.
+func (d *dispatcher) advance() (waiting bool) {
+	d.busy = map[string]bool{}
+	var ready []*task
+	for _, j := range d.jobs {
+		for _, r := range j.runs {
+			if r.ended {
+				continue
+			}
+			tasks, waits := d.ready(r)
+			ready = append(ready, tasks...)
+			waiting = waiting || waits
+		}
+	}
+	// What was interrupted goes first: it may hold locks and owe duties.
+	slices.SortStableFunc(ready, func(a, b *task) int { return rank(a) - rank(b) })
+	for _, t := range ready {
+		if d.stopping() {
+			return waiting
+		}
+		if !d.room(t) {
+			waiting = true
+			continue
+		}
+		if !d.start(t) {
+			waiting = true
+		}
+	}
+	return waiting
+}
+
+func rank(t *task) int {
+	if t.rec.Status == state.Interrupted {
+		return 0
+	}
+	return 1
+}
+
+// ready lists the tasks of a run whose turn it is, and settles a run in which nothing is left to start.
+func (d *dispatcher) ready(r *run) (tasks []*task, waiting bool) {
+	over, good, err := r.dependencies()
+	if err != nil {
+		d.fail(err)
+		return nil, false
+	}
+	if !over {
+		return nil, true
+	}
+	if !good && r.halt == nil {
+		r.halt = ends(state.Cancelled, CancelledDependency, "an action that had to end well before did not")
+	}
+	d.refresh(r)
+	stage := r.stage()
+	for _, t := range r.tasks {
+		switch {
+		case t.ended() || t.active || t.stuck:
+		case t.foreign:
+			waiting = true
+		case t.rec.Status == state.Interrupted:
+			tasks = append(tasks, t)
+		case r.held(t) || t.spec.Stage != stage:
+		case r.halt == nil && d.o.Now().Sub(r.rec.CreatedAt) > waitLimit:
+			r.halt = ends(state.Cancelled, CancelledDay, "waited for its start for more than a day")
+			return d.ready(r)
+		default:
+			tasks = append(tasks, t)
+		}
+	}
+	if len(tasks) == 0 && r.active == 0 && !waiting {
+		d.settle(r)
+	}
+	return tasks, waiting
+}
+
+// refresh reads the tasks that other processes have in hand.
+func (d *dispatcher) refresh(r *run) {
+	if !slices.ContainsFunc(r.tasks, func(t *task) bool { return t.foreign && !t.ended() }) {
+		return
+	}
+	recs, err := d.o.Backend.Tasks(d.base, r.rec.ID)
+	if err != nil {
+		d.fail(fmt.Errorf("read the tasks of run %s: %w", r.rec.ID, err))
+		return
+	}
+	for _, t := range r.tasks {
+		i := slices.IndexFunc(recs, func(rec state.TaskRun) bool { return rec.ID == t.rec.ID })
+		if i < 0 || !t.foreign {
+			continue
+		}
+		t.rec = recs[i]
+		t.foreign = t.rec.Status == state.Running
+		if t.ended() {
+			r.learn(t)
+		}
+	}
+}
+
+// settle ends the tasks that a halt left waiting, and with them the run.
+func (d *dispatcher) settle(r *run) {
+	if r.halt != nil && !r.over() {
+		h := r.halt
+		err := d.persist(func(ctx context.Context) error {
+			return d.o.Backend.Cancel(ctx, r.rec.ID, h.Status, h.Reason, h.Message, d.o.Now())
+		})
+		if err != nil {
+			d.fail(fmt.Errorf("cancel the waiting tasks of run %s: %w", r.rec.ID, err))
+			return
+		}
+		for _, t := range r.tasks {
+			if t.rec.Status == state.Pending {
+				t.rec.Status, t.rec.Reason, t.rec.Error = h.Status, h.Reason, h.Message
+				e := t.event(TaskDone)
+				e.Status, e.Reason, e.Error = h.Status, h.Reason, h.Message
+				d.emit(e)
+			}
+		}
+	}
+	if r.over() {
+		d.close(r)
+	}
+}
+
+func (d *dispatcher) close(r *run) {
+	r.ended = true
+	e := r.event(RunDone)
+	e.Status = r.status()
+	d.emit(e)
+	r.unlockApply()
+}
+
+// room reports whether the limits and the locks of our own tasks allow one more.
+func (d *dispatcher) room(t *task) bool {
+	inJob := 0
+	for _, r := range t.r.runs {
+		inJob += r.active
+	}
+	limit := t.r.plan.Parallel
+	if limit <= 0 {
+		limit = defaultParallel
+	}
+	switch {
+	case inJob >= limit,
+		d.o.Parallel > 0 && d.active >= d.o.Parallel,
+		t.r.action.Parallel > 0 && t.r.active >= t.r.action.Parallel:
+		return false
+	}
+	return !slices.ContainsFunc(t.rec.Locks, func(l string) bool { return d.locks[l] || d.busy[l] })
+}
+
+// start claims a task and hands it to a goroutine. False means that it waits for somebody else's lock.
+func (d *dispatcher) start(t *task) bool {
+	var claim state.Claim
+	at := d.o.Now() // the same in every attempt: a claim whose answer was lost is given again
+	err := d.persist(func(ctx context.Context) (err error) {
+		claim, err = d.o.Backend.Claim(ctx, d.session.Epoch, t.rec.ID, at)
+		return err
+	})
+	switch {
+	case errors.Is(err, state.ErrBusy):
+		d.wait(t)
+		return false
+	case errors.Is(err, state.ErrStale):
+		t.foreign = true
+		d.emit(t.event(TakenOver))
+		return false
+	case err != nil:
+		d.fail(fmt.Errorf("claim task %s: %w", t.rec.ID, err))
+		return true
+	}
+	resumed := t.rec.Status == state.Interrupted
+	before := t.r.outcome(t.spec.Stage)
+	t.active, t.rec.Status, t.rec.Attempt = true, state.Running, claim.Attempt
+	t.r.active++
+	d.active++
+	for _, l := range t.rec.Locks {
+		d.locks[l] = true
+	}
+	if !t.r.started {
+		t.r.started = true
+		d.emit(t.r.event(RunStarted))
+	}
+	kind := TaskStarted
+	if resumed {
+		kind = Resumed
+	}
+	d.emit(t.event(kind))
+	w := newWork(t, claim, before)
+	go func() { d.done <- w.perform() }()
+	return true
+}
+
+// wait tells once what a task waits for.
+func (d *dispatcher) wait(t *task) {
+	for _, l := range t.rec.Locks {
+		d.busy[l] = true
+	}
+	if t.waited {
+		return
+	}
+	t.waited = true
+	e := t.event(Waiting)
+	e.Reason = strings.Join(t.rec.Locks, ", ")
+	locks, err := d.o.Backend.Locks(d.base)
+	if err != nil {
+		d.emit(e)
+		return
+	}
+	for _, l := range locks {
+		if slices.Contains(t.rec.Locks, l.Name) && l.Task != t.rec.ID {
+			e.Reason = l.Name + " is held"
+			if l.Task != "" {
+				e.Reason += " by task " + l.Task
+			}
+			if l.Actor != "" {
+				e.Reason += " of " + l.Actor
+			}
+			break
+		}
+	}
+	d.emit(e)
+}
+
+// finished takes a task back from its goroutine.
+func (d *dispatcher) finished(e ended) {
+	t := e.t
+	t.active = false
+	t.r.active--
+	d.active--
+	for _, l := range t.rec.Locks {
+		delete(d.locks, l)
+	}
+	t.rec = e.rec
+	switch {
+	case e.lost:
+		t.foreign = true
+		d.emit(t.event(TakenOver))
+		return
+	case e.err != nil:
+		t.stuck = true
+		d.fail(fmt.Errorf("task %s: %w", t.rec.ID, e.err))
+		return
+	case !t.ended():
+		t.stuck = true
+		return
+	}
+	done := t.event(TaskDone)
+	done.Status, done.Reason, done.Error = t.rec.Status, t.rec.Reason, t.rec.Error
+	done.Files, done.Bytes = int64(t.rec.Files), t.rec.Bytes
+	d.emit(done)
+	t.r.learn(t)
+	if t.r.over() {
+		d.close(t.r)
+	}
+}

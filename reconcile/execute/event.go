@@ -1,0 +1,51 @@
+package execute
+
+import (
+	"time"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Event tells an observer what just happened. It is no record: the journal is.
+type Event struct {
+	Time time.Time `json:"time"`
+	Kind EventKind `json:"kind"`
+
+	Run     string       `json:"run,omitempty"`
+	Task    string       `json:"task,omitempty"`
+	Step    string       `json:"step,omitempty"`
+	Address string       `json:"address,omitempty"` // the object the run is about
+	Device  string       `json:"device,omitempty"`
+	Domain  string       `json:"domain,omitempty"`
+	Status  state.Status `json:"status,omitempty"`
+	Reason  string       `json:"reason,omitempty"` // a code, or for waiting: what for
+	Error   string       `json:"error,omitempty"`
+	Files   int64        `json:"files,omitempty"` // so far
+	Bytes   int64        `json:"bytes,omitempty"`
+}
+
+// EventKind says what an Event is about.
+type EventKind string
+
+const (
+	PlanRecorded EventKind = "plan_recorded" // changes were written; Files counts them
+	RunStarted   EventKind = "run_started"
+	RunDone      EventKind = "run_done"
+	TaskStarted  EventKind = "task_started"
+	TaskDone     EventKind = "task_done"
+	StepStarted  EventKind = "step_started"
+	StepDone     EventKind = "step_done"
+	StepRetry    EventKind = "step_retry"
+	Progress     EventKind = "progress"
+	Waiting      EventKind = "waiting"    // for a lock; Reason names the holder
+	Resumed      EventKind = "resumed"    // a task goes on where it was interrupted
+	DutyPaid     EventKind = "duty_paid"  // Step names the duty
+	TakenOver    EventKind = "taken_over" // another process has the task or run
+)
+
+func (x *Executor) emit(e Event) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e.Time = x.o.Now()
+	x.o.Events(e)
+}

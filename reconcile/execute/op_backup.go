@@ -1,0 +1,330 @@
+package execute
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+type inspectOutput struct {
+	report
+	Info providers.DeviceInfo `json:"info"`
+}
+
+// inspect asks a device who it is. One that is not there skips its task.
+func inspect(ctx context.Context, c *call) (outcome, error) {
+	var a reconcile.DeviceArgs
+	if err := c.args(&a); err != nil {
+		return outcome{}, err
+	}
+	d, err := c.opener().Device(ctx, a.Device)
+	if err != nil {
+		return outcome{}, fmt.Errorf("open %s: %w", a.Device, err)
+	}
+	defer d.Close()
+	info, err := d.Inspect(ctx)
+	switch {
+	case errors.Is(err, providers.ErrUnavailable) && !(providers.Retryable(err) && c.retries[c.index] < len(retryDelays)):
+		return outcome{}, ends(state.Skipped, SkippedUnavailable, "inspect %s: %v", a.Device, err)
+	case err != nil:
+		return outcome{}, fmt.Errorf("inspect %s: %w", a.Device, err)
+	}
+	return outcome{output: &inspectOutput{Info: info}}, nil
+}
+
+type captureInput struct {
+	ID      providers.ArtifactID `json:"id"`
+	Started time.Time            `json:"started"`
+}
+
+type captureOutput struct {
+	report
+	Files    []providers.File        `json:"files"`
+	Result   providers.CaptureResult `json:"result"`
+	Finished time.Time               `json:"finished"`
+}
+
+// prepareCapture names the artifact before anything is written, so that a repeated capture finds and replaces what its
+// former life left.
+func prepareCapture(c *call) (any, error) {
+	return captureInput{ID: providers.ArtifactID(c.o.NewID()), Started: c.o.Now().UTC().Truncate(time.Millisecond)}, nil
+}
+
+// artifact gives the arguments of a step on an artifact and the reference that its capture made.
+func (c *call) artifact() (a reconcile.CaptureArgs, ref providers.ArtifactRef, err error) {
+	if err := c.args(&a); err != nil {
+		return a, ref, err
+	}
+	input := c.input
+	if c.step.Op != reconcile.OpDeviceCapture {
+		s, err := c.result(reconcile.OpDeviceCapture, &captureOutput{})
+		if err != nil {
+			return a, ref, err
+		}
+		input = s.Input
+	}
+	ref, err = refOf(a, input)
+	return a, ref, err
+}
+
+func refOf(a reconcile.CaptureArgs, input json.RawMessage) (providers.ArtifactRef, error) {
+	var in captureInput
+	if err := json.Unmarshal(input, &in); err != nil || in.ID == "" {
+		return providers.ArtifactRef{}, fmt.Errorf("the journal does not name the artifact of %s", a.Device)
+	}
+	return providers.ArtifactRef{
+		ID: in.ID, Device: name(a.Device), Domain: a.Domain,
+		Action: providers.Action(a.Action), Variant: providers.Variant(a.Variant), Started: in.Started,
+	}, nil
+}
+
+func capture(ctx context.Context, c *call) (outcome, error) {
+	a, ref, err := c.artifact()
+	if err != nil {
+		return outcome{}, err
+	}
+	store, err := c.opener().Store(ctx, a.Store)
+	if err != nil {
+		return outcome{}, fmt.Errorf("open %s: %w", a.Store, err)
+	}
+	defer store.Close()
+	device, err := c.opener().Device(ctx, a.Device)
+	if err != nil {
+		return outcome{}, fmt.Errorf("open %s: %w", a.Device, err)
+	}
+	defer device.Close()
+	stage, err := store.Stage(ctx, ref)
+	if err != nil {
+		return outcome{}, fmt.Errorf("stage in %s: %w", a.Store, err)
+	}
+	res, err := device.Capture(ctx, providers.CaptureRequest{Action: ref.Action, Domain: ref.Domain, Variant: ref.Variant}, &sink{stage, c.meter()})
+	if err != nil {
+		return outcome{}, fmt.Errorf("capture %s: %w", a.Device, err)
+	}
+	files := stage.Files()
+	if len(files) == 0 {
+		return outcome{}, fmt.Errorf("capture %s gave no file: %w", a.Device, providers.ErrTooSmall)
+	}
+	return outcome{output: &captureOutput{
+		report: report{Warnings: res.Warnings}, Files: files, Result: res, Finished: c.o.Now().UTC(),
+	}}, nil
+}
+
+// verify reads every byte back from the store.
+func verify(ctx context.Context, c *call) (out outcome, err error) {
+	a, ref, err := c.artifact()
+	if err != nil {
+		return out, err
+	}
+	var captured captureOutput
+	if _, err := c.result(reconcile.OpDeviceCapture, &captured); err != nil {
+		return out, err
+	}
+	out.output = &report{Note: fmt.Sprintf("%d files read back", len(captured.Files))}
+	if mutant == mutantEarlyRecord {
+		out.entry.Artifacts = []state.Artifact{c.record(a, providers.Manifest{ArtifactRef: ref, Files: captured.Files})}
+	}
+	if mutant == mutantNoVerify {
+		return out, nil
+	}
+	store, err := c.opener().Store(ctx, a.Store)
+	if err != nil {
+		return out, fmt.Errorf("open %s: %w", a.Store, err)
+	}
+	defer store.Close()
+	meter := c.meter()
+	for _, f := range captured.Files {
+		r, err := store.Staged(ctx, ref.ID, f.Name)
+		if err != nil {
+			return out, fmt.Errorf("read %s back from %s: %w", f.Name, a.Store, err)
+		}
+		sum := sha256.New()
+		n, err := io.Copy(io.MultiWriter(sum, meter), &cancellable{ctx, r})
+		r.Close()
+		if err != nil {
+			return out, fmt.Errorf("read %s back from %s: %w", f.Name, a.Store, err)
+		}
+		if got := hex.EncodeToString(sum.Sum(nil)); n != f.Size || got != f.SHA256 {
+			return out, ends(state.Failed, FailedVerify, "%s in %s is not what was written: %d bytes with SHA-256 %s, want %d with %s", f.Name, a.Store, n, got, f.Size, f.SHA256)
+		}
+	}
+	return out, nil
+}
+
+func commit(ctx context.Context, c *call) (outcome, error) {
+	a, ref, err := c.artifact()
+	if err != nil {
+		return outcome{}, err
+	}
+	var captured captureOutput
+	if _, err := c.result(reconcile.OpDeviceCapture, &captured); err != nil {
+		return outcome{}, err
+	}
+	store, err := c.opener().Store(ctx, a.Store)
+	if err != nil {
+		return outcome{}, fmt.Errorf("open %s: %w", a.Store, err)
+	}
+	defer store.Close()
+	m, err := store.Commit(ctx, providers.Manifest{
+		Schema: 1, ArtifactRef: ref, Files: captured.Files,
+		BackupPlan: a.BackupPlan, Activity: a.Activity, Run: c.rec.Run, Task: c.rec.ID, Nominal: a.Nominal,
+		Commit: c.plan.Config.Commit, Version: c.o.Version, DeviceType: c.plan.Objects[a.Device].Type,
+		DeviceInfo: c.deviceInfo(a.Device), Result: captured.Result, Finished: captured.Finished,
+	})
+	if err != nil {
+		// An error after the commit point: what is published is published.
+		if stored, getErr := store.Get(ctx, ref); getErr == nil {
+			return c.committed(a, stored), nil
+		}
+		return outcome{}, fmt.Errorf("commit to %s: %w", a.Store, err)
+	}
+	return c.committed(a, m), nil
+}
+
+func checkCommit(ctx context.Context, c *call) (outcome, bool, error) {
+	a, ref, err := c.artifact()
+	if err != nil {
+		return outcome{}, false, err
+	}
+	store, err := c.opener().Store(ctx, a.Store)
+	if err != nil {
+		return outcome{}, false, fmt.Errorf("open %s: %w", a.Store, err)
+	}
+	defer store.Close()
+	m, err := store.Get(ctx, ref)
+	switch {
+	case errors.Is(err, providers.ErrNotFound):
+		return outcome{}, false, nil
+	case err != nil:
+		return outcome{}, false, fmt.Errorf("look for the artifact in %s: %w", a.Store, err)
+	}
+	return c.committed(a, m), true, nil
+}
+
+func (c *call) committed(a reconcile.CaptureArgs, m providers.Manifest) outcome {
+	return outcome{
+		output: &report{FilesDone: len(m.Files), BytesDone: m.Size()},
+		entry:  state.Entry{Artifacts: []state.Artifact{c.record(a, m)}},
+	}
+}
+
+// record gives the record of a committed artifact. It was verified when its verify step ended.
+func (c *call) record(a reconcile.CaptureArgs, m providers.Manifest) state.Artifact {
+	verified, err := c.result(reconcile.OpArtifactVerify, &report{})
+	art := state.Artifact{
+		ID: string(m.ID), Store: a.Store, BackupPlan: a.BackupPlan, Run: c.rec.Run, Task: c.rec.ID, Device: a.Device, Domain: a.Domain,
+		Action: a.Action, Variant: a.Variant, Files: len(m.Files), Bytes: m.Size(), Manifest: encode(m), State: state.ArtifactGood, Started: m.Started,
+	}
+	if err == nil {
+		art.Verified = verified.Ended
+	}
+	return art
+}
+
+// deviceInfo is what the inspection in this task told about the device.
+func (c *call) deviceInfo(device string) providers.DeviceInfo {
+	var out inspectOutput
+	for i, s := range c.spec.Steps[:c.index] {
+		var a reconcile.DeviceArgs
+		if s.Op == reconcile.OpDeviceInspect && json.Unmarshal(s.Args, &a) == nil && a.Device == device && c.steps[i].State == state.StepDone {
+			_ = json.Unmarshal(c.steps[i].Output, &out) // unreadable: the manifest goes without
+		}
+	}
+	return out.Info
+}
+
+// discard removes what captures staged and no commit published.
+func (w *work) discard() {
+	for i, s := range w.spec.Steps {
+		if s.Op != reconcile.OpDeviceCapture || w.steps[i].State == "" || w.published(s.Args) {
+			continue
+		}
+		var a reconcile.CaptureArgs
+		err := json.Unmarshal(s.Args, &a)
+		if err == nil {
+			err = w.discardOne(a, w.steps[i].Input)
+		}
+		if err != nil {
+			w.end.Message += "; what was staged could not be removed: " + w.text(err)
+		}
+	}
+}
+
+// published reports whether the artifact of a capture was, or may have been, committed.
+func (w *work) published(capture json.RawMessage) bool {
+	return slices.ContainsFunc(w.steps, func(s state.StepRun) bool {
+		step := w.spec.Steps[s.Index]
+		return step.Op == reconcile.OpArtifactCommit && string(step.Args) == string(capture) && s.State == state.StepDone
+	})
+}
+
+func (w *work) discardOne(a reconcile.CaptureArgs, input json.RawMessage) error {
+	ref, err := refOf(a, input)
+	if err != nil {
+		return nil // the capture never got as far as a name
+	}
+	ctx, cancel := context.WithTimeout(w.base, limitLook)
+	defer cancel()
+	store, err := w.opener().Store(ctx, a.Store)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return store.Discard(ctx, ref.ID)
+}
+
+// sink counts what goes into a stage.
+type sink struct {
+	providers.Stage
+	meter *meter
+}
+
+func (s *sink) Create(name string) (io.WriteCloser, error) {
+	w, err := s.Stage.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &countingFile{w, s.meter}, nil
+}
+
+type countingFile struct {
+	io.WriteCloser
+	meter *meter
+}
+
+func (f *countingFile) Write(p []byte) (int, error) {
+	n, err := f.WriteCloser.Write(p)
+	f.meter.add(0, int64(n))
+	return n, err
+}
+
+func (f *countingFile) Close() error {
+	err := f.WriteCloser.Close()
+	if err == nil {
+		f.meter.add(1, 0)
+	}
+	return err
+}
+
+// cancellable is a reader that ends with its context.
+type cancellable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *cancellable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}

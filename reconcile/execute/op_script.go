@@ -1,0 +1,84 @@
+package execute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/holdfast-dr/holdfast/providers/process"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// softSkip is the exit code (EX_TEMPFAIL) with which a pre script says that there is nothing to do now.
+const softSkip = 75
+
+// Outcomes that scripts can be bound to.
+const (
+	onSuccess = "success"
+	onFailure = "failure"
+)
+
+type scriptOutput struct {
+	report
+	ExitCode int    `json:"exit_code"`
+	Stdout   string `json:"stdout,omitempty"` // first and last 32 KiB, without secrets
+	Stderr   string `json:"stderr,omitempty"`
+}
+
+func script(ctx context.Context, c *call) (outcome, error) {
+	var a reconcile.ScriptArgs
+	if err := c.args(&a); err != nil {
+		return outcome{}, err
+	}
+	status := c.soFar()
+	if len(a.On) > 0 && !met(a.On, status) {
+		return outcome{output: &report{Note: fmt.Sprintf("runs only after %v", a.On)}, skipped: true}, nil
+	}
+	env := maps.Clone(a.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	maps.Copy(env, map[string]string{
+		"HOLDFAST_RUN":      c.rec.Run,
+		"HOLDFAST_TASK":     c.rec.ID,
+		"HOLDFAST_ADDRESS":  c.t.r.rec.Address,
+		"HOLDFAST_ACTIVITY": c.rec.Activity,
+		"HOLDFAST_DEVICE":   name(c.rec.Device),
+		"HOLDFAST_DOMAIN":   c.rec.Domain,
+		"HOLDFAST_ACTION":   c.rec.Action,
+		"HOLDFAST_STATUS":   string(status),
+	})
+	res, err := process.Run(ctx, process.Spec{Argv: a.Command, Env: env, Timeout: a.Timeout.Std(), Redact: c.redact.Values()})
+	out := outcome{output: &scriptOutput{ExitCode: res.ExitCode, Stdout: res.Stdout, Stderr: res.Stderr}}
+	var exit *process.ExitError
+	if errors.As(err, &exit) {
+		if exit.Code == softSkip && !c.step.Always && c.spec.Stage != reconcile.StageAfter {
+			return out, ends(state.Skipped, SkippedSoft, "the script says that there is nothing to do now (exit code %d)", softSkip)
+		}
+		return out, ends(state.Failed, FailedScript, "%v", err)
+	}
+	return out, err
+}
+
+// soFar is how things went up to this step: for a script of the action its tasks, for one of a task its steps.
+func (w *work) soFar() state.Status {
+	switch {
+	case w.spec.Kind == "script":
+		return w.before
+	case w.end != nil:
+		return w.end.Status
+	}
+	return state.Succeeded
+}
+
+// met reports whether an outcome is among those a script is bound to.
+func met(on []string, status state.Status) bool {
+	outcome := onFailure
+	if status.Good() || status == state.Skipped {
+		outcome = onSuccess
+	}
+	return slices.Contains(on, outcome)
+}

@@ -1,0 +1,172 @@
+package execute
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// waitLimit is how long a task may wait for its start (IBM DPOD's rule).
+const waitLimit = 24 * time.Hour
+
+// run is the working copy of a state.Run. Only the dispatcher's goroutine uses it.
+type run struct {
+	*job
+	rec     state.Run
+	action  *reconcile.Action
+	tasks   []*task
+	halt    *verdict // set: waiting tasks do not start and end like this
+	active  int      // tasks in somebody's hands here
+	started bool
+	ended   bool
+}
+
+// task is the working copy of a state.TaskRun.
+type task struct {
+	r       *run
+	rec     state.TaskRun
+	spec    *reconcile.Task
+	active  bool // in the hands of a goroutine of ours
+	foreign bool // in the hands of another process
+	stuck   bool // left for a later resume
+	waited  bool // its waiting was told
+}
+
+func newRun(j *job, rec state.Run, tasks []state.TaskRun) (*run, error) {
+	r := &run{job: j, rec: rec, action: &j.plan.Actions[rec.Action]}
+	if len(tasks) != len(r.action.Tasks) {
+		return nil, fmt.Errorf("run %s has %d tasks, its stored plan %d", rec.ID, len(tasks), len(r.action.Tasks))
+	}
+	slices.SortFunc(tasks, func(a, b state.TaskRun) int { return a.Seq - b.Seq })
+	for i, t := range tasks {
+		own := &task{r: r, rec: t, spec: &r.action.Tasks[i], foreign: t.Status == state.Running}
+		r.tasks = append(r.tasks, own)
+		r.started = r.started || t.Attempt > 0
+		if t.Status.Terminal() {
+			r.learn(own)
+		}
+	}
+	r.ended = r.over()
+	return r, nil
+}
+
+func (t *task) ended() bool { return t.rec.Status.Terminal() }
+
+// learn draws the conclusions for the waiting tasks from one that ended.
+func (r *run) learn(t *task) {
+	if r.halt != nil || t.rec.Attempt == 0 {
+		return
+	}
+	bad := t.rec.Status == state.Failed || t.rec.Status == state.Attention
+	switch {
+	case t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Skipped:
+		r.halt = ends(state.Skipped, t.rec.Reason, "skipped by the pre script (task %s)", t.rec.ID)
+	case t.spec.Stage == reconcile.StageBefore && !t.rec.Status.Good():
+		r.halt = ends(state.Cancelled, PreScriptFailed, "the pre script failed (task %s)", t.rec.ID)
+	case bad && t.spec.OnError == "halt":
+		r.halt = ends(state.Cancelled, CancelledPolicy, "task %s failed", t.rec.ID)
+	}
+}
+
+// over reports whether every task has ended.
+func (r *run) over() bool {
+	return !slices.ContainsFunc(r.tasks, func(t *task) bool { return !t.ended() })
+}
+
+// held reports whether a waiting task does not start because the run was halted.
+func (r *run) held(t *task) bool {
+	if r.halt == nil || t.rec.Status != state.Pending {
+		return false
+	}
+	return !t.spec.Always || !r.touched()
+}
+
+// touched reports whether any task was started.
+func (r *run) touched() bool {
+	return slices.ContainsFunc(r.tasks, func(t *task) bool { return t.rec.Attempt > 0 || t.active })
+}
+
+// stage is the lowest stage with a task that has not ended and is not held; the tasks of higher ones wait.
+func (r *run) stage() int {
+	low := reconcile.StageAfter + 1
+	for _, t := range r.tasks {
+		if !t.ended() && !r.held(t) {
+			low = min(low, t.spec.Stage)
+		}
+	}
+	return low
+}
+
+// outcome sums up the tasks of the stages below one.
+func (r *run) outcome(stage int) state.Status {
+	var all []state.Status
+	for _, t := range r.tasks {
+		if t.spec.Stage < stage {
+			status := t.rec.Status
+			if r.held(t) {
+				status = r.halt.Status
+			}
+			all = append(all, status)
+		}
+	}
+	return state.Summarise(all)
+}
+
+// status sums up the whole run.
+func (r *run) status() state.Status {
+	all := make([]state.Status, len(r.tasks))
+	for i, t := range r.tasks {
+		all[i] = t.rec.Status
+	}
+	return state.Summarise(all)
+}
+
+// dependencies says whether the actions this one follows have ended, and whether all of them ended well.
+func (r *run) dependencies() (over, good bool, err error) {
+	good = true
+	for _, i := range r.action.After {
+		status, err := r.of(i)
+		if err != nil || !status.Terminal() {
+			return false, false, err
+		}
+		good = good && status.Good()
+	}
+	return true, good, nil
+}
+
+// of gives the status of the run of another action of the same plan.
+func (j *job) of(action int) (state.Status, error) {
+	for _, r := range j.runs {
+		if r.rec.Action == action {
+			if !r.ended {
+				return state.Running, nil
+			}
+			return r.status(), nil
+		}
+	}
+	if action < 0 || action >= len(j.plan.Actions) {
+		return "", fmt.Errorf("the stored plan %s has no action %d", j.id, action)
+	}
+	all, err := j.o.Backend.Runs(j.base, state.RunFilter{Address: j.plan.Actions[action].Address})
+	if err != nil {
+		return "", fmt.Errorf("read the runs of %s: %w", j.plan.Actions[action].Address, err)
+	}
+	i := slices.IndexFunc(all, func(r state.Run) bool { return r.Plan == j.id && r.Action == action && r.Status != state.Missed })
+	if i < 0 {
+		return "", fmt.Errorf("the stored plan %s has no run of %s", j.id, j.plan.Actions[action].Address)
+	}
+	return all[i].Status, nil
+}
+
+func (r *run) event(kind EventKind) Event {
+	return Event{Kind: kind, Run: r.rec.ID, Address: r.rec.Address}
+}
+
+func (t *task) event(kind EventKind) Event {
+	e := t.r.event(kind)
+	e.Task, e.Device, e.Domain = t.rec.ID, t.rec.Device, t.rec.Domain
+	return e
+}

@@ -1,0 +1,359 @@
+package execute
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Why a task stops without an end.
+var (
+	errInterrupted  = errors.New("interrupted")
+	errWindowClosed = errors.New("the maintenance window closed")
+)
+
+// retryDelays are the pauses before a step is tried again after an error that may pass by itself.
+var retryDelays = []time.Duration{time.Second, 4 * time.Second}
+
+// work is a claimed task in the hands of one goroutine.
+//
+//	intent(k+1) and outcome(k) are one journal entry: pending collects the outcome until the next
+//	intent, the next effect or the end of the task writes it.
+type work struct {
+	*job
+	t       *task
+	rec     state.TaskRun
+	spec    *reconcile.Task
+	claim   state.Claim
+	before  state.Status    // of the tasks in the stages below
+	steps   []state.StepRun // by index; without a State: not begun
+	duties  []state.Duty    // open
+	pending state.Entry
+	final   state.Entry // written with the end of the task
+	end     *verdict    // set: how the task ends
+	closes  time.Time   // when the window closes; zero: it does not cut work off
+	retries map[int]int // by step: failed attempts of this life
+}
+
+func newWork(t *task, claim state.Claim, before state.Status) *work {
+	return &work{
+		job: t.r.job, t: t, rec: t.rec, spec: t.spec, claim: claim, before: before,
+		steps: make([]state.StepRun, len(t.spec.Steps)), retries: map[int]int{},
+	}
+}
+
+// perform does what is left of the task.
+func (w *work) perform() ended {
+	err := w.run()
+	switch {
+	case err == nil:
+	case errors.Is(err, state.ErrFenced):
+		return ended{t: w.t, rec: w.rec, lost: true}
+	case errors.Is(err, errInterrupted):
+		err = w.interrupt()
+	}
+	if w.stopping() && errors.Is(err, context.Canceled) {
+		err = nil // the session's end leaves the task interrupted
+	}
+	return ended{t: w.t, rec: w.rec, err: err}
+}
+
+func (w *work) run() error {
+	if err := w.load(); err != nil {
+		return err
+	}
+	if skip := w.unwanted(); skip != nil {
+		w.end = skip
+		return w.finish()
+	}
+	for i := range w.spec.Steps {
+		switch s := &w.steps[i]; {
+		case s.State == state.StepDone || s.State == state.StepSkipped:
+			continue
+		case s.State == state.StepFailed:
+			if err := w.fail(verdictOf(s)); err != nil {
+				return err
+			}
+			continue
+		case w.end != nil && (w.end.Status == state.Attention || !w.spec.Steps[i].Always):
+			continue
+		case w.end == nil && w.stopping() && !w.bound():
+			return errInterrupted
+		}
+		if err := w.step(i); err != nil {
+			return err
+		}
+	}
+	return w.finish()
+}
+
+// load reads what former lives of the task did.
+func (w *work) load() error {
+	if w.claim.Attempt <= 1 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(w.journal, journalTimeout)
+	defer cancel()
+	steps, err := w.o.Backend.Steps(ctx, w.rec.ID)
+	if err != nil {
+		return fmt.Errorf("read the steps: %w", err)
+	}
+	for _, s := range steps {
+		if s.Index < 0 || s.Index >= len(w.steps) {
+			return fmt.Errorf("step %d of the journal is not in the stored plan", s.Index)
+		}
+		w.steps[s.Index] = s
+		w.noteClosing(s.Output)
+	}
+	duties, err := w.o.Backend.Duties(ctx, w.rec.ID)
+	if err != nil {
+		return fmt.Errorf("read the duties: %w", err)
+	}
+	for _, d := range duties {
+		if !d.Paid {
+			w.duties = append(w.duties, d)
+		}
+	}
+	return nil
+}
+
+// unwanted says when the task does not run because of how the action went so far.
+func (w *work) unwanted() *verdict {
+	if len(w.spec.On) == 0 || met(w.spec.On, w.before) {
+		return nil
+	}
+	return ends(state.Skipped, SkippedCondition, "runs only after %v", w.spec.On)
+}
+
+// step brings one step to its outcome, which is then pending. It returns an error when the task cannot go on at all.
+func (w *work) step(i int) error {
+	c := &call{work: w, index: i, step: w.spec.Steps[i]}
+	op, ok := ops[c.step.Op]
+	if !ok {
+		return w.failed(c, outcome{}, ends(state.Failed, Failed, "this version does not know the operation %q", c.step.Op))
+	}
+	was := w.steps[i]
+	if was.State == "" {
+		input, err := op.prepared(c)
+		if err != nil {
+			return w.failed(c, outcome{}, err)
+		}
+		c.input = encode(input)
+		return w.try(c, op)
+	}
+	c.input = was.Input
+	retried := was.State == state.StepUnknown // a person decided so
+	switch {
+	case c.step.Class == state.Halt && !retried && mutant != mutantRerunHalt:
+		return w.unknown(c, errors.New("the process ended while it ran"))
+	case c.step.Class == state.Check || op.check != nil && retried:
+		out, done, err := w.look(c, op)
+		switch {
+		case err != nil && w.cut(c, err):
+			return errInterrupted
+		case err != nil:
+			return w.unknown(c, err)
+		case done:
+			return w.succeed(c, out)
+		}
+	}
+	if mutant == mutantFreshID {
+		input, _ := op.prepared(c)
+		c.input = encode(input)
+	}
+	return w.try(c, op)
+}
+
+// look asks the world whether an interrupted step happened.
+func (w *work) look(c *call, op *operation) (out outcome, done bool, err error) {
+	if op.check == nil {
+		return out, false, errors.New("there is no way to ask whether it happened")
+	}
+	ctx, cancel := w.limit(w.base, op)
+	defer cancel()
+	for n := 0; ; n++ {
+		out, done, err = op.check(ctx, c)
+		if err == nil || n == len(retryDelays) || w.o.Sleep(ctx, retryDelays[n]) != nil {
+			return out, done, err
+		}
+	}
+}
+
+// try writes the intent, makes the effect, and again when its error may pass by itself.
+func (w *work) try(c *call, op *operation) error {
+	if mutant == mutantLateIntent {
+		_, _ = op.do(w.base, c)
+	}
+	duties, late := op.duties(c), []state.Duty(nil)
+	if mutant == mutantLateDuty {
+		duties, late = nil, duties
+	}
+	if err := w.begin(c, duties); err != nil {
+		return err
+	}
+	out, err := w.effect(c, op)
+	w.pending.Duties, w.duties = late, append(w.duties, late...)
+	switch {
+	case err == nil:
+		return w.succeed(c, out)
+	case w.cut(c, err):
+		return errInterrupted
+	}
+	return w.failed(c, out, err)
+}
+
+// effect calls the operation.
+func (w *work) effect(c *call, op *operation) (out outcome, err error) {
+	parent := w.base
+	if c.step.Class == state.Rerun && !w.bound() {
+		parent = w.soft
+		if !w.closes.IsZero() && !c.step.Always {
+			var cancel context.CancelFunc
+			parent, cancel = context.WithTimeoutCause(parent, w.closes.Sub(w.o.Now()), errWindowClosed)
+			defer cancel()
+		}
+	}
+	for {
+		ctx, cancel := w.limit(parent, op)
+		out, err = op.do(ctx, c)
+		if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		cancel()
+		n := w.retries[c.index]
+		if err == nil || n == len(retryDelays) || c.step.Class == state.Halt || !providers.Retryable(err) || parent.Err() != nil {
+			return out, err
+		}
+		w.retries[c.index]++
+		e := c.event(StepRetry)
+		e.Error = w.text(err)
+		w.emit(e)
+		if w.o.Sleep(parent, retryDelays[n]) != nil {
+			return out, err
+		}
+		w.pending.End = c.ended(state.StepFailed, nil, w.text(err))
+		if err := w.begin(c, nil); err != nil {
+			return out, err
+		}
+	}
+}
+
+func (w *work) limit(ctx context.Context, op *operation) (context.Context, context.CancelFunc) {
+	if op.limit == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, op.limit)
+}
+
+// cut reports whether an effect ended because the process is to end, and not by itself.
+func (w *work) cut(c *call, err error) bool {
+	if w.base.Err() != nil {
+		return true
+	}
+	return c.step.Class == state.Rerun && !w.bound() && w.soft.Err() != nil && !errors.Is(err, errWindowClosed)
+}
+
+// begin writes the intent of a step together with the outcome of the one before.
+func (w *work) begin(c *call, duties []state.Duty) error {
+	s := state.StepRun{
+		Task: w.rec.ID, Index: c.index, Name: c.step.Name, Class: c.step.Class, State: state.StepIntent,
+		Session: w.claim.Session, Attempt: w.claim.Attempt, Input: c.input, Began: w.o.Now(),
+	}
+	e := w.pending
+	e.Begin, e.Duties = &s, append(e.Duties, duties...)
+	if err := w.write(e); err != nil {
+		return err
+	}
+	w.pending = state.Entry{}
+	w.steps[c.index] = s
+	w.duties = append(w.duties, duties...)
+	w.emit(c.event(StepStarted))
+	return nil
+}
+
+// succeed notes the outcome of a step that happened.
+func (w *work) succeed(c *call, out outcome) error {
+	s := state.StepDone
+	if out.skipped {
+		s = state.StepSkipped
+	}
+	if mutant == mutantSplitRole && len(out.entry.Roles) > 0 {
+		if err := w.write(state.Entry{Roles: out.entry.Roles}); err != nil {
+			return err
+		}
+		out.entry.Roles = nil
+	}
+	late := w.pending.Duties
+	w.pending = out.entry
+	w.pending.Duties = late
+	w.pending.End = c.ended(s, out.output, "")
+	if len(out.entry.Roles)+len(out.entry.Changes) > 0 {
+		// These have conditions of their own. A broken one fails this step and not what comes next.
+		if err := w.flush(); errors.Is(err, state.ErrStale) {
+			return w.failed(c, outcome{}, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	w.drop(out.entry.Paid)
+	w.noteClosing(w.steps[c.index].Output)
+	w.emit(c.event(StepDone))
+	return nil
+}
+
+// failed notes the outcome of a step that failed, and takes the task to its way out.
+func (w *work) failed(c *call, out outcome, err error) error {
+	if errors.Is(err, state.ErrFenced) {
+		return err
+	}
+	v := judge(err)
+	v = &verdict{Status: v.Status, Reason: v.Reason, Message: w.redact.Replace(v.Message)}
+	if w.steps[c.index].State == "" { // never begun: the outcome of the one before is still pending
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.pending.End = c.ended(state.StepFailed, ending(out.output, v), v.Message)
+	e := c.event(StepDone)
+	e.Status, e.Reason, e.Error = v.Status, v.Reason, v.Message
+	w.emit(e)
+	return w.fail(v)
+}
+
+// unknown ends the task because nobody can say whether a step happened.
+func (w *work) unknown(c *call, err error) error {
+	v := ends(state.Attention, Unknown, "step %q: %s. Whether it happened is not known. Look, then decide: %s",
+		c.step.Name, w.text(err), w.choices())
+	w.pending.End = c.ended(state.StepUnknown, ending(nil, v), v.Message)
+	return w.fail(v)
+}
+
+func (w *work) choices() string {
+	return fmt.Sprintf("holdfast task resolve %s --done | --failed | --retry", w.rec.ID)
+}
+
+// text is an error without secrets.
+func (w *work) text(err error) string { return w.redact.Replace(err.Error()) }
+
+// verdictOf reads back how a failed step ends its task.
+func verdictOf(s *state.StepRun) *verdict {
+	var r report
+	if json.Unmarshal(s.Output, &r) == nil && r.End != nil {
+		return r.End
+	}
+	return &verdict{Status: state.Failed, Reason: Failed, Message: s.Error}
+}
+
+// noteClosing takes the end of the window from the output of a window step.
+func (w *work) noteClosing(output json.RawMessage) {
+	var o windowOutput
+	if len(output) > 0 && json.Unmarshal(output, &o) == nil && !o.Closes.IsZero() {
+		w.closes = o.Closes
+	}
+}

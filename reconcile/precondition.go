@@ -1,0 +1,76 @@
+package reconcile
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Broken names the first assumption of the plan that no longer holds, as a *state.StaleError, or
+// gives nil. It is asked before the first step; nothing is done when it is not nil.
+func (p *Plan) Broken(s *state.Snapshot, now time.Time) error {
+	if major, _, _ := strings.Cut(p.FormatVersion, "."); major != strings.Split(FormatVersion, ".")[0] {
+		return stale("The plan has format version %s; this version of holdfast reads %s", p.FormatVersion, FormatVersion)
+	}
+	if !p.ExpiresAt.IsZero() && now.After(p.ExpiresAt) {
+		return stale("The plan expired at %s", p.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	for _, need := range p.Preconditions {
+		if err := need.broken(s, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n Precondition) broken(s *state.Snapshot, now time.Time) error {
+	switch n.Kind {
+	case NeedLineage:
+		if n.Want != s.Meta.Lineage {
+			return stale("The plan was made against another state (lineage %s, this one is %s)", n.Want, s.Meta.Lineage)
+		}
+	case NeedGeneration:
+		want, err := strconv.ParseInt(n.Want, 10, 64)
+		if err != nil {
+			return stale("The plan's precondition on %s is unreadable: %q is no generation", n.Address, n.Want)
+		}
+		o, ok := s.Objects[n.Address]
+		switch {
+		case !ok && want != 0:
+			return stale("%s is no longer recorded", n.Address)
+		case ok && want == 0:
+			return stale("%s was recorded meanwhile (generation %d, %s by %s)", n.Address, o.Generation, when(o.AppliedAt), o.AppliedBy)
+		case ok && o.Generation != want:
+			return stale("%s was changed meanwhile (generation %d -> %d, %s by %s)", n.Address, want, o.Generation, when(o.AppliedAt), o.AppliedBy)
+		}
+	case NeedRoleEpoch:
+		r := s.Roles[n.Address]
+		if got := strconv.FormatInt(r.Epoch, 10); got != n.Want {
+			return stale("%s changed role (epoch %s -> %s, %s, run %s)", n.Address, n.Want, got, when(r.Since), r.Run)
+		}
+		if r.State != "" && r.State != state.RoleSettled {
+			return stale("The role of %s is %s (to %s, run %s)", n.Address, r.State, r.MovingTo, r.Run)
+		}
+	case NeedDescends:
+		if last := s.LastCommit(); last != n.Want {
+			return stale("Another commit was applied meanwhile (%s -> %s)", short(n.Want), short(last))
+		}
+	case NeedNotAfter:
+		limit, err := time.Parse(time.RFC3339, n.Want)
+		if err != nil || now.After(limit) {
+			return stale("The plan may not be applied after %s", n.Want)
+		}
+	default:
+		return stale("The plan has a precondition this version does not know: %q", n.Kind)
+	}
+	return nil
+}
+
+func stale(format string, args ...any) error {
+	return &state.StaleError{What: fmt.Sprintf(format, args...)}
+}
+
+func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
