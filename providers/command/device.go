@@ -229,16 +229,24 @@ func (d *device) spec(ctx context.Context, argv []string, domain, dir string) (p
 	for k, v := range d.Environment {
 		s.Env[k] = v
 	}
-	for k, ref := range d.SecretEnv {
-		if d.env.Secret == nil {
-			return s, fmt.Errorf("%s for %s: no secrets here", ref, k)
+	var err error
+	s.Redact, err = secrets(ctx, d.env, d.SecretEnv, s.Env)
+	return s, err
+}
+
+// secrets resolves references into variables and lists the values that must not show.
+func secrets(ctx context.Context, env providers.Env, refs map[string]providers.Secret, vars map[string]string) ([]string, error) {
+	var values []string
+	for k, ref := range refs {
+		if env.Secret == nil {
+			return nil, fmt.Errorf("%s for %s: no secrets here", ref, k)
 		}
-		v, err := d.env.Secret(ctx, ref)
+		v, err := env.Secret(ctx, ref)
 		if err != nil {
-			return s, fmt.Errorf("%s for %s: %w", ref, k, err)
+			return nil, fmt.Errorf("%s for %s: %w", ref, k, err)
 		}
-		s.Env[k] = v
-		s.Redact = append(s.Redact, v)
+		vars[k] = v
+		values = append(values, v)
 	}
-	return s, nil
+	return values, nil
 }
