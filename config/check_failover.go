@@ -36,6 +36,7 @@ func (c *checker) failover(f *Failover) {
 	}
 	switches := 0
 	inStep := map[Address]string{}
+	judged := map[Address]bool{}
 	for i, s := range f.Steps {
 		path := fmt.Sprintf("step[%d]", i)
 		if len(s.Targets) == 0 {
@@ -45,7 +46,12 @@ func (c *checker) failover(f *Failover) {
 			switches++
 		}
 		for j, t := range s.Targets {
-			c.stepTarget(f, s, t, fmt.Sprintf("%s.targets[%d]", path, j), inStep)
+			at := fmt.Sprintf("%s.targets[%d]", path, j)
+			c.stepTarget(f, s, t, at, inStep)
+			if !judged[t] {
+				judged[t] = true
+				c.memberEverywhere(f, t, at)
+			}
 		}
 	}
 	if switches == 0 {
@@ -67,6 +73,10 @@ func (c *checker) stepTarget(f *Failover, s *FailoverStep, t Address, path strin
 		}
 		inStep[t] = s.Name
 	}
+}
+
+// memberEverywhere checks that a target can run at every site of the group.
+func (c *checker) memberEverywhere(f *Failover, t Address, path string) {
 	target, ok := Lookup[*FailoverTarget](c.doc, t)
 	if !ok || target.Incomplete {
 		return
@@ -151,9 +161,10 @@ func (c *checker) history() {
 	for _, m := range c.doc.Moved {
 		c.move(m, moves, sources, exists)
 	}
+	judged := map[Address]bool{}
 	for _, m := range c.doc.Moved {
-		if moves[m.From].Range == m.Range {
-			c.destination(m, moves, exists)
+		if moves[m.From] == m && !judged[m.From] {
+			c.destination(m, moves, exists, judged)
 		}
 	}
 	for _, r := range c.doc.Removed {
@@ -193,7 +204,8 @@ func (c *checker) move(m Moved, moves map[Address]Moved, sources map[Address]Add
 }
 
 // destination follows the moves from one on: they must end at a declared object.
-func (c *checker) destination(m Moved, moves map[Address]Moved, exists map[Address]diag.Range) {
+// It adds the addresses of a circle to judged, so that each is reported once.
+func (c *checker) destination(m Moved, moves map[Address]Moved, exists map[Address]diag.Range, judged map[Address]bool) {
 	trail := []string{string(m.From)}
 	for to := m.To; ; {
 		trail = append(trail, string(to))
@@ -202,7 +214,12 @@ func (c *checker) destination(m Moved, moves map[Address]Moved, exists map[Addre
 		}
 		next, onward := moves[to]
 		switch {
+		case judged[to]:
+			return
 		case to == m.From || len(trail) > len(moves)+1:
+			for _, a := range trail {
+				judged[Address(a)] = true
+			}
 			c.add(diag.Error, badMove, m.From, m.Range, "The moves form a circle: %s.", strings.Join(trail, " -> "))
 			return
 		case !onward:

@@ -145,35 +145,44 @@ func snippet(src []byte, r Range) *Snippet {
 // Nearest gives the candidate closest to word, or "" when none is close enough
 // to be a likely typing slip. The basis of every "Did you mean ...?".
 func Nearest(word string, candidates []string) string {
-	best, bestDist := "", max(1, len(word)/3)+1
+	best, bestDist := "", max(1, len(word)/3)
 	for _, c := range candidates {
-		if d := distance(word, c, bestDist); d < bestDist || (d == bestDist && best != "" && c < best) {
+		d := distance(word, c, bestDist)
+		if d < bestDist || d == bestDist && (best == "" || c < best) {
 			best, bestDist = c, d
 		}
 	}
 	return best
 }
 
-// distance is the Levenshtein distance, or limit when it is not below it.
-func distance(a, b string, limit int) int {
-	if max(len(a)-len(b), len(b)-len(a)) >= limit {
-		return limit
+// distance counts the slips between two words: a character missing, added or
+// wrong, or two neighbours exchanged. Above most it gives some larger number.
+func distance(a, b string, most int) int {
+	if max(len(a)-len(b), len(b)-len(a)) > most {
+		return most + 1
 	}
-	prev := make([]int, len(b)+1)
-	cur := make([]int, len(b)+1)
+	before, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range prev {
 		prev[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
 		cur[0] = i
+		least := i
 		for j := 1; j <= len(b); j++ {
 			cost := 1
 			if a[i-1] == b[j-1] {
 				cost = 0
 			}
 			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				cur[j] = min(cur[j], before[j-2]+1)
+			}
+			least = min(least, cur[j])
 		}
-		prev, cur = cur, prev
+		if least > most+1 {
+			return most + 1
+		}
+		before, prev, cur = prev, cur, before
 	}
-	return min(prev[len(b)], limit)
+	return prev[len(b)]
 }

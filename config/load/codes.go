@@ -61,7 +61,11 @@ type report struct {
 	list       diag.List
 	address    string
 	incomplete bool // something was left out, whether or not this report says why
+	hidden     []hcl.Range
 }
+
+// hide keeps the text of a credential out of the sources that snippets are made of.
+func (r *report) hide(rng hcl.Range) { r.hidden = append(r.hidden, rng) }
 
 func (r *report) add(p problem, rng hcl.Range, detail string, args ...any) {
 	r.addAt(p, place(rng), detail, args...)

@@ -17,7 +17,7 @@ type decoder struct {
 	l       *loader
 	scope   scope
 	head    *config.Header // takes the ranges
-	what    string         // "device web", for messages
+	what    string         // "device.web", for messages
 	typ     string         // the type label of the object
 	isJSON  bool
 	forEach bool // the block may have for_each
@@ -56,17 +56,19 @@ func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
 	return parts, true
 }
 
-// body decodes one body into the parts. path is where it is in the object.
+// body decodes one body into the parts. path is where it is in the object,
+// what names it at the start of a sentence.
 func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []part) {
 	content := d.l.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.report)
 	d.isJSON = content.isJSON
+	meant := map[string]bool{} // arguments that misspelt ones stand for
 	for _, a := range content.attrs {
 		if f := findArg(parts, a.name); f == nil && !(a.name == "for_each" && d.forEach && path == "") {
-			d.strangeArgument(a, what, parts)
+			meant[d.strangeArgument(a, what, parts)] = true
 		}
 	}
 	for _, a := range content.extra {
-		d.strangeArgument(a, what, parts)
+		meant[d.strangeArgument(a, what, parts)] = true
 	}
 	for _, blk := range content.blocks {
 		if findBlock(parts, blk.kind) == nil {
@@ -75,10 +77,13 @@ func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []
 	}
 	for _, p := range parts {
 		for _, f := range p.spec.args {
-			d.argument(f, content.attr(f.name), p.dst.FieldByIndex(f.index), header, path, what)
+			written := d.argument(f, content.attr(f.name), p.dst.FieldByIndex(f.index), path)
+			if !written && f.required && !meant[f.name] {
+				d.add(missingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", what, f.name, f.doc, f.name, f.example())
+			}
 		}
 		for _, f := range p.spec.blocks {
-			d.nested(f, &content, p.dst.FieldByIndex(f.index), path, what)
+			d.nested(f, &content, p.dst.FieldByIndex(f.index), path)
 		}
 	}
 }
@@ -134,20 +139,23 @@ func allowedNames(parts []part) (args, blocks []string) {
 	return args, blocks
 }
 
-func (d *decoder) strangeArgument(a attr, what string, parts []part) {
-	if f := findBlock(parts, a.name); f != nil {
+// strangeArgument reports an argument that is not known, and gives the name
+// that was probably meant.
+func (d *decoder) strangeArgument(a attr, what string, parts []part) string {
+	near := nearestOf(a.name, parts)
+	why, reserved := reservedWords[a.name]
+	switch f := findBlock(parts, a.name); {
+	case f != nil:
 		d.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, f.blockForm())
-		return
-	}
-	if why, ok := reservedWords[a.name]; ok {
+	case reserved:
 		d.add(reservedWord, a.nameRange, "%s is a reserved word. %s", a.name, why)
-		return
-	}
-	if a.name == "for_each" {
+	case a.name == "for_each":
 		d.add(unknownArgument, a.nameRange, "for_each is possible on blocks that declare objects only, not here.")
-		return
+	default:
+		d.add(unknownArgument, a.nameRange, "%s has no argument %s.%s", what, quote(a.name), hint(near, parts))
+		return near
 	}
-	d.add(unknownArgument, a.nameRange, "%s has no argument %s.%s", sentence(what), quote(a.name), nearestOf(a.name, parts))
+	return ""
 }
 
 func (d *decoder) strangeNested(b block, what string, parts []part) {
@@ -163,14 +171,20 @@ func (d *decoder) strangeNested(b block, what string, parts []part) {
 		d.add(unknownBlock, b.kindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.kind)
 		return
 	}
-	d.add(unknownBlock, b.kindRange, "%s has no block %s.%s", sentence(what), quote(b.kind), nearestOf(b.kind, parts))
+	d.add(unknownBlock, b.kindRange, "%s has no block %s.%s", what, quote(b.kind), hint(nearestOf(b.kind, parts), parts))
 }
 
 func nearestOf(name string, parts []part) string {
 	args, blocks := allowedNames(parts)
-	if near := diag.Nearest(name, append(args, blocks...)); near != "" {
+	return diag.Nearest(name, append(args, blocks...))
+}
+
+// hint ends the message about a name that is not known.
+func hint(near string, parts []part) string {
+	if near != "" {
 		return fmt.Sprintf(" Did you mean %s?", near)
 	}
+	args, blocks := allowedNames(parts)
 	var has []string
 	if len(args) > 0 {
 		has = append(has, "the arguments "+joined(args, " and "))
@@ -193,24 +207,22 @@ func (f *field) blockForm() string {
 	return out
 }
 
-// argument decodes one argument, or sets its default.
-func (d *decoder) argument(f *field, a *attr, dst reflect.Value, header hcl.Range, path, what string) {
+// argument decodes one argument, or sets its default. It is false when the
+// argument was not written.
+func (d *decoder) argument(f *field, a *attr, dst reflect.Value, path string) bool {
 	if a != nil {
 		at := join(path, f.name)
 		d.note(at, a.expr.Range())
 		if written := d.assign(f, a.expr, dst, at); written {
-			return
+			return true
 		}
 	}
-	if f.required {
-		d.add(missingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", sentence(what), f.name, f.doc, f.name, f.example())
-		return
-	}
 	f.setPreset(dst)
+	return false
 }
 
 // nested decodes the nested blocks of one kind.
-func (d *decoder) nested(f *field, content *body, dst reflect.Value, path, what string) {
+func (d *decoder) nested(f *field, content *body, dst reflect.Value, path string) {
 	var first hcl.Range
 	labels := map[string]hcl.Range{}
 	n := 0
@@ -223,7 +235,7 @@ func (d *decoder) nested(f *field, content *body, dst reflect.Value, path, what 
 			at = fmt.Sprintf("%s[%d]", at, n)
 		}
 		if n > 0 && !f.repeated {
-			d.add(declaredTwice, b.header(), "There is a %s block at %s already; %s can have only one.", f.name, place(first), what)
+			d.add(declaredTwice, b.header(), "There is %s block at %s already, and only one is allowed.", article(f.name), place(first))
 			continue
 		}
 		n, first = n+1, b.header()
@@ -242,7 +254,7 @@ func (d *decoder) nested(f *field, content *body, dst reflect.Value, path, what 
 
 // inner decodes the body of a nested block.
 func (d *decoder) inner(f *field, b block, v reflect.Value, at string) {
-	what := article(f.name) + " block"
+	what := sentence(article(f.name)) + " block"
 	targets := []any{v.Interface()}
 	if m, ok := v.Interface().(*config.Member); ok {
 		if settings, has := d.l.opts.Types.Member(d.typ); has {
@@ -266,9 +278,9 @@ func (d *decoder) labels(f *field, b block, dst reflect.Value, at string, seen m
 	if len(b.labels) != len(want) {
 		switch len(want) {
 		case 0:
-			d.add(wrongLabels, b.header(), "A block %s has no labels: write %s { ... }.", f.name, f.name)
+			d.add(wrongLabels, b.header(), "%s block has no labels: write %s { ... }.", sentence(article(f.name)), f.name)
 		default:
-			d.add(wrongLabels, b.header(), "A block %s has %d label, its %s: write %s { ... }.", f.name, len(want), want[0].name, f.blockForm())
+			d.add(wrongLabels, b.header(), "%s block has one label, its %s: write %s { ... }.", sentence(article(f.name)), want[0].name, f.blockForm())
 		}
 		return false
 	}
@@ -285,7 +297,7 @@ func (d *decoder) labels(f *field, b block, dst reflect.Value, at string, seen m
 	}
 	key := strings.Join(b.labels, "\x00")
 	if first, twice := seen[key]; twice {
-		d.add(declaredTwice, b.header(), "There is a block %s %s at %s already.", f.name, listed(b.labels), place(first))
+		d.add(declaredTwice, b.header(), "%s %s is there at %s already.", f.name, listed(b.labels), place(first))
 		return true
 	}
 	seen[key] = b.header()

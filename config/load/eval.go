@@ -147,7 +147,7 @@ func (l *loader) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
 	}
 	switch {
 	case sc.constant:
-		rep.add(unknownName, rng, "%s cannot be used here: this value must stand by itself, without names of other things.", quote(root))
+		rep.add(unknownName, rng, "%s cannot be used here: this value must stand by itself, without the names of other values.", written(t))
 		return false
 	case root == "var" || root == "local":
 		return l.declaredName(root, second, rng, rep)

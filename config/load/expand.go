@@ -22,13 +22,14 @@ const (
 
 // declaration is one top-level block and the names its header gives.
 type declaration struct {
-	kind  *kind
-	block block
-	typ   string // the type label, when the kind has one
-	name  string
-	each  hcl.Expression // for_each, or nil
-	keys  []string       // of its instances
-	bad   bool           // its instances are not known
+	kind   *kind
+	block  block
+	typ    string // the type label, when the kind has one
+	name   string
+	each   hcl.Expression // for_each, or nil
+	keys   []string       // of its instances
+	bad    bool           // its instances are not known
+	broken bool           // its file has syntax errors, so what is missing in it may just not have been understood
 }
 
 // instance is one object to decode.
@@ -64,6 +65,7 @@ func (l *loader) topLevel(files []*source) map[string][]*declaration {
 				l.lose(blk.labels)
 				strangeBlock(blk.kind, blk.kindRange, &rep)
 			} else if d := l.declare(k, blk, &rep); d != nil {
+				d.broken = f.rep.incomplete
 				byKind[k.name] = append(byKind[k.name], d)
 			}
 		}

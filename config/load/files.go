@@ -145,6 +145,9 @@ func (f *source) parse() {
 	}
 	for _, d := range diags {
 		f.rep.addSyntax(d, start)
+		if d.Summary == "Invalid multi-line string" {
+			break // what follows is not what was meant
+		}
 	}
 	if file != nil {
 		f.body = file.Body
@@ -166,7 +169,23 @@ func (r *report) addSyntax(d *hcl.Diagnostic, fallback hcl.Range) {
 	if d.Subject != nil {
 		rng = *d.Subject
 	}
+	plain, ok := plainSyntax[d.Summary]
+	if !ok {
+		plain, ok = plainSyntax[d.Detail]
+	}
+	if ok {
+		r.add(badSyntax, rng, "%s", plain)
+		return
+	}
 	r.add(badSyntax, rng, "%s: %s", strings.TrimSuffix(d.Summary, "."), d.Detail)
+}
+
+// plainSyntax says in plain words what the parser says about the commonest slips.
+var plainSyntax = map[string]string{
+	"Invalid multi-line string":                                                   "A quote \" is missing: text in quotes ends on the line it starts on. Text of several lines is written between <<EOT and EOT.",
+	"Invalid single-argument block definition":                                    "A block on one line holds one argument only. Write each argument on a line of its own.",
+	"Expected the start of an expression, but found an invalid expression token.": "A value is expected here.",
+	"Argument definition required":                                                "A block on one line holds one argument only, and no other block. Write each on a line of its own.",
 }
 
 // unsafeText refuses text the parser should never see. The parser and the

@@ -106,6 +106,8 @@ var endpointFunc = function.New(&function.Spec{
 	},
 })
 
+var errPassword = errors.New("the URL has a password in it, and credentials never stand in the configuration")
+
 var schemePattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 
 // checkEndpoint checks the form of an endpoint's URL.
@@ -130,7 +132,7 @@ func checkEndpoint(s string) error {
 		return errors.New("it is not a well-formed URL")
 	}
 	if _, has := u.User.Password(); has {
-		return errors.New("the URL has a password in it; credentials never stand in the configuration")
+		return errPassword
 	}
 	return nil
 }

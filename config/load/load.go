@@ -57,6 +57,7 @@ type loader struct {
 	partial     bool            // a file could not be read, so a name that seems missing may be declared in it
 	lost        map[string]bool // labels of blocks that were left out
 	checked     checked
+	hidden      []hcl.Range // credentials found in the files
 }
 
 // Load reads every *.hold.hcl and *.hold.json file in the root of fsys as one
@@ -73,6 +74,7 @@ func Load(fsys fs.FS, opts Options) (*config.Document, diag.List) {
 		checked:     checked{results: map[[2]string]error{}},
 	}
 	l.run(fsys)
+	l.mask()
 	l.diags.Sort()
 	return l.doc, slices.CompactFunc(l.diags, sameMistake)
 }
@@ -107,7 +109,23 @@ func (l *loader) run(fsys fs.FS) {
 }
 
 // take adds what a report has found.
-func (l *loader) take(rep *report) { l.diags = append(l.diags, rep.list...) }
+func (l *loader) take(rep *report) {
+	l.diags = append(l.diags, rep.list...)
+	l.hidden = append(l.hidden, rep.hidden...)
+}
+
+// mask overwrites credentials in the sources, which go into messages.
+func (l *loader) mask() {
+	for _, rng := range l.hidden {
+		src := slices.Clone(l.doc.Sources[rng.Filename])
+		for i := rng.Start.Byte; i < min(rng.End.Byte, len(src)); i++ {
+			if src[i] != '\n' && src[i] != '\r' {
+				src[i] = '*'
+			}
+		}
+		l.doc.Sources[rng.Filename] = src
+	}
+}
 
 // instances lists the objects to decode, kind by kind, and notes all names,
 // so that decoding can check references.
@@ -119,11 +137,15 @@ func (l *loader) instances(blocks map[string][]*declaration) []*instance {
 		}
 		for _, decl := range blocks[k.name] {
 			if !k.object {
-				all = append(all, &instance{declaration: decl})
+				if !decl.broken {
+					all = append(all, &instance{declaration: decl})
+				}
 				continue
 			}
 			l.byKindNames[k.name] = append(l.byKindNames[k.name], decl.name)
-			all = append(all, l.expand(decl)...)
+			if !decl.broken {
+				all = append(all, l.expand(decl)...)
+			}
 			l.partial = l.partial || decl.bad
 		}
 		slices.Sort(l.byKindNames[k.name])

@@ -66,6 +66,9 @@ func (l *loader) collectLocals(b *declaration, all map[string]*local) []*local {
 		}
 		lc := &local{name: a.name, rng: a.nameRange, expr: a.expr}
 		all[a.name], l.names.locals[a.name] = lc, true
+		if b.broken {
+			l.names.failed["local."+a.name], lc.state = true, done
+		}
 		found = append(found, lc)
 	}
 	return found

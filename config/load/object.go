@@ -18,12 +18,12 @@ func (l *loader) decodeObject(in *instance) (any, report) {
 		head = o.Head()
 	}
 	head.Range = place(in.block.header())
-	d := &decoder{l: l, head: head, scope: l.scope, typ: in.typ, what: in.kind.name, forEach: in.kind.object}
+	d := &decoder{l: l, head: head, scope: l.scope, typ: in.typ, what: "The " + in.kind.name + " block", forEach: in.kind.object}
 	switch {
 	case in.kind.object:
 		head.Address = in.address()
 		d.address = string(head.Address)
-		d.what = in.kind.name + " " + in.name
+		d.what = in.kind.name + "." + in.name
 	case in.kind.once:
 		head.Address = config.Address(in.kind.name)
 		d.address = in.kind.name

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // refPath is a reference as written: store.nas["eu"].
@@ -58,6 +60,10 @@ func (d *decoder) static(expr hcl.Expression, f *field) (refPath, bool) {
 			d.add(notAReference, rng, "%s is a reference. Write it as text: %q.", f.name, f.exampleValue())
 			return refPath{}, false
 		}
+		if p, ok := parsePath(v.AsString()); f.form == formSecret && (!ok || p.kind != config.KindSecret) {
+			d.literalCredential(f, v.AsString(), rng)
+			return refPath{}, false
+		}
 		inner, diags := hclsyntax.ParseExpression([]byte(v.AsString()), rng.Filename, hcl.Pos{Line: rng.Start.Line, Column: rng.Start.Column + 1, Byte: rng.Start.Byte + 1})
 		if diags.HasErrors() {
 			d.notReference(f, v.AsString(), rng)
@@ -96,6 +102,11 @@ func literalText(expr hcl.Expression) (string, bool) {
 func (d *decoder) literalCredential(f *field, text string, rng hcl.Range) {
 	if p, ok := parsePath(text); ok && p.kind == config.KindSecret {
 		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, text)
+		return
+	}
+	d.hide(rng)
+	if f.shape != single {
+		d.add(credential, rng, "The values of %s are credentials, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write secret.NAME in place of the text.", f.name)
 		return
 	}
 	d.add(credential, rng, "%s is a credential, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write %s = secret.NAME.", f.name, f.name)
@@ -257,6 +268,8 @@ func (d *decoder) existing(p refPath) (string, bool) {
 		d.incomplete = true
 	case decl == nil:
 		d.add(undeclared, p.rng, "There is no %s.%s", block, suggest(p.kind+".", p.name, d.l.namesOf(p.kind), d.l.noneOf(p.kind, p.name)))
+	case decl.broken:
+		d.incomplete = true
 	case p.badKey:
 		d.add(notAReference, p.rng, "The instances of %s are named by text, not by numbers. Write for example %s[%q].", block, block, firstNonEmpty(append(slices.Clone(decl.keys), "KEY")...))
 	case decl.each == nil && p.keyed:
@@ -318,8 +331,13 @@ func (d *decoder) endpoint(f *field, expr hcl.Expression) (string, bool) {
 		p.rng = rng
 		return d.roleOrStore(f, p)
 	}
+	before := len(d.list)
 	v, ok := d.l.value(expr, d.scope, &d.report)
 	if !ok {
+		isEndpoint := func(p diag.Diagnostic) bool { return p.Code == badEndpoint.code }
+		if slices.ContainsFunc(d.list[before:], isEndpoint) && strings.Contains(d.source(expr), "@") {
+			d.hide(rng) // there may be a password in it
+		}
 		return "", false
 	}
 	if v.IsNull() || v.Type() != cty.String {
@@ -367,6 +385,10 @@ func (d *decoder) plainEndpoint(f *field, text string, rng hcl.Range) {
 	}
 	form := fmt.Sprintf("endpoint(%q)", text)
 	switch err := checkEndpoint(text); {
+	case errors.Is(err, errPassword):
+		d.hide(rng)
+		d.add(badEndpoint, rng, "%s.", sentence(err.Error()))
+		return
 	case strings.HasPrefix(text, "/"):
 		form = fmt.Sprintf("endpoint(%q)", "file://"+text)
 	case err != nil:

@@ -340,7 +340,7 @@ func (f *field) exampleValue() string {
 	case formInt, formFloat:
 		return firstNonEmpty(f.preset, f.min, "1")
 	case formDuration:
-		return strconv.Quote(firstNonEmpty(f.preset, "30s"))
+		return strconv.Quote(firstNonEmpty(f.preset, "1h"))
 	case formSize:
 		return strconv.Quote(firstNonEmpty(f.preset, "1MiB"))
 	case formExpression:

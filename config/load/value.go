@@ -322,7 +322,7 @@ func (d *decoder) text(f *field, s string, rng hcl.Range) bool {
 		return false
 	}
 	if f.enum != nil && !slices.Contains(f.enum, s) {
-		near := diag.Nearest(strings.ToLower(s), f.enum)
+		near := nearestWord(strings.ToLower(s), f.enum)
 		hint := fmt.Sprintf("It can be %s.", joined(quotedAll(f.enum), " or "))
 		if near != "" {
 			hint = fmt.Sprintf("Did you mean %q? %s", near, hint)
@@ -337,6 +337,16 @@ func (d *decoder) text(f *field, s string, rng hcl.Range) bool {
 		}
 	}
 	return true
+}
+
+// nearestWord finds the allowed word that was probably meant: "tuesday" means tue.
+func nearestWord(s string, words []string) string {
+	for _, w := range words {
+		if len(w) > 2 && strings.HasPrefix(s, w) || len(s) > 2 && strings.HasPrefix(w, s) {
+			return w
+		}
+	}
+	return diag.Nearest(s, words)
 }
 
 // inBounds checks min and max.
@@ -429,9 +439,9 @@ func typeFix(f *field, v cty.Value, want cty.Type) string {
 	case got == cty.Bool && want == cty.String && f.form == formString && f.enum == nil && f.kind == "":
 		return write(strconv.Quote(strconv.FormatBool(v.True())))
 	case got == cty.String && want == cty.Number && isNumber(v.AsString()):
-		return write(v.AsString()) + " Numbers are written without quotes."
+		return strings.TrimSuffix(write(v.AsString()), ".") + ", without quotes."
 	case got == cty.String && want == cty.Bool && (v.AsString() == "true" || v.AsString() == "false"):
-		return write(v.AsString()) + " There are no quotes around it."
+		return strings.TrimSuffix(write(v.AsString()), ".") + ", without quotes."
 	case (got.IsTupleType() || got.IsListType()) && v.LengthInt() == 1 && f.shape == single:
 		return fmt.Sprintf("There is one value, so leave the brackets out. Write for example %s = %s.", f.name, f.example())
 	}

@@ -42,7 +42,9 @@ func (l *loader) variables(blocks []*declaration) cty.Value {
 	for _, b := range blocks {
 		v := &variable{name: b.name, rng: b.block.header(), typ: cty.DynamicPseudoType}
 		l.names.vars[v.name] = true
-		l.declareVariable(v, b)
+		if v.failed = b.broken; !v.failed {
+			l.declareVariable(v, b)
+		}
 		all = append(all, v)
 	}
 	values := l.givenValues()
@@ -72,7 +74,7 @@ func (l *loader) variables(blocks []*declaration) cty.Value {
 
 // declareVariable reads one block: its type and default.
 func (l *loader) declareVariable(v *variable, b *declaration) {
-	d := &decoder{l: l, scope: constantScope, head: &config.Header{}, what: "variable " + v.name}
+	d := &decoder{l: l, scope: constantScope, head: &config.Header{}, what: "The variable " + v.name}
 	d.decode(b.block.body, b.block.header(), &v.block)
 	rep := &d.report
 	if v.block.Type != nil {
