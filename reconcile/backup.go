@@ -94,6 +94,7 @@ func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 	if bp.PostScript != nil {
 		a.Tasks = append(a.Tasks, script("post_script", StageAfter, bp.PostScript, Task{Always: true, On: bp.PostScript.On}))
 	}
+	b.use(bp.Address)
 	b.use(bp.Store)
 	b.needRecorded(bp.Address)
 	b.needRecorded(bp.Store)

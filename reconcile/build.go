@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -87,8 +88,9 @@ func (b *builder) build() {
 	switch b.plan.Mode {
 	case ModeRun:
 		b.runOne(config.Address(b.in.Options.Run))
-	case ModeDestroy:
+	case ModeDestroy, ModeCompare:
 		b.diff()
+		return
 	default:
 		b.diff()
 		b.initStores()
@@ -302,7 +304,7 @@ func (b *builder) finish() {
 	b.diags.Sort()
 	p.Findings = append([]diag.Diagnostic{}, b.diags...)
 	p.Errored = b.diags.HasErrors()
-	p.Applyable = !p.Errored && !p.Empty()
+	p.Applyable = !p.Errored && !p.Empty() && p.Mode != ModeCompare
 	p.Digest = p.digest()
 }
 
@@ -334,6 +336,22 @@ func (b *builder) preconditions() {
 	})
 }
 
+// Intact checks that a plan read from a file is of a form this version knows and is the plan its digest names.
+func (p *Plan) Intact() error {
+	if p.FormatVersion != FormatVersion {
+		return fmt.Errorf("its format is %q, this version reads %q; make a new plan", p.FormatVersion, FormatVersion)
+	}
+	if p.digest() != p.Digest {
+		return errors.New("its content does not match its digest: it was cut or changed; make a new plan")
+	}
+	for address, spec := range p.Objects {
+		if !json.Valid(spec.Spec) {
+			return fmt.Errorf("the specification of %s is damaged; make a new plan", address)
+		}
+	}
+	return nil
+}
+
 // digest seals what an approval is about. Times, estimates and summaries are left out: the same work planned an hour
 // later has the same digest.
 func (p *Plan) digest() string {
@@ -349,7 +367,8 @@ func (p *Plan) digest() string {
 		Changes       []Change
 		Actions       []sealedAction
 		Preconditions []Precondition
-	}{Mode: p.Mode, Config: p.Config.Digest}
+		Objects       map[string]Spec
+	}{Mode: p.Mode, Config: p.Config.Digest, Objects: p.Objects}
 	for _, c := range p.Changes {
 		c.Range = diag.Range{}
 		c.Note = ""

@@ -332,3 +332,27 @@ func (b *builder) failovers() {
 		}
 	}
 }
+
+// Adoption gives the role that a group's targets show, with an epoch above every marker and the recorded one, for an operator who
+// decides to believe them.
+func Adoption(in Input, f *config.Failover, reason string) (state.RoleChange, error) {
+	b := newBuilder(in)
+	s := b.look(f)
+	switch {
+	case !s.complete:
+		return state.RoleChange{}, fmt.Errorf("not every target of %s can be inspected%s", f.Address, b.targetErrors(f))
+	case s.conflict != "":
+		return state.RoleChange{}, fmt.Errorf("the targets of %s disagree: %s", f.Address, s.conflict)
+	case s.site == "":
+		return state.RoleChange{}, fmt.Errorf("no side of %s is active: nothing to adopt", f.Address)
+	}
+	role, recorded := b.role(f.Address)
+	epoch := max(role.Epoch, s.epoch)
+	if !recorded || role.Active != string(s.site) || role.State != state.RoleSettled {
+		epoch = max(role.Epoch+1, s.epoch)
+	}
+	return state.RoleChange{
+		IfEpoch: role.Epoch,
+		Role:    state.Role{Failover: string(f.Address), Active: string(s.site), Epoch: epoch, State: state.RoleSettled, Since: in.Now, Reason: reason},
+	}, nil
+}

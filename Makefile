@@ -1,0 +1,47 @@
+# The two commands a newcomer needs: `make demo` and `make test`. Both install what they need.
+GO      ?= go
+BIN     := $(CURDIR)/dist/holdfast
+VERSION ?= 0.1.0-dev
+LDFLAGS := -s -w -X github.com/holdfast-dr/holdfast/cmd/internal/command.Version=$(VERSION)
+
+.PHONY: all build demo test test-short lint bench deps clean
+
+all: build
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/holdfast
+
+# Runs the quickstart example on sample data in a temporary directory, and says what it does.
+demo: deps build
+	./examples/quickstart/demo.sh $(BIN)
+
+# Everything, with the race detector. What needs a program from the system gets it from deps.
+test: deps lint
+	$(GO) test -race -timeout 20m ./...
+
+# Without the race detector and the long crash enumeration.
+test-short:
+	$(GO) test -short ./...
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	$(GO) test -count=1 -run 'TestImports' ./cmd/holdfast
+
+# Speed, next to a peer measured in the same run.
+bench: deps build
+	./testdata/bench/run.sh $(BIN)
+
+# Programs that tests, demo and benchmarks start: installed only when one is missing.
+deps:
+	@missing=""; for p in git sqlite3 rsync zstd tar; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$missing; \
+		else sudo apt-get update -q && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$missing; fi; \
+	fi
+
+clean:
+	rm -rf dist

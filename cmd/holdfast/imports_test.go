@@ -1,0 +1,167 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/holdfast-dr/holdfast/"
+
+// imports is the architecture: what each package may import of ours. Imports only go down. A new package is a new line
+// here, with its reason in the package comment.
+var imports = map[string][]string{
+	"config/diag":     {},
+	"config/schedule": {},
+	"config/unit":     {},
+	"providers":       {},
+	"state":           {},
+
+	"config":                 {"config/diag", "config/schedule", "config/unit"},
+	"providers/glob":         {},
+	"providers/process":      {},
+	"providers/secrets":      {"providers", "providers/process"},
+	"providers/command":      {"providers", "providers/process", "config/unit"},
+	"providers/files":        {"providers", "providers/glob", "config/unit"},
+	"providers/plain":        {"providers", "config/unit"},
+	"providers/sqlite":       {"providers", "config/unit"},
+	"providers/tree":         {"providers", "providers/glob"},
+	"providers/providertest": {"providers"},
+	"state/sqlstore":         {"state"},
+	"state/statetest":        {"state", "state/sqlstore"},
+
+	"config/load":   {"config", "config/diag", "config/schedule", "config/unit"},
+	"config/source": {},
+	"providers/all": {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
+	"reconcile":     {"config", "config/diag", "config/schedule", "config/unit", "state"},
+
+	"reconcile/observe": {"config", "providers", "reconcile", "state"},
+	"reconcile/execute": {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "state"},
+
+	"cmd/internal/view": {"config/diag", "reconcile", "state"},
+	"cmd/internal/app": {
+		"config", "config/diag", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
+		"reconcile", "reconcile/execute", "reconcile/observe", "state", "state/sqlstore",
+	},
+	"cmd/internal/command": {
+		"cmd/internal/app", "cmd/internal/view", "config", "config/diag", "config/load", "config/unit", "providers",
+		"reconcile", "reconcile/execute", "state", "state/sqlstore",
+	},
+	"cmd/holdfast": {"cmd/internal/command"},
+}
+
+// pure packages decide; they read no clock, disk, network or randomness.
+var pure = []string{"config", "config/diag", "config/schedule", "config/unit", "state", "reconcile", "providers/glob"}
+
+// impure is what a pure package may not import, and which calls of allowed packages it may not make.
+var (
+	impureImports = []string{"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "log", "log/slog", "os/exec", "path/filepath"}
+	impureCalls   = []string{"time.Now", "time.Since", "time.Until", "time.Sleep", "time.After", "time.NewTimer", "time.NewTicker", "time.LoadLocation"}
+)
+
+// fences keep a library behind one door.
+var fences = map[string][]string{
+	"github.com/hashicorp/hcl/":       {"config/load"},
+	"github.com/zclconf/go-cty":       {"config/load"},
+	"github.com/go-git/":              {"config/source"},
+	"modernc.org/sqlite":              {"state/sqlstore", "providers/sqlite"},
+	"database/sql":                    {"state/sqlstore", "providers/sqlite"},
+	"github.com/pressly/goose":        {"state/sqlstore"},
+	"github.com/spf13/":               {"cmd/internal/command"},
+	"github.com/vbauerster/":          {"cmd/internal/command"},
+	"github.com/netresearch/go-cron":  {"config/schedule"},
+	"github.com/klauspost/compress":   {"providers/files", "providers/sqlite", "providers/command"},
+	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain"},
+	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},
+	"golang.org/x/term":               {"cmd/internal/command"},
+	"github.com/rogpeppe/go-internal": {},
+}
+
+func TestImports(t *testing.T) {
+	seen := map[string]bool{}
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != root && d.Name() != "..") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(rel)
+		seen[pkg] = true
+		allowed, listed := imports[pkg]
+		if !listed {
+			t.Errorf("%s: package %s is not in the table", path, pkg)
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		checkImports(t, path, pkg, allowed, file)
+		if slices.Contains(pure, pkg) {
+			checkCalls(t, path, pkg, file)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range imports {
+		if !seen[pkg] {
+			t.Errorf("the table lists %s, which does not exist", pkg)
+		}
+	}
+}
+
+func checkImports(t *testing.T, path, pkg string, allowed []string, file *ast.File) {
+	for _, spec := range file.Imports {
+		name, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own, ok := strings.CutPrefix(name, module); ok && !slices.Contains(allowed, own) {
+			t.Errorf("%s: %s may not import %s", path, pkg, own)
+		}
+		if slices.Contains(pure, pkg) && slices.Contains(impureImports, name) {
+			t.Errorf("%s: %s is pure and may not import %s", path, pkg, name)
+		}
+		for fence, inside := range fences {
+			if strings.HasPrefix(name, fence) && !slices.Contains(inside, pkg) {
+				t.Errorf("%s: only %v may import %s", path, inside, name)
+			}
+		}
+	}
+}
+
+// checkCalls finds clock reads. config/schedule may load zones: their data is embedded in the program.
+func checkCalls(t *testing.T, path, pkg string, file *ast.File) {
+	ast.Inspect(file, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		x, ok := sel.X.(*ast.Ident)
+		if !ok {
+			return true
+		}
+		call := x.Name + "." + sel.Sel.Name
+		if slices.Contains(impureCalls, call) && !(pkg == "config/schedule" && call == "time.LoadLocation") {
+			t.Errorf("%s: %s is pure and may not call %s", path, pkg, call)
+		}
+		return true
+	})
+}

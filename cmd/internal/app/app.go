@@ -1,0 +1,288 @@
+// Package app puts the parts together: configuration source, state backend,
+// provider registry, planner and executor. Commands call it; it prints nothing.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/load"
+	"github.com/holdfast-dr/holdfast/config/source"
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/all"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+// Options are what a person sets for one call of the program.
+type Options struct {
+	Dir      string            // directory of the configuration, and what relative paths count from; "" is the working directory
+	Repo     string            // read the configuration from this git repository instead
+	Ref      string            // commit, branch or tag of Repo
+	Path     string            // folder inside the repository
+	State    string            // state file; overrides the configuration
+	Vars     map[string]string // --var
+	VarFiles []string          // --var-file
+	Now      func() time.Time  // nil: time.Now
+	Log      hclog.Logger      // nil: silent
+	Version  string
+}
+
+// App is one call of the program.
+type App struct {
+	o        Options
+	registry *providers.Registry
+	own      []string // paths of our own open files, which no walker may open
+}
+
+// New gives an App with every provider of this version.
+func New(o Options) *App {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	return &App{o: o, registry: all.Registry()}
+}
+
+// Now is the time of this call.
+func (a *App) Now() time.Time { return a.o.Now() }
+
+// Registry is the list of providers.
+func (a *App) Registry() *providers.Registry { return a.registry }
+
+// ErrInvalid says that the configuration has errors; the list has them.
+var ErrInvalid = errors.New("the configuration is not valid")
+
+// Config is a loaded configuration and where it came from.
+type Config struct {
+	Doc  *config.Document
+	Info source.Info
+
+	spec source.Spec
+}
+
+// Load reads the configuration. With errors in the list the error is ErrInvalid and the document holds only its sources.
+func (a *App) Load(ctx context.Context) (*Config, diag.List, error) { return a.LoadRef(ctx, a.o.Ref) }
+
+// LoadRef reads the configuration of another commit of the same repository.
+func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, error) {
+	spec := source.Spec{Dir: a.dir(), Path: a.o.Path}
+	if a.o.Repo != "" || ref != a.o.Ref {
+		spec = source.Spec{Repo: a.o.Repo, Ref: ref, Path: a.o.Path}
+		if spec.Repo == "" {
+			spec.Repo, spec.Path = a.enclosing(ctx)
+		}
+	}
+	src, err := source.Open(ctx, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer src.Close()
+	opts := load.Options{Types: types{a.registry}, Environ: environ(), Vars: a.o.Vars, Version: a.o.Version}
+	for _, name := range a.o.VarFiles {
+		data, err := os.ReadFile(a.abs(name))
+		if err != nil {
+			return nil, nil, fmt.Errorf("read variable file: %w", err)
+		}
+		opts.VarFiles = append(opts.VarFiles, load.File{Name: name, Data: data})
+	}
+	if err := a.committedVars(src.FS, &opts); err != nil {
+		return nil, nil, err
+	}
+	doc, diags := load.Load(src.FS, opts)
+	cfg := &Config{Doc: doc, Info: src.Info, spec: spec}
+	if diags.HasErrors() {
+		return cfg, diags, ErrInvalid
+	}
+	return cfg, diags, nil
+}
+
+// enclosing gives the repository and folder of the configuration directory, for comparing it with another commit.
+func (a *App) enclosing(ctx context.Context) (repo, folder string) {
+	src, err := source.Open(ctx, source.Spec{Dir: a.dir(), Path: a.o.Path})
+	if err != nil {
+		return a.dir(), a.o.Path
+	}
+	defer src.Close()
+	return src.Info.Repo, src.Info.Path
+}
+
+// committedVars adds the variable files that lie beside the configuration.
+func (a *App) committedVars(fsys fs.FS, opts *load.Options) error {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return fmt.Errorf("list the configuration: %w", err)
+	}
+	var committed []load.File
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".holdvars.hcl") {
+			data, err := fs.ReadFile(fsys, e.Name())
+			if err != nil {
+				return fmt.Errorf("read %s: %w", e.Name(), err)
+			}
+			committed = append(committed, load.File{Name: e.Name(), Data: data})
+		}
+	}
+	opts.VarFiles = append(committed, opts.VarFiles...)
+	return nil
+}
+
+// Descends says how the configuration's commit relates to an earlier one.
+func (a *App) Descends(ctx context.Context, cfg *Config, ancestor string) (source.Descent, error) {
+	if ancestor == "" || cfg.Info.Commit == "" {
+		return source.DescentUnknown, nil
+	}
+	return source.Descends(ctx, cfg.spec, ancestor)
+}
+
+// StatePath is where the state file is: as told, from the environment, as configured, or holdfast.db.
+func (a *App) StatePath(doc *config.Document) string {
+	switch {
+	case a.o.State != "":
+		return a.abs(a.o.State)
+	case os.Getenv("HOLDFAST_STATE") != "":
+		return a.abs(os.Getenv("HOLDFAST_STATE"))
+	case doc != nil && doc.State != nil && doc.State.Path != "":
+		return a.abs(doc.State.Path)
+	}
+	return a.abs("holdfast.db")
+}
+
+// ErrNoState says that there is no state yet.
+var ErrNoState = errors.New("there is no state yet")
+
+// OpenState opens the state file. With create false an absent one is ErrNoState.
+func (a *App) OpenState(ctx context.Context, path string, create bool) (*sqlstore.Store, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
+		return nil, fmt.Errorf("%w at %s: run holdfast init, or name it with --state", ErrNoState, path)
+	}
+	st, err := sqlstore.Open(ctx, sqlstore.Options{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	a.own = st.Files()
+	return st, nil
+}
+
+// Actor is who acts, for records: user@host.
+func Actor() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return name + "@" + host
+}
+
+func (a *App) dir() string {
+	if a.o.Dir == "" {
+		return "."
+	}
+	return a.o.Dir
+}
+
+func (a *App) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	full, err := filepath.Abs(filepath.Join(a.dir(), path))
+	if err != nil {
+		return path
+	}
+	return full
+}
+
+func environ() map[string]string {
+	env := map[string]string{}
+	for _, kv := range os.Environ() {
+		if k, v, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(k, "HOLDFAST_VAR_") {
+			env[k] = v
+		}
+	}
+	return env
+}
+
+// types answers the loader's questions about providers.
+type types struct{ r *providers.Registry }
+
+// Types gives the loader's view of a registry.
+func (a *App) Types() load.Types { return types{a.registry} }
+
+func (t types) Names(kind string) []string {
+	var names []string
+	switch kind {
+	case config.KindDevice:
+		for _, d := range t.r.Devices {
+			names = append(names, d.Type)
+		}
+	case config.KindStore:
+		for _, s := range t.r.Stores {
+			names = append(names, s.Type)
+		}
+	case config.KindFailoverTarget:
+		for _, x := range t.r.Targets {
+			names = append(names, x.Type)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (t types) Settings(kind, typ string) (any, bool) {
+	switch kind {
+	case config.KindDevice:
+		if d, err := t.r.Device(typ); err == nil {
+			return d.Settings(), true
+		}
+	case config.KindStore:
+		if s, err := t.r.Store(typ); err == nil {
+			return s.Settings(), true
+		}
+	case config.KindFailoverTarget:
+		if x, err := t.r.Target(typ); err == nil {
+			return x.Settings(), true
+		}
+	}
+	return nil, false
+}
+
+func (t types) Member(typ string) (any, bool) {
+	x, err := t.r.Target(typ)
+	if err != nil {
+		return nil, false
+	}
+	return x.Member(), true
+}
+
+func (t types) Endpoint(source, target string) error {
+	_, err := t.r.Mirror(source, target)
+	return err
+}
+
+// secretOf reads a secret block's specification.
+func secretOf(doc *config.Document, ref string) (*config.Secret, error) {
+	i := slices.IndexFunc(doc.Secrets, func(s *config.Secret) bool { return string(s.Address) == ref })
+	if i < 0 {
+		return nil, fmt.Errorf("%s is not declared", ref)
+	}
+	return doc.Secrets[i], nil
+}
+
+var _ state.Backend = (*sqlstore.Store)(nil)

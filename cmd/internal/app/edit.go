@@ -1,0 +1,54 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/observe"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// lockLife is how long the apply lock of a short edit is good for.
+const lockLife = time.Minute
+
+// Locked does a short edit under the apply lock.
+func (a *App) Locked(ctx context.Context, backend state.Backend, operation string, do func(state.Lock) error) (err error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	session, err := backend.OpenSession(ctx, state.Session{Host: host, PID: os.Getpid(), Actor: Actor(), Started: a.Now()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, backend.CloseSession(context.WithoutCancel(ctx), session.Epoch)) }()
+	l, err := backend.AcquireLock(ctx, state.Lock{
+		Name: state.ApplyLock, Session: session.Epoch, Actor: Actor(), Host: host, PID: os.Getpid(), Operation: operation,
+		Acquired: a.Now(), Expires: a.Now().Add(lockLife),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, backend.ReleaseLock(context.WithoutCancel(ctx), l)) }()
+	return do(l)
+}
+
+// Adopt looks at the targets of a failover and gives the role they show.
+func (a *App) Adopt(ctx context.Context, cfg *Config, snap *state.Snapshot, addr config.Address, reason string) (state.RoleChange, error) {
+	f, ok := config.Lookup[*config.Failover](cfg.Doc, addr)
+	if !ok {
+		return state.RoleChange{}, fmt.Errorf("%s is not declared", addr)
+	}
+	in := reconcile.Input{Doc: cfg.Doc, State: snap, Now: a.Now(), Version: a.o.Version}
+	inv, err := observe.Live(ctx, in, a.opener(cfg.Doc, snap))
+	if err != nil {
+		return state.RoleChange{}, err
+	}
+	in.Inventory = inv
+	return reconcile.Adoption(in, f, Actor()+": "+reason)
+}

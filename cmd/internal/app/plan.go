@@ -1,0 +1,210 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/source"
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/secrets"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/reconcile/observe"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// PlanOptions says what to plan and how freshly to look.
+type PlanOptions struct {
+	reconcile.Options
+	Recorded    bool // use the inventory of the last look: contact nothing, resolve no secret
+	AllowRewind bool // accept a commit that does not descend from the last applied one
+}
+
+// Plan makes a plan for a configuration against a backend. A live inventory is written to the state for later.
+func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o PlanOptions) (*reconcile.Plan, diag.List, error) {
+	snap, err := backend.Snapshot(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the state: %w", err)
+	}
+	in := reconcile.Input{
+		Doc: cfg.Doc, State: snap, Config: configInfo(cfg.Info), Now: a.Now(), Version: a.o.Version, Options: o.Options,
+	}
+	if !o.AllowRewind {
+		descent, err := a.Descends(ctx, cfg, snap.LastCommit())
+		if err != nil {
+			return nil, nil, fmt.Errorf("compare with the applied commit: %w", err)
+		}
+		in.Rewound = descent == source.DescentNo
+	}
+	if o.Recorded {
+		in.Inventory, err = observe.Recorded(snap)
+	} else {
+		in.Inventory, err = a.look(ctx, cfg.Doc, snap, backend, in)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, diags := reconcile.Build(in)
+	return plan, diags, nil
+}
+
+// look takes the inventory and keeps it.
+func (a *App) look(ctx context.Context, doc *config.Document, snap *state.Snapshot, backend state.Backend, in reconcile.Input) (*reconcile.Inventory, error) {
+	inv, err := observe.Live(ctx, in, a.opener(doc, snap))
+	if err != nil {
+		return nil, err
+	}
+	seen, err := observe.Observations(inv)
+	if err != nil {
+		return nil, err
+	}
+	if err := backend.Observe(ctx, seen); err != nil {
+		a.o.Log.Warn("the inventory was not kept", "error", err)
+	}
+	return inv, nil
+}
+
+// Compare plans the difference between two configurations, without any state.
+func (a *App) Compare(before, after *Config) (*reconcile.Plan, diag.List) {
+	snap := &state.Snapshot{Objects: map[string]state.Object{}}
+	for _, o := range before.Doc.Objects() {
+		spec := config.Spec(o)
+		addr := string(o.Head().Address)
+		snap.Objects[addr] = state.Object{Address: addr, Spec: spec, Digest: config.Digest(spec), Generation: 1}
+	}
+	return reconcile.Build(reconcile.Input{
+		Doc: after.Doc, State: snap, Config: configInfo(after.Info), Now: a.Now(), Version: a.o.Version,
+		Options: reconcile.Options{Mode: reconcile.ModeCompare},
+	})
+}
+
+func configInfo(i source.Info) reconcile.ConfigInfo {
+	return reconcile.ConfigInfo{
+		Repo: i.Repo, Path: i.Path, Ref: i.Ref, Commit: i.Commit, Subject: i.Subject, Author: i.Author, Time: i.Time, Dirty: i.Dirty,
+	}
+}
+
+// opener opens the providers of a configuration, with recorded identities.
+func (a *App) opener(doc *config.Document, snap *state.Snapshot) *providers.Opener {
+	objects := map[string]config.Object{}
+	for _, o := range doc.Objects() {
+		objects[string(o.Head().Address)] = o
+	}
+	return &providers.Opener{
+		Registry: a.registry,
+		Env:      a.env(doc),
+		Lookup: func(address string) (providers.Spec, error) {
+			o, ok := objects[address]
+			if !ok {
+				return providers.Spec{}, fmt.Errorf("%s is not declared", address)
+			}
+			return specOf(config.Spec(o))
+		},
+	}
+}
+
+// RecordedOpener opens the providers as they are recorded. It needs no configuration but for secrets.
+func (a *App) RecordedOpener(doc *config.Document, snap *state.Snapshot) *providers.Opener {
+	return &providers.Opener{
+		Registry: a.registry,
+		Env:      a.env(doc),
+		Lookup: func(address string) (providers.Spec, error) {
+			rec, ok := snap.Objects[address]
+			if !ok {
+				return providers.Spec{}, fmt.Errorf("%s is not recorded", address)
+			}
+			spec, err := specOf(rec.Spec)
+			spec.Identity = rec.Identity
+			return spec, err
+		},
+	}
+}
+
+func specOf(body json.RawMessage) (providers.Spec, error) {
+	var head struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(body, &head); err != nil {
+		return providers.Spec{}, fmt.Errorf("read specification: %w", err)
+	}
+	return providers.Spec{Type: head.Type, Body: body}, nil
+}
+
+func (a *App) env(doc *config.Document) providers.Env {
+	return providers.Env{
+		Protected: a.own,
+		Secret: secrets.New(func(ref string) (secrets.Source, error) {
+			if doc == nil {
+				return secrets.Source{}, fmt.Errorf("%s is needed: name the configuration that declares it with --chdir or --repo", ref)
+			}
+			s, err := secretOf(doc, ref)
+			if err != nil {
+				return secrets.Source{}, err
+			}
+			return secrets.Source{File: s.File, Env: s.Env, Exec: s.Exec}, nil
+		}),
+	}
+}
+
+// Executor gives an executor that reports to events. Closing kill stops at once what a cancelled context lets finish.
+func (a *App) Executor(backend state.Backend, events func(execute.Event), kill <-chan struct{}) *execute.Executor {
+	return execute.New(execute.Options{
+		Backend: backend, Registry: a.registry, Protected: a.own, Actor: Actor(), Version: a.o.Version, Events: events, Kill: kill, Now: a.o.Now,
+	})
+}
+
+// maxPlanFile bounds what is read as a saved plan.
+const maxPlanFile = 256 << 20
+
+// SavePlan writes a plan to a new or existing file, complete or not at all.
+func SavePlan(path string, p *reconcile.Plan) error {
+	body, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode plan: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".plan-*")
+	if err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(append(body, '\n'))
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	return nil
+}
+
+// ErrBadPlan says that a file is no usable plan.
+var ErrBadPlan = errors.New("not a usable plan file")
+
+// ReadPlan reads a saved plan and checks that it is whole and of a form this version knows.
+func ReadPlan(path string) (*reconcile.Plan, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read plan: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxPlanFile {
+		return nil, fmt.Errorf("read plan %s: %w: it is no regular file, or larger than 256 MiB", path, ErrBadPlan)
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read plan: %w", err)
+	}
+	var p reconcile.Plan
+	if err := json.Unmarshal(body, &p); err != nil {
+		return nil, fmt.Errorf("read plan %s: %w: %w", path, ErrBadPlan, err)
+	}
+	if err := p.Intact(); err != nil {
+		return nil, fmt.Errorf("read plan %s: %w: %w", path, ErrBadPlan, err)
+	}
+	return &p, nil
+}

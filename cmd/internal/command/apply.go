@@ -1,0 +1,366 @@
+package command
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+// doFlags say what an apply or a run may do.
+type doFlags struct {
+	approve bool
+	allow   []string
+	deletes int
+}
+
+func (f *doFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.approve, "auto-approve", false, "do not ask")
+	cmd.Flags().StringSliceVar(&f.allow, "allow", []string{"safe", "degrade"}, "classes of change that may be applied: safe, degrade, destroy, role (added to safe and degrade)")
+	cmd.Flags().IntVar(&f.deletes, "allow-delete", 0, "number of objects that may be removed when the brake on mass removal holds")
+	_ = cmd.RegisterFlagCompletionFunc("allow", cobra.FixedCompletions([]string{"safe", "degrade", "destroy", "role"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *doFlags) allowed() (reconcile.Allowed, error) {
+	ok := defaultAllowed()
+	for _, name := range f.allow {
+		class := reconcile.Class(name)
+		if !slices.Contains([]reconcile.Class{reconcile.ClassSafe, reconcile.ClassDegrade, reconcile.ClassDestroy, reconcile.ClassRole}, class) {
+			return ok, fmt.Errorf("--allow=%s: write safe, degrade, destroy or role", name)
+		}
+		ok.Classes = append(ok.Classes, class)
+	}
+	ok.Deletes = f.deletes
+	return ok, nil
+}
+
+func (c *cli) applyCommand() *cobra.Command {
+	var f planFlags
+	var do doFlags
+	var resume string
+	cmd := &cobra.Command{
+		Use:     "apply [PLANFILE]",
+		GroupID: "work",
+		Short:   "Bring the record up to date and do the work that is due",
+		Long: `Make a plan, show it, ask, and do it: record the changes, take the backups, sync
+the mirrors and move the roles that the plan lists. With a plan file exactly that
+plan is done, or nothing when something it relies on has changed.
+
+Each step is written to the journal before it begins and after it ended. If the
+process dies at any point, "holdfast apply --resume" goes on from there.`,
+		Example: `  holdfast apply
+  holdfast apply tonight.plan
+  holdfast apply --auto-approve --allow=role
+  holdfast apply --resume              (everything that did not end)
+  holdfast apply --resume 12           (run 12)`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("resume") {
+				return c.resume(cmd.Context(), resume)
+			}
+			allowed, err := do.allowed()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return c.applyFile(cmd.Context(), args[0], allowed)
+			}
+			o, err := f.options()
+			if err != nil {
+				return err
+			}
+			if o.Recorded {
+				return errors.New("apply always looks at what it works on: leave --refresh=recorded away, or apply a saved plan")
+			}
+			return c.planAndDo(cmd.Context(), o, allowed, do.approve, f.verbose)
+		},
+	}
+	f.add(cmd)
+	do.add(cmd)
+	cmd.Flags().StringVar(&resume, "resume", "", "continue runs that did not end: all, or one by its number")
+	cmd.Flags().Lookup("resume").NoOptDefVal = "all"
+	return cmd
+}
+
+func (c *cli) runCommand() *cobra.Command {
+	var do doFlags
+	var dry bool
+	cmd := &cobra.Command{
+		Use:     "run ADDRESS",
+		GroupID: "work",
+		Short:   "Start the work of one backup plan, mirror or failover now",
+		Long: `Start the work of one object now, due or not, without asking. Maintenance windows and freezes
+hold. What is run must be applied as it is declared.`,
+		Example: "  holdfast run backup_plan.nightly\n  holdfast run nightly --dry-run\n  holdfast run failover.orders --allow=role",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			allowed, err := do.allowed()
+			if err != nil {
+				return err
+			}
+			a, err := c.app()
+			if err != nil {
+				return err
+			}
+			cfg, err := c.load(cmd.Context(), a)
+			if err != nil {
+				return err
+			}
+			addr, err := resolveName(cfg.Doc, args[0], config.KindBackupPlan, config.KindMirror, config.KindFailover)
+			if err != nil {
+				return err
+			}
+			o := app.PlanOptions{AllowRewind: true}
+			o.Mode, o.Run, o.Operator = reconcile.ModeRun, addr, app.Actor()
+			st, err := a.OpenState(cmd.Context(), a.StatePath(cfg.Doc), false)
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			p, err := c.planAgainst(cmd.Context(), a, cfg, st, o)
+			if err != nil {
+				return err
+			}
+			if dry || p.Errored || p.Empty() {
+				code := planCode(p, false)
+				if p.Empty() && !p.Errored {
+					code = exitBlocked
+				}
+				return errors.Join(c.showPlan(p, "text", 0, true, code), exit(code))
+			}
+			if err := c.blocked(p, allowed); err != nil {
+				return err
+			}
+			return c.execute(cmd.Context(), a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Run(ctx, p) })
+		},
+		ValidArgsFunction: c.completeObjects(config.KindBackupPlan, config.KindMirror, config.KindFailover),
+	}
+	cmd.Flags().StringSliceVar(&do.allow, "allow", nil, "role: allow the move of an active side")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "show what would be done and what the look at devices and stores found; do nothing")
+	return cmd
+}
+
+// resolveName accepts an address, or a bare name where only one of the kinds has it.
+func resolveName(doc *config.Document, name string, kinds ...string) (string, error) {
+	if strings.Contains(name, ".") {
+		_, err := config.ParseAddress(name)
+		return name, err
+	}
+	var found []string
+	for _, o := range doc.Objects() {
+		if a := o.Head().Address; a.Name() == name && slices.Contains(kinds, a.Kind()) {
+			found = append(found, string(a))
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("no %s is named %q", strings.Join(kinds, ", ")+"", name)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("%q may be %s: write the address", name, strings.Join(found, " or "))
+}
+
+func (c *cli) planAndDo(ctx context.Context, o app.PlanOptions, allowed reconcile.Allowed, approve, verbose bool) error {
+	a, err := c.app()
+	if err != nil {
+		return err
+	}
+	cfg, err := c.load(ctx, a)
+	if err != nil {
+		return err
+	}
+	st, err := a.OpenState(ctx, a.StatePath(cfg.Doc), false)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	p, err := c.planAgainst(ctx, a, cfg, st, o)
+	if err != nil {
+		return err
+	}
+	if !c.json {
+		if err := view.Plan(c.out, p, view.PlanOptions{Style: c.style(c.out), Allowed: allowed, Verbose: verbose}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p.Errored:
+		if c.json {
+			return errors.Join(view.PlanJSON(c.out, p, exitFault), exit(exitFault))
+		}
+		return exit(exitFault)
+	case p.Empty():
+		if c.json {
+			return view.PlanJSON(c.out, p, exitDone)
+		}
+		return nil
+	}
+	if !approve {
+		if !c.interactive() {
+			return errNotTerminal
+		}
+		allowed.Classes = append(allowed.Classes, reconcile.ClassRole) // the question names the move; a yes allows it
+	}
+	if err := c.blocked(p, allowed); err != nil {
+		return err
+	}
+	if !approve {
+		if err := c.ask(ctx, p); err != nil {
+			return err
+		}
+	}
+	return c.execute(ctx, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
+}
+
+// blocked ends the command when a gate of the plan is closed.
+func (c *cli) blocked(p *reconcile.Plan, allowed reconcile.Allowed) error {
+	closed := p.Closed(allowed)
+	if len(closed) == 0 {
+		return nil
+	}
+	var need []string
+	for _, g := range closed {
+		need = append(need, fmt.Sprintf("%s (%s)", g.Allow, g.Reason))
+	}
+	return &exitError{code: exitBlocked, err: fmt.Errorf("nothing was done. This plan needs %s", strings.Join(need, " and "))}
+}
+
+func (c *cli) ask(ctx context.Context, p *reconcile.Plan) error {
+	if len(p.Gates) > 0 {
+		for _, g := range p.Gates {
+			fmt.Fprintf(c.out, "This %s.\n", g.Reason)
+		}
+	}
+	fmt.Fprint(c.out, "\nDo this? Only \"yes\" is taken: ")
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(c.in).ReadString('\n')
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case got := <-answer:
+		if got != "yes" {
+			return &exitError{code: exitDeclined, err: errors.New("declined; nothing was done")}
+		}
+	}
+	return nil
+}
+
+func (c *cli) applyFile(ctx context.Context, path string, allowed reconcile.Allowed) error {
+	p, err := app.ReadPlan(path)
+	if err != nil {
+		return err
+	}
+	a, err := c.app()
+	if err != nil {
+		return err
+	}
+	if p.Errored || (!p.Applyable && !p.Empty()) {
+		return &exitError{code: exitUnusable, err: errors.New("this plan cannot be applied: it was made with errors or only to compare. Make a new plan")}
+	}
+	if !c.json {
+		if err := view.Plan(c.out, p, view.PlanOptions{Style: c.style(c.out), Allowed: allowed}); err != nil {
+			return err
+		}
+	}
+	if p.Empty() {
+		return nil
+	}
+	if err := c.blocked(p, allowed); err != nil {
+		return err
+	}
+	st, err := a.OpenState(ctx, c.statePath(ctx, a), false)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return c.execute(ctx, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
+}
+
+func (c *cli) resume(ctx context.Context, run string) error {
+	if run == "all" {
+		run = ""
+	}
+	a, err := c.app()
+	if err != nil {
+		return err
+	}
+	st, err := a.OpenState(ctx, c.statePath(ctx, a), false)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return c.execute(ctx, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Resume(ctx, run) })
+}
+
+// statePath finds the state for commands that need no configuration: as told, or as the configuration says if it can be read.
+func (c *cli) statePath(ctx context.Context, a *app.App) string {
+	if c.state == "" {
+		if cfg, _, err := a.Load(ctx); err == nil {
+			return a.StatePath(cfg.Doc)
+		}
+	}
+	return a.StatePath(nil)
+}
+
+// execute does work with progress, and turns how it ended into words and an exit code.
+func (c *cli) execute(ctx context.Context, a *app.App, st *sqlstore.Store, work func(context.Context, *execute.Executor) (execute.Result, error)) error {
+	progress := c.progress()
+	res, err := work(ctx, a.Executor(st, progress.event, c.kill))
+	progress.close()
+	code := resultCode(res, err)
+	if c.json {
+		out := view.ResultJSON{Runs: res.Runs, Recorded: res.Recorded, Generation: res.Generation, Interrupted: res.Interrupted, Exit: code}
+		if err != nil {
+			out.Error = err.Error()
+		}
+		return errors.Join(view.JSON(c.out, out), exit(code))
+	}
+	if err != nil {
+		return &exitError{code: code, err: err}
+	}
+	return errors.Join(view.Result(c.out, res.Runs, res.Recorded, res.Interrupted, c.style(c.out)), exit(code))
+}
+
+// resultCode is the exit code of what was executed.
+func resultCode(res execute.Result, err error) int {
+	if err != nil {
+		return codeOf(err)
+	}
+	if res.Interrupted {
+		return exitInterrupted
+	}
+	var good, bad int
+	for _, r := range res.Runs {
+		switch r.Status {
+		case state.Partial:
+			return exitPartial
+		case state.Failed, state.Cancelled, state.Attention, state.Interrupted:
+			bad++
+		case state.Succeeded, state.Warned:
+			good++
+		}
+	}
+	switch {
+	case bad > 0 && good > 0:
+		return exitPartial
+	case bad > 0:
+		return exitFailed
+	}
+	return exitDone
+}

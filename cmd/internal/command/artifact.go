@@ -1,0 +1,278 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+// artifactFlags select artifacts.
+type artifactFlags struct{ device, domain, store, plan, at string }
+
+func (f *artifactFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.device, "device", "", "of this device (name or address)")
+	cmd.Flags().StringVar(&f.domain, "domain", "", "of this domain")
+	cmd.Flags().StringVar(&f.store, "store", "", "in this store (name or address)")
+	cmd.Flags().StringVar(&f.plan, "backup-plan", "", "made by this backup plan (name or address)")
+}
+
+func (f *artifactFlags) filter() state.ArtifactFilter {
+	return state.ArtifactFilter{
+		Device: address(config.KindDevice, f.device), Domain: f.domain, Store: address(config.KindStore, f.store),
+		BackupPlan: address(config.KindBackupPlan, f.plan),
+	}
+}
+
+// address completes a bare name.
+func address(kind, name string) string {
+	if name == "" {
+		return ""
+	}
+	if _, err := config.ParseAddress(name); err == nil {
+		return name
+	}
+	return kind + "." + name
+}
+
+func (c *cli) restoreCommand() *cobra.Command {
+	var f artifactFlags
+	var to, at string
+	var raw bool
+	cmd := &cobra.Command{
+		Use:     "restore [ARTIFACT]",
+		GroupID: "data",
+		Short:   "Put an artifact's content into a directory",
+		Long: `Put the content of an artifact into a directory that is absent or empty: the named
+artifact, or the newest good one of a device and domain, as of a time if one is
+given. Every byte is checked against its SHA-256 on the way; the directory appears
+when all of it is there. No configuration is needed, only the state and the store.`,
+		Example: `  holdfast restore --device web --domain content --to /srv/restored
+  holdfast restore --device web --at 2026-11-20T06:00:00Z --to /srv/restored
+  holdfast restore 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to ./out --raw`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				return errors.New("say where to with --to DIRECTORY")
+			}
+			if len(args) == 0 && f.device == "" {
+				return errors.New("name an artifact, or a device with --device; holdfast verify --list shows what there is")
+			}
+			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				art, err := pick(cmd.Context(), st, args, f, at)
+				if err != nil {
+					return err
+				}
+				dir, err := filepath.Abs(filepath.Join(c.chdir, to))
+				if filepath.IsAbs(to) {
+					dir, err = to, nil
+				}
+				if err != nil {
+					return err
+				}
+				opener, err := c.recordedOpener(cmd.Context(), a, st)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(c.err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, c.timeText(art.Started), view.Bytes(art.Bytes))
+				if err := execute.RestoreArtifact(cmd.Context(), opener, art, dir, raw, nil); err != nil {
+					return &exitError{code: exitFailed, err: err}
+				}
+				if c.json {
+					return view.JSON(c.out, map[string]any{"artifact": art.ID, "directory": dir, "bytes": art.Bytes})
+				}
+				fmt.Fprintf(c.out, "Restored to %s.\n", dir)
+				return nil
+			})
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&to, "to", "", "directory to restore to; absent or empty (required)")
+	cmd.Flags().StringVar(&at, "at", "", "newest artifact taken at or before this time (RFC 3339)")
+	cmd.Flags().BoolVar(&raw, "raw", false, "write the files as they are stored, without the device's own format")
+	return cmd
+}
+
+func (c *cli) timeText(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
+
+// recordedOpener opens providers as recorded; the configuration is read only for secrets, if it can be.
+func (c *cli) recordedOpener(ctx context.Context, a *app.App, st *sqlstore.Store) (*providers.Opener, error) {
+	snap, err := st.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if cfg, _, err := a.Load(ctx); err == nil {
+		return a.RecordedOpener(cfg.Doc, snap), nil
+	}
+	return a.RecordedOpener(nil, snap), nil
+}
+
+// pick finds the artifact that is meant.
+func pick(ctx context.Context, st *sqlstore.Store, args []string, f artifactFlags, at string) (state.Artifact, error) {
+	filter := f.filter()
+	if len(args) == 1 {
+		filter = state.ArtifactFilter{ID: args[0]}
+	} else {
+		filter.State = state.ArtifactGood
+	}
+	var limit time.Time
+	if at != "" {
+		var err error
+		if limit, err = time.Parse(time.RFC3339, at); err != nil {
+			return state.Artifact{}, fmt.Errorf("--at: %w", err)
+		}
+	}
+	all, err := st.Artifacts(ctx, filter)
+	if err != nil {
+		return state.Artifact{}, err
+	}
+	domains := map[string]bool{}
+	for _, a := range all {
+		domains[a.Domain] = true
+	}
+	if len(args) == 0 && f.domain == "" && len(domains) > 1 {
+		return state.Artifact{}, fmt.Errorf("%s has artifacts of several domains: name one with --domain: %v", f.device, slices.Sorted(maps.Keys(domains)))
+	}
+	for _, a := range all { // newest first
+		if limit.IsZero() || !a.Started.After(limit) {
+			if a.State != state.ArtifactGood {
+				return a, fmt.Errorf("artifact %s is %s: %s", a.ID, a.State, a.Error)
+			}
+			return a, nil
+		}
+	}
+	return state.Artifact{}, fmt.Errorf("no such artifact: %w", state.ErrNotFound)
+}
+
+func (c *cli) verifyCommand() *cobra.Command {
+	var f artifactFlags
+	var all, list bool
+	cmd := &cobra.Command{
+		Use:     "verify [ARTIFACT ...]",
+		GroupID: "data",
+		Short:   "Read every byte of artifacts and compare it with what was recorded",
+		Long: `Read every byte of the chosen artifacts in their stores and compare size and
+SHA-256 with the record. One that differs is quarantined: it counts for nothing
+from then on. A store that cannot be reached fails the check and quarantines nothing.`,
+		Example: "  holdfast verify --all\n  holdfast verify --device web\n  holdfast verify --list",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if len(args) == 0 && !all && !list && f == (artifactFlags{}) {
+				return errors.New("name artifacts, or say --all; --list shows what there is")
+			}
+			return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
+				chosen, err := choose(ctx, st, args, f)
+				if err != nil {
+					return err
+				}
+				if list {
+					if c.json {
+						return view.JSON(c.out, map[string]any{"artifacts": chosen})
+					}
+					return view.Artifacts(c.out, chosen, c.style(c.out))
+				}
+				return c.verify(ctx, a, st, chosen)
+			})
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "every artifact that is recorded as good")
+	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts")
+	return cmd
+}
+
+func choose(ctx context.Context, st *sqlstore.Store, ids []string, f artifactFlags) ([]state.Artifact, error) {
+	if len(ids) == 0 {
+		filter := f.filter()
+		filter.State = state.ArtifactGood
+		return st.Artifacts(ctx, filter)
+	}
+	var chosen []state.Artifact
+	for _, id := range ids {
+		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: id})
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("artifact %s: %w", id, state.ErrNotFound)
+		}
+		chosen = append(chosen, found...)
+	}
+	return chosen, nil
+}
+
+// verify checks artifacts one after another and records the outcome of each at once.
+func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen []state.Artifact) error {
+	opener, err := c.recordedOpener(ctx, a, st)
+	if err != nil {
+		return err
+	}
+	type verdict struct {
+		Artifact string              `json:"artifact"`
+		State    state.ArtifactState `json:"state"`
+		Error    string              `json:"error,omitempty"`
+	}
+	verdicts := []verdict{}
+	bad := 0
+	for _, art := range chosen {
+		err := execute.VerifyArtifact(ctx, opener, art, nil)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			art.Verified = a.Now()
+		case errors.Is(err, providers.ErrCorrupt), errors.Is(err, providers.ErrNotFound), errors.Is(err, os.ErrNotExist):
+			art.State, art.Error = state.ArtifactQuarantined, err.Error()
+			bad++
+		default:
+			bad++
+		}
+		if err := st.PutArtifact(ctx, art); err != nil {
+			return err
+		}
+		v := verdict{Artifact: art.ID, State: art.State}
+		if err != nil {
+			v.Error = err.Error()
+		}
+		verdicts = append(verdicts, v)
+		if !c.json {
+			line := fmt.Sprintf("%s  %s/%s  %s  %s", art.ID, art.Device, art.Domain, view.Bytes(art.Bytes), "good")
+			if err != nil {
+				line = fmt.Sprintf("%s  %s/%s  NOT GOOD: %s", art.ID, art.Device, art.Domain, view.Clean(err.Error()))
+			}
+			fmt.Fprintln(c.out, line)
+		}
+	}
+	if c.json {
+		err = view.JSON(c.out, map[string]any{"verdicts": verdicts})
+	} else {
+		_, err = fmt.Fprintf(c.out, "%d artifacts read, %d not good.\n", len(chosen), bad)
+	}
+	switch {
+	case err != nil:
+		return err
+	case bad > 0 && bad == len(chosen):
+		return exit(exitFailed)
+	case bad > 0:
+		return exit(exitPartial)
+	}
+	return nil
+}
+
+func sortedAddresses(objects map[string]state.Object) []string {
+	return slices.Sorted(maps.Keys(objects))
+}

@@ -1,0 +1,216 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+// withState opens the application and the existing state for a command that needs no configuration.
+func (c *cli) withState(ctx context.Context, do func(*app.App, *sqlstore.Store) error) error {
+	a, err := c.app()
+	if err != nil {
+		return err
+	}
+	st, err := a.OpenState(ctx, c.statePath(ctx, a), false)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(a, st), st.Close())
+}
+
+func (c *cli) historyCommand() *cobra.Command {
+	var limit int
+	var open bool
+	cmd := &cobra.Command{
+		Use:     "history [RUN | TASK | ADDRESS]",
+		GroupID: "look",
+		Short:   "Show what happened: runs, their activities, tasks and files",
+		Long: `Without an argument, the last 40 runs. With an address, those of one object. With a
+run's number, its activities, tasks and files; with a task's (12.3), its steps.`,
+		Example: "  holdfast history\n  holdfast history backup_plan.nightly\n  holdfast history 12\n  holdfast history 12.3\n  holdfast history --json 12",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			return c.withState(ctx, func(_ *app.App, st *sqlstore.Store) error {
+				f := state.RunFilter{Limit: limit, Open: open}
+				if len(args) == 1 {
+					switch {
+					case isNumber(args[0]):
+						return c.historyRun(ctx, st, args[0])
+					case isTask(args[0]):
+						return c.historyTask(ctx, st, args[0])
+					}
+					f.Address = args[0]
+				}
+				runs, err := st.Runs(ctx, f)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return view.JSON(c.out, map[string]any{"runs": runs})
+				}
+				return view.Runs(c.out, runs, c.style(c.out))
+			})
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 40, "most runs shown; 0: all")
+	cmd.Flags().BoolVar(&open, "open", false, "only runs that did not end")
+	return cmd
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+func isTask(s string) bool {
+	run, seq, ok := strings.Cut(s, ".")
+	return ok && isNumber(run) && isNumber(seq)
+}
+
+func (c *cli) historyRun(ctx context.Context, st *sqlstore.Store, id string) error {
+	detail, err := runDetail(ctx, st, id)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return view.JSON(c.out, detail)
+	}
+	return view.Run(c.out, detail, c.style(c.out))
+}
+
+// runDetail reads a run with everything below it.
+func runDetail(ctx context.Context, st *sqlstore.Store, id string) (view.RunDetail, error) {
+	run, err := st.Run(ctx, id)
+	if err != nil {
+		return view.RunDetail{}, fmt.Errorf("run %s: %w", id, err)
+	}
+	tasks, err := st.Tasks(ctx, id)
+	if err != nil {
+		return view.RunDetail{}, err
+	}
+	artifacts, err := st.Artifacts(ctx, state.ArtifactFilter{Run: id})
+	if err != nil {
+		return view.RunDetail{}, err
+	}
+	d := view.RunDetail{Run: run}
+	for _, t := range tasks {
+		td := view.TaskDetail{TaskRun: t}
+		for _, a := range artifacts {
+			if a.Task == t.ID {
+				td.Artifacts = append(td.Artifacts, a)
+			}
+		}
+		d.Tasks = append(d.Tasks, td)
+	}
+	patterns, err := activityPatterns(ctx, st, run)
+	if err != nil {
+		return view.RunDetail{}, err
+	}
+	d.Activities = view.Activities(id, d.Tasks, patterns)
+	return d, nil
+}
+
+// activityPatterns reads what the activities of a run were declared with, from the plan it was made from.
+func activityPatterns(ctx context.Context, st *sqlstore.Store, run state.Run) (map[string]view.Patterns, error) {
+	stored, err := st.Plan(ctx, run.Plan)
+	if err != nil {
+		return nil, fmt.Errorf("plan of run %s: %w", run.ID, err)
+	}
+	var plan reconcile.Plan
+	if err := json.Unmarshal(stored.Body, &plan); err != nil {
+		return nil, fmt.Errorf("plan of run %s: %w", run.ID, err)
+	}
+	var spec struct {
+		Activities []struct {
+			Name    string   `json:"name"`
+			Devices []string `json:"devices"`
+			Domains []string `json:"domains"`
+		} `json:"activity"`
+	}
+	body, ok := plan.Objects[run.Address]
+	if !ok {
+		return nil, nil
+	}
+	if err := json.Unmarshal(body.Spec, &spec); err != nil {
+		return nil, fmt.Errorf("plan of run %s: %w", run.ID, err)
+	}
+	patterns := map[string]view.Patterns{}
+	for _, a := range spec.Activities {
+		patterns[a.Name] = view.Patterns{Device: strings.Join(a.Devices, ", "), Domain: strings.Join(a.Domains, ", ")}
+	}
+	return patterns, nil
+}
+
+func (c *cli) historyTask(ctx context.Context, st *sqlstore.Store, id string) error {
+	run, _, _ := strings.Cut(id, ".")
+	detail, err := runDetail(ctx, st, run)
+	if err != nil {
+		return err
+	}
+	for _, t := range detail.Tasks {
+		if t.ID != id {
+			continue
+		}
+		if t.Steps, err = st.Steps(ctx, id); err != nil {
+			return err
+		}
+		if c.json {
+			return view.JSON(c.out, t)
+		}
+		return view.Steps(c.out, t, c.style(c.out))
+	}
+	return fmt.Errorf("task %s: %w", id, state.ErrNotFound)
+}
+
+func (c *cli) taskCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "task", GroupID: "work", Short: "Decide about tasks whose outcome is unknown"}
+	var done, failed, retry bool
+	var reason string
+	resolve := &cobra.Command{
+		Use:   "resolve TASK",
+		Short: "Say how a task ended that was interrupted where it must not be repeated",
+		Long: `A step that must not run twice (a script, for one) and was interrupted leaves its
+task in "attention": holdfast cannot know whether it took effect. Look, then say so.`,
+		Example: "  holdfast task resolve 12.3 --done --reason \"the announcement was sent\"\n  holdfast task resolve 12.3 --retry --reason \"it never started\"",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			to := map[state.Status]bool{state.Succeeded: done, state.Failed: failed, state.Interrupted: retry}
+			var chosen []state.Status
+			for s, on := range to {
+				if on {
+					chosen = append(chosen, s)
+				}
+			}
+			if len(chosen) != 1 || reason == "" {
+				return errors.New("say one of --done, --failed and --retry, and why with --reason")
+			}
+			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				if err := st.Resolve(cmd.Context(), args[0], chosen[0], app.Actor(), reason, a.Now()); err != nil {
+					return fmt.Errorf("task %s: %w", args[0], err)
+				}
+				if retry {
+					run, _, _ := strings.Cut(args[0], ".")
+					fmt.Fprintf(c.out, "Task %s will be tried again by: holdfast apply --resume %s\n", args[0], run)
+					return nil
+				}
+				fmt.Fprintf(c.out, "Task %s is %s.\n", args[0], chosen[0])
+				return nil
+			})
+		},
+	}
+	resolve.Flags().BoolVar(&done, "done", false, "the step took effect and the task is complete")
+	resolve.Flags().BoolVar(&failed, "failed", false, "the task failed")
+	resolve.Flags().BoolVar(&retry, "retry", false, "run the open step again")
+	resolve.Flags().StringVar(&reason, "reason", "", "why; kept in the log of edits (required)")
+	cmd.AddCommand(resolve)
+	return cmd
+}

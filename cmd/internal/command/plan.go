@@ -1,0 +1,234 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+// planFlags are the flags that say what is planned; plan and apply share them.
+type planFlags struct {
+	targets, exclude []string
+	refresh          string
+	destroy          bool
+	rewind           bool
+	verbose          bool
+}
+
+func (f *planFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.targets, "target", nil, "plan only this address (or pattern with *) and what it needs; may be repeated")
+	cmd.Flags().StringArrayVar(&f.exclude, "exclude", nil, "leave this address (or pattern with *) out; may be repeated")
+	cmd.Flags().StringVar(&f.refresh, "refresh", "live", "live: look at devices, stores and targets; recorded: use the last look, contact nothing")
+	cmd.Flags().BoolVar(&f.destroy, "destroy", false, "plan the removal of every recorded object; artifacts stay")
+	cmd.Flags().BoolVar(&f.rewind, "allow-rewind", false, "accept a commit that does not descend from the last applied one")
+	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "show every task and every argument")
+}
+
+func (f *planFlags) options() (app.PlanOptions, error) {
+	o := app.PlanOptions{AllowRewind: f.rewind}
+	o.Targets, o.Exclude = f.targets, f.exclude
+	if f.destroy {
+		o.Mode = reconcile.ModeDestroy
+	}
+	switch f.refresh {
+	case "live":
+	case "recorded":
+		o.Recorded = true
+	default:
+		return o, fmt.Errorf("--refresh=%s: write live or recorded", f.refresh)
+	}
+	return o, nil
+}
+
+func (c *cli) planCommand() *cobra.Command {
+	var f planFlags
+	var out, format, against string
+	var detailed bool
+	var maxBytes int
+	cmd := &cobra.Command{
+		Use:     "plan",
+		GroupID: "work",
+		Short:   "Show what would change and what is due; do nothing",
+		Long: `Compare the configuration with the recorded state and the world, and show what
+apply would do: changes to the record, work that is due, what is deferred and
+why, what differs from the record, and roles. Nothing is changed and no lock is
+taken; a plan can be made while an apply runs.
+
+With --refresh=recorded nothing is contacted and no secret is resolved: the
+setting for pull requests in CI. With --against REF two commits are compared
+without any state.`,
+		Example: `  holdfast plan
+  holdfast plan --out tonight.plan && holdfast apply tonight.plan
+  holdfast plan --repo . --ref HEAD --refresh=recorded --detailed-exitcode --format=markdown
+  holdfast plan --against origin/main`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := c.makePlan(cmd.Context(), f, against)
+			if err != nil {
+				return err
+			}
+			if out != "" && !p.Errored {
+				if err := app.SavePlan(out, p); err != nil {
+					return err
+				}
+			}
+			code := planCode(p, detailed)
+			if err := c.showPlan(p, format, maxBytes, f.verbose, code); err != nil {
+				return err
+			}
+			if out != "" && !p.Errored && !c.json && format == "text" {
+				fmt.Fprintf(c.out, "Saved. To do exactly this: holdfast apply %s\n", out)
+			}
+			return exit(code)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for holdfast apply FILE")
+	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
+	cmd.Flags().IntVar(&maxBytes, "max-bytes", 60000, "cut --format=markdown to this size, least severe first; 0: no limit")
+	cmd.Flags().StringVar(&against, "against", "", "compare with this commit instead of the state")
+	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes or due actions, 3 when there is only drift")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "markdown", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("refresh", cobra.FixedCompletions([]string{"live", "recorded"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("target", c.completeObjects())
+	_ = cmd.RegisterFlagCompletionFunc("exclude", c.completeObjects())
+	return cmd
+}
+
+// makePlan loads the configuration and plans it.
+func (c *cli) makePlan(ctx context.Context, f planFlags, against string) (*reconcile.Plan, error) {
+	o, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.app()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := c.load(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if against != "" {
+		base, diags, err := a.LoadRef(ctx, against)
+		if err := c.report(base, diags, err); err != nil {
+			return nil, fmt.Errorf("read the configuration of %s: %w", against, err)
+		}
+		p, diags := a.Compare(base, cfg)
+		diags.WithSnippets(cfg.Doc.Sources)
+		return p, nil
+	}
+	st, err := a.OpenState(ctx, a.StatePath(cfg.Doc), false)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	return c.planAgainst(ctx, a, cfg, st, o)
+}
+
+func (c *cli) planAgainst(ctx context.Context, a *app.App, cfg *app.Config, st *sqlstore.Store, o app.PlanOptions) (*reconcile.Plan, error) {
+	p, diags, err := a.Plan(ctx, cfg, st, o)
+	if err != nil {
+		return nil, err
+	}
+	diags.WithSnippets(cfg.Doc.Sources)
+	p.Findings = diags
+	return p, nil
+}
+
+func planCode(p *reconcile.Plan, detailed bool) int {
+	switch {
+	case p.Errored:
+		return exitFault
+	case !detailed:
+		return exitDone
+	case !p.Empty():
+		return exitChanges
+	case len(p.Drift) > 0:
+		return exitDrift
+	}
+	return exitDone
+}
+
+func (c *cli) showPlan(p *reconcile.Plan, format string, maxBytes int, verbose bool, code int) error {
+	if c.json {
+		format = "json"
+	}
+	allowed := defaultAllowed()
+	switch format {
+	case "json":
+		return view.PlanJSON(c.out, p, code)
+	case "markdown":
+		return view.Markdown(c.out, p, allowed, maxBytes)
+	case "text":
+		return view.Plan(c.out, p, view.PlanOptions{Style: c.style(c.out), Allowed: allowed, Verbose: verbose})
+	}
+	return fmt.Errorf("--format=%s: write text, markdown or json", format)
+}
+
+func (c *cli) showCommand() *cobra.Command {
+	var format string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:     "show FILE",
+		GroupID: "look",
+		Short:   "Show a saved plan",
+		Example: "  holdfast show tonight.plan\n  holdfast show --json tonight.plan",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			p, err := app.ReadPlan(args[0])
+			if err != nil {
+				return err
+			}
+			return c.showPlan(p, format, 0, verbose, exitDone)
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "show every task and every argument")
+	return cmd
+}
+
+// defaultAllowed is what apply may do without being told.
+func defaultAllowed() reconcile.Allowed {
+	return reconcile.Allowed{Classes: []reconcile.Class{reconcile.ClassNone, reconcile.ClassSafe, reconcile.ClassDegrade}}
+}
+
+// completeObjects offers the addresses of the configuration in the working directory.
+func (c *cli) completeObjects(kinds ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		a, err := c.app()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		cfg, _, err := a.Load(cmd.Context())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for _, o := range cfg.Doc.Objects() {
+			addr := o.Head().Address
+			if len(kinds) == 0 || contains(kinds, addr.Kind()) {
+				names = append(names, string(addr))
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func contains(all []string, s string) bool {
+	for _, x := range all {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+var errNotTerminal = errors.New("nobody can be asked here: standard input is no terminal. Review holdfast plan, then use --auto-approve, or apply a saved plan")

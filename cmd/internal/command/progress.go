@@ -1,0 +1,160 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/reconcile/execute"
+)
+
+// progress shows work while it runs: live on a terminal, plain lines elsewhere, JSON lines for programs. Its
+// methods are called by one goroutine at a time.
+type progress struct {
+	out   io.Writer
+	style view.Style
+	log   hclog.Logger         // JSON lines; nil for people
+	bars  *mpb.Progress        // nil when not on a terminal
+	tasks map[string]*liveTask // by task ID
+	said  map[string]time.Time // last plain line about a task's progress
+	every time.Duration        // between such lines
+}
+
+// liveTask is what a line on the terminal shows.
+type liveTask struct {
+	bar  *mpb.Bar
+	step string
+}
+
+func (c *cli) progress() *progress {
+	p := &progress{out: c.out, style: c.style(c.out), tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
+	if c.json {
+		p.log = hclog.New(&hclog.LoggerOptions{Name: "holdfast", Output: c.out, JSONFormat: true, Level: hclog.Info})
+		p.log.Info("holdfast "+Version, "type", "version", "version", Version, "format_version", "1.0")
+		return p
+	}
+	if f, ok := c.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		p.bars = mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(150*time.Millisecond))
+		p.out = p.bars
+	}
+	return p
+}
+
+// event shows one event of the executor.
+func (p *progress) event(e execute.Event) {
+	if p.log != nil {
+		p.log.Info(strings.ReplaceAll(string(e.Kind), "_", " "), "type", string(e.Kind), "event", e)
+		return
+	}
+	name := taskName(e)
+	switch e.Kind {
+	case execute.PlanRecorded:
+		p.say("", "recorded %d changes", e.Files)
+	case execute.RunStarted:
+		p.say("", "run %s: %s started", e.Run, e.Address)
+	case execute.RunDone:
+		p.say("", "run %s: %s %s%s", e.Run, e.Address, e.Status, after(": ", e.Error))
+	case execute.TaskStarted, execute.Resumed:
+		p.start(e, name)
+	case execute.StepStarted:
+		if t := p.tasks[e.Task]; t != nil {
+			t.step = e.Step
+		}
+	case execute.Progress:
+		p.advance(e, name)
+	case execute.StepRetry:
+		p.say(e.Task, "%s: %s failed, trying again: %s", name, e.Step, e.Error)
+	case execute.Waiting:
+		p.say(e.Task, "%s waits for %s", name, e.Reason)
+	case execute.DutyPaid:
+		p.say(e.Task, "%s: %s done", name, e.Step)
+	case execute.TakenOver:
+		p.say(e.Task, "%s: another process has it", name)
+	case execute.TaskDone:
+		p.finish(e, name)
+	}
+}
+
+func (p *progress) start(e execute.Event, name string) {
+	if p.bars == nil {
+		return
+	}
+	t := &liveTask{}
+	t.bar = p.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
+		mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step }, decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.CurrentKibiByte("% .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f"), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
+	)
+	p.tasks[e.Task] = t
+}
+
+func (p *progress) advance(e execute.Event, name string) {
+	if t := p.tasks[e.Task]; t != nil {
+		t.bar.SetCurrent(e.Bytes)
+		return
+	}
+	if p.bars == nil && e.Time.Sub(p.said[e.Task]) >= p.every {
+		if _, first := p.said[e.Task]; first {
+			p.say(e.Task, "%s: %s, %d files, %s", name, e.Step, e.Files, view.Bytes(e.Bytes))
+		}
+		p.said[e.Task] = e.Time
+	}
+}
+
+func (p *progress) finish(e execute.Event, name string) {
+	if t := p.tasks[e.Task]; t != nil {
+		t.bar.Abort(true)
+		delete(p.tasks, e.Task)
+	}
+	size := ""
+	if e.Files > 0 || e.Bytes > 0 {
+		size = fmt.Sprintf("  %d files, %s", e.Files, view.Bytes(e.Bytes))
+	}
+	p.say(e.Task, "%s %s%s%s%s", name, e.Status, size, after("  ", e.Reason), after(": ", e.Error))
+}
+
+// say prints one line; run and task come first.
+func (p *progress) say(task, format string, args ...any) {
+	if task != "" {
+		task = "  " + task + " "
+	}
+	fmt.Fprintln(p.out, task+view.Clean(fmt.Sprintf(format, args...)))
+}
+
+// close ends the live display; what was printed stays.
+func (p *progress) close() {
+	if p.bars == nil {
+		return
+	}
+	for _, t := range p.tasks {
+		t.bar.Abort(true)
+	}
+	p.bars.Wait()
+}
+
+func taskName(e execute.Event) string {
+	name := e.Device
+	if name == "" {
+		name = e.Address
+	}
+	name = strings.TrimPrefix(name, "device.")
+	if e.Domain != "" {
+		name += "/" + e.Domain
+	}
+	return name
+}
+
+func after(sep, text string) string {
+	if text == "" {
+		return ""
+	}
+	return sep + text
+}

@@ -1,0 +1,353 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/unit"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+func (c *cli) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "status",
+		GroupID: "look",
+		Short:   "Show how backups, mirrors and roles stand",
+		Long:    "Show how backups, mirrors and roles stand, from the recorded state: nothing is contacted and no configuration is needed.",
+		Example: "  holdfast status\n  holdfast status --json | jq '.mirrors[] | select(.healthy | not)'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				snap, err := st.Snapshot(cmd.Context())
+				if err != nil {
+					return err
+				}
+				standing := reconcile.Standing(snap, a.Now())
+				if c.json {
+					return view.JSON(c.out, standing)
+				}
+				return view.Status(c.out, standing, c.style(c.out))
+			})
+		},
+	}
+}
+
+func (c *cli) stateCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "state", GroupID: "state", Short: "Look at, edit, copy and restore the recorded state"}
+	cmd.AddCommand(c.stateList(), c.stateShow(), c.stateMove(), c.stateRemove(), c.statePull(), c.stateBackup(), c.stateRestore(), c.stateAdopt())
+	return cmd
+}
+
+func (c *cli) stateList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list [PATTERN ...]",
+		Short: "List recorded objects",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+				objects, err := recordedObjects(cmd, st, args)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return view.JSON(c.out, map[string]any{"objects": objects})
+				}
+				return view.Objects(c.out, objects, c.style(c.out))
+			})
+		},
+	}
+}
+
+func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) ([]state.Object, error) {
+	snap, err := st.Snapshot(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	objects := []state.Object{}
+	for _, addr := range sortedAddresses(snap.Objects) {
+		keep := len(patterns) == 0
+		for _, p := range patterns {
+			keep = keep || config.MatchPattern(p, addr)
+		}
+		if keep {
+			objects = append(objects, snap.Objects[addr])
+		}
+	}
+	return objects, nil
+}
+
+func (c *cli) stateShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ADDRESS",
+		Short: "Show one recorded object with its specification",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+				snap, err := st.Snapshot(cmd.Context())
+				if err != nil {
+					return err
+				}
+				o, ok := snap.Objects[args[0]]
+				if !ok {
+					return fmt.Errorf("%s: %w", args[0], state.ErrNotFound)
+				}
+				shown := map[string]any{"object": o}
+				if r, ok := snap.Roles[args[0]]; ok {
+					shown["role"] = r
+				}
+				if p, ok := snap.Positions[args[0]]; ok {
+					shown["position"] = p
+				}
+				if h, ok := snap.Artifacts[args[0]]; ok {
+					shown["artifacts"] = h
+				}
+				return view.JSON(c.out, shown)
+			})
+		},
+	}
+}
+
+func (c *cli) stateMove() *cobra.Command {
+	return &cobra.Command{
+		Use:     "mv FROM TO",
+		Short:   "Rename a recorded object; its history, artifacts and role follow",
+		Long:    "Rename a recorded object. A moved block in the configuration does the same and is reviewed; prefer it.",
+		Example: "  holdfast state mv backup_plan.nightly backup_plan.night",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from, err := config.ParseAddress(args[0])
+			if err != nil {
+				return err
+			}
+			to, err := config.ParseAddress(args[1])
+			if err != nil {
+				return err
+			}
+			if from.Kind() != to.Kind() {
+				return fmt.Errorf("%s is a %s and cannot become a %s", from, from.Kind(), to.Kind())
+			}
+			return c.edit(cmd, "state mv", string(from)+" -> "+string(to), func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
+				o, ok := snap.Objects[string(from)]
+				if !ok {
+					return nil, nil, fmt.Errorf("%s: %w", from, state.ErrNotFound)
+				}
+				return []state.Change{{
+					Op: state.OpMove, Address: string(to), Previous: string(from), IfGeneration: o.Generation, Spec: o.Spec, Digest: o.Digest,
+					Protect: o.Protect, Identity: o.Identity, Commit: o.Commit, By: app.Actor(), At: at,
+				}}, nil, nil
+			})
+		},
+	}
+}
+
+func (c *cli) stateRemove() *cobra.Command {
+	return &cobra.Command{
+		Use:     "rm ADDRESS",
+		Short:   "Forget a recorded object; its runs and artifacts stay",
+		Long:    "Forget a recorded object. A removed block in the configuration does the same and is reviewed; prefer it.",
+		Example: "  holdfast state rm mirror.old",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.edit(cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
+				o, ok := snap.Objects[args[0]]
+				if !ok {
+					return nil, nil, fmt.Errorf("%s: %w", args[0], state.ErrNotFound)
+				}
+				return []state.Change{{Op: state.OpDelete, Address: o.Address, IfGeneration: o.Generation, By: app.Actor(), At: at}}, nil, nil
+			})
+		},
+	}
+}
+
+// edit changes the record under the apply lock and leaves an entry in the log of edits.
+func (c *cli) edit(cmd *cobra.Command, action, object string, changes func(*state.Snapshot, time.Time) ([]state.Change, []state.RoleChange, error)) error {
+	ctx := cmd.Context()
+	return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
+		return a.Locked(ctx, st, action, func(l state.Lock) error {
+			snap, err := st.Snapshot(ctx)
+			if err != nil {
+				return err
+			}
+			objects, roles, err := changes(snap, a.Now())
+			if err != nil {
+				return err
+			}
+			if _, err := st.Record(ctx, l, objects, roles); err != nil {
+				return err
+			}
+			detail, err := json.Marshal(map[string]any{"generation": snap.Meta.Generation})
+			if err != nil {
+				return err
+			}
+			if err := st.Log(ctx, a.Now(), app.Actor(), action, object, detail); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.out, "Done: %s %s.\n", action, object)
+			return nil
+		})
+	})
+}
+
+func (c *cli) statePull() *cobra.Command {
+	return &cobra.Command{
+		Use:   "pull",
+		Short: "Write the whole state as JSON lines to standard output; it contains no secret",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error { return st.Export(cmd.Context(), c.out) })
+		},
+	}
+}
+
+func (c *cli) stateBackup() *cobra.Command {
+	return &cobra.Command{
+		Use:     "backup FILE",
+		Short:   "Write a consistent copy of the state to a new file, also while work runs",
+		Example: "  holdfast state backup /safe/place/holdfast-$(date +%F).db",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+				if err := st.Backup(cmd.Context(), args[0]); err != nil {
+					return err
+				}
+				fmt.Fprintf(c.out, "The state was copied to %s.\n", args[0])
+				return nil
+			})
+		},
+	}
+}
+
+func (c *cli) stateRestore() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Replace the state with a backup of it; the replaced file is kept",
+		Long: `Replace the state with a file that "holdfast state backup" wrote. The copy is
+checked first, the replaced file is kept beside it, and the state gets a new
+lineage: plans made before are refused.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := c.app()
+			if err != nil {
+				return err
+			}
+			path := c.statePath(cmd.Context(), a)
+			if err := sqlstore.Restore(cmd.Context(), args[0], path, a.Now()); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.out, "The state %s was restored from %s. Next: holdfast plan\n", path, args[0])
+			return nil
+		},
+	}
+}
+
+func (c *cli) stateAdopt() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "adopt FAILOVER",
+		Short: "Record the active side that a failover's targets show",
+		Long: `Look at the targets of a failover and record what they show as its role, with an
+epoch above every marker found. For a state that was restored from a backup, a
+side that was moved by hand, or a switchover with an unknown outcome. Refused while the targets disagree.`,
+		Example: "  holdfast state adopt failover.orders --reason \"moved by hand during the outage\"",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if reason == "" {
+				return errors.New("say why with --reason")
+			}
+			a, err := c.app()
+			if err != nil {
+				return err
+			}
+			cfg, err := c.load(cmd.Context(), a)
+			if err != nil {
+				return err
+			}
+			addr, err := resolveName(cfg.Doc, args[0], config.KindFailover)
+			if err != nil {
+				return err
+			}
+			return c.edit(cmd, "state adopt", addr, func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
+				change, err := a.Adopt(cmd.Context(), cfg, snap, config.Address(addr), reason)
+				return nil, []state.RoleChange{change}, err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; kept with the role (required)")
+	return cmd
+}
+
+func (c *cli) lockCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "lock", GroupID: "state", Short: "See, hold and release the locks of the state"}
+	list := &cobra.Command{
+		Use: "list", Short: "Show who holds what, since when and why", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+				locks, err := st.Locks(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return view.JSON(c.out, map[string]any{"locks": locks})
+				}
+				return view.Locks(c.out, locks, c.style(c.out))
+			})
+		},
+	}
+	var reason, expires string
+	hold := &cobra.Command{
+		Use: "hold", Short: "Keep others from applying for a while; running work and runs by hand go on", Args: cobra.NoArgs,
+		Example: "  holdfast lock hold --reason \"storage migration\" --expires 2h",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := unit.ParseDuration(expires)
+			if err != nil {
+				return fmt.Errorf("--expires: %w", err)
+			}
+			if reason == "" || d == 0 {
+				return errors.New("say why with --reason, and until when with --expires")
+			}
+			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				now := a.Now()
+				l, err := st.AcquireLock(cmd.Context(), state.Lock{
+					Name: state.ApplyLock, Actor: app.Actor(), Operation: "hold", Reason: reason, Acquired: now, Expires: now.Add(d.Std()),
+				})
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(c.out, "Held until %s. To end it: holdfast lock release apply --reason ...\n", l.Expires.Format(time.RFC3339))
+				return nil
+			})
+		},
+	}
+	hold.Flags().StringVar(&reason, "reason", "", "why (required)")
+	hold.Flags().StringVar(&expires, "expires", "", "for how long, such as 2h (required)")
+	var why string
+	release := &cobra.Command{
+		Use: "release LOCK", Short: "Take a lock away from whoever holds it", Args: cobra.ExactArgs(1),
+		Long:    "Take a lock away from whoever holds it. A dead holder loses its lock by itself; this is for a hold that is no longer needed. A live holder notices before its next write and stops.",
+		Example: "  holdfast lock release apply --reason \"migration is over\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if why == "" {
+				return errors.New("say why with --reason")
+			}
+			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				was, err := st.BreakLock(cmd.Context(), args[0], app.Actor(), why, a.Now())
+				if err != nil {
+					return fmt.Errorf("lock %s: %w", args[0], err)
+				}
+				fmt.Fprintf(c.out, "Released; it was held by %s since %s.\n", was.Actor, was.Acquired.Format(time.RFC3339))
+				return nil
+			})
+		},
+	}
+	release.Flags().StringVar(&why, "reason", "", "why; kept in the log of edits (required)")
+	cmd.AddCommand(list, hold, release)
+	return cmd
+}

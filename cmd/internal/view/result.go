@@ -1,0 +1,57 @@
+package view
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// PlanJSON prints a plan with the exit code of the command.
+func PlanJSON(w io.Writer, p *reconcile.Plan, code int) error {
+	type exit struct {
+		Code   int    `json:"code"`
+		Reason string `json:"reason"`
+	}
+	return writeJSON(w, struct {
+		*reconcile.Plan
+		Exit exit `json:"exit"`
+	}{p, exit{code, summary(p)}})
+}
+
+// ResultJSON is how an execution ended, for programs.
+type ResultJSON struct {
+	Runs        []state.Run `json:"runs"`
+	Recorded    int         `json:"recorded"`
+	Generation  int64       `json:"generation"`
+	Interrupted bool        `json:"interrupted"`
+	Error       string      `json:"error,omitempty"`
+	Exit        int         `json:"exit"`
+}
+
+// Result prints how an execution ended.
+func Result(w io.Writer, runs []state.Run, recorded int, interrupted bool, s Style) error {
+	fmt.Fprintln(w)
+	if recorded > 0 {
+		fmt.Fprintf(w, "Recorded %s.\n", plural(recorded, "change", "changes"))
+	}
+	for _, r := range runs {
+		fmt.Fprintf(w, "Run %s  %s  %s", r.ID, r.Address, s.status(r.Status))
+		if r.Total > 0 {
+			fmt.Fprintf(w, "  (%d ok, %d failed, %d skipped, %s)", r.Succeeded, r.Failed, r.Skipped, length(r.StartedAt, r.EndedAt))
+		}
+		fmt.Fprintln(w)
+		switch r.Status {
+		case state.Failed, state.Partial, state.Attention:
+			fmt.Fprintf(w, "  see: holdfast history %s\n", r.ID)
+		case state.Interrupted, state.Running, state.Pending:
+			fmt.Fprintf(w, "  continue: holdfast apply --resume %s\n", r.ID)
+		}
+	}
+	if interrupted {
+		_, err := fmt.Fprintln(w, s.yellow("Stopped. What was done is recorded; continue with: holdfast apply --resume"))
+		return err
+	}
+	return nil
+}

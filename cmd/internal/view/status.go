@@ -1,0 +1,128 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Status prints how things stand.
+func Status(w io.Writer, st reconcile.Status, s Style) error {
+	commit := "none"
+	if st.Commit != "" {
+		commit = st.Commit[:min(7, len(st.Commit))]
+	}
+	fmt.Fprintf(w, "%s   state gen %d (%s)   %d objects   applied commit %s\n", s.bold("holdfast status"), st.State.Generation, st.State.Engine, st.Objects, commit)
+	if len(st.BackupPlans) > 0 {
+		var rows [][]string
+		for _, b := range st.BackupPlans {
+			next := s.time(b.Next)
+			if b.Overdue {
+				next = "due now"
+			}
+			rows = append(rows, []string{b.Address, runText(b.Last), runTime(b.LastGood, s), next, strconv.Itoa(b.Artifacts.Count), Bytes(b.Artifacts.Bytes)})
+		}
+		fmt.Fprintf(w, "\n%s\n", s.bold("Backup plans"))
+		if err := table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
+			return err
+		}
+	}
+	if len(st.Mirrors) > 0 {
+		var rows [][]string
+		for _, m := range st.Mirrors {
+			lag, health := "never synced", "healthy"
+			if m.Lag >= 0 {
+				lag = m.Lag.Round(time.Second).String()
+			}
+			if !m.Healthy {
+				health = "unhealthy"
+			}
+			rows = append(rows, []string{m.Address, lag, health, runText(m.Last), m.Position.Source + " -> " + m.Position.Target})
+		}
+		fmt.Fprintf(w, "\n%s\n", s.bold("Mirrors"))
+		if err := table(w, []string{"OBJECT", "LAG", "HEALTH", "LAST RUN", "DIRECTION"}, rows); err != nil {
+			return err
+		}
+	}
+	if len(st.Failovers) > 0 {
+		var rows [][]string
+		for _, r := range st.Failovers {
+			rows = append(rows, []string{r.Failover, r.Active, strconv.FormatInt(r.Epoch, 10), string(r.State), s.time(r.Since), r.Reason})
+		}
+		fmt.Fprintf(w, "\n%s\n", s.bold("Failovers"))
+		if err := table(w, []string{"OBJECT", "ACTIVE", "EPOCH", "STATE", "SINCE", "WHY"}, rows); err != nil {
+			return err
+		}
+	}
+	if len(st.OpenRuns) > 0 {
+		fmt.Fprintf(w, "\n%s\n", s.yellow("Runs that did not end (continue: holdfast apply --resume)"))
+		if err := Runs(w, st.OpenRuns, s); err != nil {
+			return err
+		}
+	}
+	if len(st.Locks) > 0 {
+		fmt.Fprintf(w, "\n%s\n", s.bold("Locks"))
+		return Locks(w, st.Locks, s)
+	}
+	return nil
+}
+
+func runText(r *state.Run) string {
+	if r == nil {
+		return "never"
+	}
+	return r.ID + " " + string(r.Status)
+}
+
+func runTime(r *state.Run, s Style) string {
+	if r == nil {
+		return "never"
+	}
+	return s.time(r.EndedAt)
+}
+
+// Locks prints who holds what.
+func Locks(w io.Writer, locks []state.Lock, s Style) error {
+	if len(locks) == 0 {
+		_, err := fmt.Fprintln(w, "Nothing is locked.")
+		return err
+	}
+	var rows [][]string
+	for _, l := range locks {
+		holder := l.Actor
+		if l.PID != 0 {
+			holder += fmt.Sprintf(" (process %d on %s)", l.PID, l.Host)
+		}
+		if l.Task != "" {
+			holder = "task " + l.Task
+		}
+		rows = append(rows, []string{l.Name, holder, l.Operation, l.Reason, s.time(l.Acquired), s.time(l.Expires)})
+	}
+	return table(w, []string{"LOCK", "HOLDER", "FOR", "REASON", "SINCE", "EXPIRES"}, rows)
+}
+
+// Objects prints recorded objects.
+func Objects(w io.Writer, objects []state.Object, s Style) error {
+	var rows [][]string
+	for _, o := range objects {
+		protect := ""
+		if o.Protect {
+			protect = "protected"
+		}
+		rows = append(rows, []string{o.Address, strconv.FormatInt(o.Generation, 10), o.Commit[:min(7, len(o.Commit))], s.time(o.AppliedAt), o.AppliedBy, protect})
+	}
+	return table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", ""}, rows)
+}
+
+// Artifacts prints artifacts.
+func Artifacts(w io.Writer, all []state.Artifact, s Style) error {
+	var rows [][]string
+	for _, a := range all {
+		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), Bytes(a.Bytes), string(a.State), s.time(a.Verified)})
+	}
+	return table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED"}, rows)
+}

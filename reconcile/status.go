@@ -1,0 +1,102 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/schedule"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Status is how things stand, from the recorded state alone: it needs no configuration and contacts nothing.
+type Status struct {
+	At          time.Time          `json:"at"`
+	State       state.Meta         `json:"state"`
+	Commit      string             `json:"commit,omitempty"` // last applied
+	Objects     int                `json:"objects"`
+	BackupPlans []BackupPlanStatus `json:"backup_plans"`
+	Mirrors     []MirrorStatus     `json:"mirrors"`
+	Failovers   []state.Role       `json:"failovers"`
+	OpenRuns    []state.Run        `json:"open_runs"`
+	Locks       []state.Lock       `json:"locks"`
+}
+
+// BackupPlanStatus is how a backup plan stands.
+type BackupPlanStatus struct {
+	Address   string         `json:"address"`
+	Last      *state.Run     `json:"last,omitempty"`      // newest run
+	LastGood  *state.Run     `json:"last_good,omitempty"` // newest that succeeded, also in part
+	Next      time.Time      `json:"next,omitzero"`       // next nominal time; zero: no schedule
+	Overdue   bool           `json:"overdue,omitempty"`   // a nominal time passed that has no run
+	Artifacts state.Holdings `json:"artifacts"`
+}
+
+// MirrorStatus is how a mirror stands.
+type MirrorStatus struct {
+	Address  string         `json:"address"`
+	Position state.Position `json:"position,omitzero"`
+	Lag      time.Duration  `json:"lag_ns"` // age of the copy; -1: never synced
+	MaxLag   time.Duration  `json:"max_lag_ns,omitempty"`
+	Healthy  bool           `json:"healthy"`
+	Last     *state.Run     `json:"last,omitempty"`
+}
+
+// Standing works out the status at an instant.
+func Standing(st *state.Snapshot, now time.Time) Status {
+	s := Status{At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects), OpenRuns: st.OpenRuns, Locks: st.Locks}
+	for _, addr := range sortedKeys(st.Objects) {
+		switch config.Address(addr).Kind() {
+		case config.KindBackupPlan:
+			s.BackupPlans = append(s.BackupPlans, backupPlanStatus(st, addr, now))
+		case config.KindMirror:
+			s.Mirrors = append(s.Mirrors, mirrorStatus(st, addr, now))
+		}
+	}
+	for _, addr := range sortedKeys(st.Roles) {
+		s.Failovers = append(s.Failovers, st.Roles[addr])
+	}
+	return s
+}
+
+func lastRun(runs map[string]state.Run, addr string) *state.Run {
+	if r, ok := runs[addr]; ok {
+		return &r
+	}
+	return nil
+}
+
+func backupPlanStatus(st *state.Snapshot, addr string, now time.Time) BackupPlanStatus {
+	s := BackupPlanStatus{Address: addr, Last: lastRun(st.LastRuns, addr), LastGood: lastRun(st.LastGood, addr), Artifacts: st.Artifacts[addr]}
+	var bp config.BackupPlan
+	if json.Unmarshal(st.Objects[addr].Spec, &bp) != nil || bp.Schedule == "" || (bp.Enabled != nil && !*bp.Enabled) {
+		return s
+	}
+	loc, err := schedule.LoadZone(bp.Timezone) // the loader fills it in
+	if err != nil {
+		return s
+	}
+	cron, err := schedule.ParseCron(bp.Schedule, loc)
+	if err != nil {
+		return s
+	}
+	s.Next = cron.Next(now).At
+	if latest, ok := cron.Latest(now); ok {
+		s.Overdue = latest.At.After(st.Cursors[addr].At)
+	}
+	return s
+}
+
+func mirrorStatus(st *state.Snapshot, addr string, now time.Time) MirrorStatus {
+	s := MirrorStatus{Address: addr, Lag: -1, Last: lastRun(st.LastRuns, addr)}
+	var m config.Mirror
+	if json.Unmarshal(st.Objects[addr].Spec, &m) == nil {
+		s.MaxLag = m.MaxLag.Std()
+	}
+	if pos, ok := st.Positions[addr]; ok {
+		s.Position = pos
+		s.Lag = now.Sub(pos.At)
+	}
+	s.Healthy = s.Lag >= 0 && (s.MaxLag == 0 || s.Lag <= s.MaxLag) && (s.Last == nil || s.Last.Status != state.Failed)
+	return s
+}
