@@ -123,7 +123,11 @@ type archiveWriter struct {
 func newArchiveWriter(out io.Writer, own ownFiles) (*archiveWriter, error) {
 	w := &archiveWriter{sum: sha256.New(), reader: newReader(own)}
 	var err error
-	if w.zip, err = zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithConcurrentBlocks(true), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0))); err != nil {
+	// Measured against "tar | zstd -3" on 70,000 source files: the fastest level takes the same processor
+	// time and gives 7 % more bytes; the next level takes 15 % more time and gives 3 % more bytes.
+	w.zip, err = zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(2<<20),
+		zstd.WithConcurrentBlocks(true), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
+	if err != nil {
 		return nil, err
 	}
 	if w.listing, err = zstd.NewWriter(&w.spool, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1)); err != nil {

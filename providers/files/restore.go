@@ -268,8 +268,11 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 	if err := checkPath(path); err != nil {
 		return err
 	}
-	if path != l.path() || kindOf(h.Typeflag) != l.Type || h.Size != l.Size {
+	if path != l.path() || l.Type == "" || kindOf(h.Typeflag) != l.Type || h.Size != l.Size {
 		return fmt.Errorf("%w: the archive has %q where the listing has %q", providers.ErrCorrupt, h.Name, l.path())
+	}
+	if err := x.tree.within(path); err != nil {
+		return err
 	}
 	n := newNode(path, h)
 	switch l.Type {
@@ -278,7 +281,7 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 	case kindFile:
 		return x.file(ctx, n, l, jobs)
 	case kindHardlink:
-		if err := checkPath(h.Linkname); err != nil {
+		if err := errors.Join(checkPath(h.Linkname), x.tree.within(h.Linkname)); err != nil {
 			return err
 		}
 		return x.tree.later(n, l)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -51,6 +50,7 @@ type treeWriter struct {
 	root    *os.Root
 	asRoot  bool
 	dirs    []node
+	made    map[string]bool // the paths of dirs
 	links   []node
 	buffers sync.Pool
 
@@ -73,11 +73,23 @@ func newTreeWriter(root *os.Root) *treeWriter {
 	return &treeWriter{
 		root: root, asRoot: os.Geteuid() == 0,
 		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
-		handles: map[string]*dirHandle{},
+		made:    map[string]bool{".": true}, handles: map[string]*dirHandle{},
 	}
 }
 
 func (t *treeWriter) buffer() *bytes.Buffer { return t.buffers.Get().(*bytes.Buffer) }
+
+// within refuses a path whose directory is not one that was made here.
+func (t *treeWriter) within(path string) error {
+	dir := "."
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		dir = path[:i]
+	}
+	if !t.made[dir] {
+		return fmt.Errorf("%w: %q has no directory to be in", providers.ErrCorrupt, path)
+	}
+	return nil
+}
 
 // parent opens the directory a name is to be made in. The caller gives it back with release.
 func (t *treeWriter) parent(path string) (*dirHandle, string, error) {
@@ -92,9 +104,6 @@ func (t *treeWriter) parent(path string) (*dirHandle, string, error) {
 		return h, name, nil
 	}
 	f, err := t.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return nil, "", fmt.Errorf("%w: %q has no directory to be in", providers.ErrCorrupt, path)
-	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -134,8 +143,8 @@ func (t *treeWriter) close() {
 func (h *dirHandle) fd() int { return int(h.file.Fd()) }
 
 func (t *treeWriter) mkdir(n node) error {
-	t.dirs = append(t.dirs, n)
 	if n.path == "." {
+		t.dirs = append(t.dirs, n)
 		return nil
 	}
 	h, name, err := t.parent(n.path)
@@ -143,7 +152,12 @@ func (t *treeWriter) mkdir(n node) error {
 		return err
 	}
 	defer t.release(h)
-	return made("mkdir", n.path, unix.Mkdirat(h.fd(), name, 0o700))
+	if err := made("mkdir", n.path, unix.Mkdirat(h.fd(), name, 0o700)); err != nil {
+		return err
+	}
+	t.dirs = append(t.dirs, n)
+	t.made[n.path] = true
+	return nil
 }
 
 func (t *treeWriter) fifo(n node) error {

@@ -1,0 +1,209 @@
+package files_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/files"
+	"github.com/holdfast-dr/holdfast/providers/providertest"
+)
+
+// member is one entry of a made-up artifact.
+type member struct {
+	tar  tar.Header
+	data string
+	line map[string]any // of the listing; nil gives the right one
+}
+
+func file(name, data string) member {
+	return member{tar: tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(data))}, data: data}
+}
+
+func folder(name string) member {
+	return member{tar: tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755}}
+}
+
+func link(flag byte, name, target string) member {
+	return member{tar: tar.Header{Typeflag: flag, Name: name, Linkname: target, Mode: 0o777}}
+}
+
+func (m member) listed() map[string]any {
+	if m.line != nil {
+		return m.line
+	}
+	kinds := map[byte]string{tar.TypeReg: "file", tar.TypeDir: "dir", tar.TypeSymlink: "symlink", tar.TypeLink: "hardlink", tar.TypeChar: "char", tar.TypeFifo: "fifo"}
+	l := map[string]any{"path": strings.TrimSuffix(m.tar.Name, "/"), "type": kinds[m.tar.Typeflag], "size": m.tar.Size, "target": m.tar.Linkname}
+	if m.tar.Typeflag == tar.TypeReg {
+		l["sha256"] = fmt.Sprintf("%x", sha256.Sum256([]byte(m.data)))
+	}
+	return l
+}
+
+func artifact(t *testing.T, members ...member) *providertest.Artifact {
+	t.Helper()
+	var archive, listing bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for _, m := range members {
+		must(t, w.WriteHeader(&m.tar))
+		_, err := w.Write([]byte(m.data))
+		must(t, err)
+		b, err := json.Marshal(m.listed())
+		must(t, err)
+		listing.Write(append(b, '\n'))
+	}
+	must(t, w.Close())
+	art := new(providertest.Artifact)
+	art.Set(archiveName, zip(t, archive.Bytes()))
+	art.Set(listingName, zip(t, listing.Bytes()))
+	return art
+}
+
+func restore(t *testing.T, art providers.Source, dir string) error {
+	t.Helper()
+	return openDevice(t, providers.Env{}, &files.Root{Name: "content", Path: "/nowhere"}).Restore(t.Context(), providers.RestoreRequest{Action: providers.ExportDomain, Domain: "content", Dir: dir}, art)
+}
+
+func TestHostileArtifact(t *testing.T) {
+	outside := t.TempDir()
+	tests := map[string][]member{
+		"absolute path":                 {file(outside+"/x", "x")},
+		"parent directory":              {file("../x", "x")},
+		"parent directory in a path":    {folder("a"), file("a/../../x", "x")},
+		"empty name":                    {folder("a"), file("a//x", "x")},
+		"dot":                           {folder("a"), file("a/./x", "x")},
+		"write through a symbolic link": {link(tar.TypeSymlink, "a", outside), file("a/x", "x")},
+		"directory over a link":         {link(tar.TypeSymlink, "a", outside), folder("a"), file("a/x", "x")},
+		"link through a link":           {link(tar.TypeSymlink, "a", outside), link(tar.TypeSymlink, "a/x", "y")},
+		"hard link out":                 {link(tar.TypeLink, "x", outside+"/there")},
+		"hard link up":                  {link(tar.TypeLink, "x", "../there")},
+		"hard link to a symbolic link":  {link(tar.TypeSymlink, "a", outside+"/there"), link(tar.TypeLink, "x", "a")},
+		"hard link to nothing":          {link(tar.TypeLink, "x", "gone")},
+		"file twice":                    {file("x", "1"), file("x", "2")},
+		"file over a directory":         {folder("x"), file("x", "2")},
+		"file below a file":             {file("x", "1"), file("x/y", "2")},
+		"file below a fifo":             {member{tar: tar.Header{Typeflag: tar.TypeFifo, Name: "x"}}, file("x/y", "2")},
+		"no directory":                  {file("a/x", "1")},
+		"wrong hash":                    {{tar: file("x", "1").tar, data: "1", line: map[string]any{"path": "x", "type": "file", "size": 1, "sha256": strings.Repeat("0", 64)}}},
+		"no hash":                       {{tar: file("x", "1").tar, data: "1", line: map[string]any{"path": "x", "type": "file", "size": 1}}},
+		"wrong size":                    {{tar: file("x", "1").tar, data: "1", line: map[string]any{"path": "x", "type": "file", "size": 2, "sha256": strings.Repeat("0", 64)}}},
+		"other path in the listing":     {{tar: file("x", "1").tar, data: "1", line: map[string]any{"path": "y", "type": "file", "size": 1}}},
+		"other type in the listing":     {{tar: folder("x").tar, line: map[string]any{"path": "x", "type": "symlink"}}},
+		"other target in the listing":   {{tar: link(tar.TypeSymlink, "x", "a").tar, line: map[string]any{"path": "x", "type": "symlink", "target": "b"}}},
+		"only in the archive":           {{tar: file("x", "1").tar, data: "1", line: map[string]any{"path": "x", "type": "skipped"}}},
+		"unknown kind of entry":         {{tar: tar.Header{Typeflag: tar.TypeCont, Name: "x"}, line: map[string]any{"path": "x", "type": ""}}},
+		"NUL in a raw path":             {{tar: file("x", "1").tar, data: "1", line: map[string]any{"path": "x", "path_raw": "AA==", "type": "file", "size": 1}}},
+	}
+	for name, members := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := restore(t, artifact(t, members...), dir); !errors.Is(err, providers.ErrCorrupt) {
+				t.Errorf("got %v, want ErrCorrupt", err)
+			}
+			if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+				t.Errorf("outside the directory: %v, %v", left, err)
+			}
+			if _, err := os.Lstat(filepath.Join(filepath.Dir(dir), "x")); err == nil {
+				t.Error("written beside the directory")
+			}
+		})
+	}
+}
+
+func TestRestoreIgnoresDeviceNodes(t *testing.T) {
+	dir := t.TempDir()
+	node := member{tar: tar.Header{Typeflag: tar.TypeChar, Name: "null", Devmajor: 1, Devminor: 3, Mode: 0o666}}
+	must(t, restore(t, artifact(t, node, file("x", "x")), dir))
+	if _, err := os.Lstat(filepath.Join(dir, "null")); !os.IsNotExist(err) {
+		t.Errorf("a device node was made: %v", err)
+	}
+}
+
+func TestRestoreWantsAnEmptyDirectory(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "mine", "x")
+	if err := restore(t, artifact(t, file("x", "x")), dir); !errors.Is(err, providers.ErrNotEmpty) {
+		t.Errorf("got %v, want ErrNotEmpty", err)
+	}
+	if err := restore(t, artifact(t, file("x", "x")), ""); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("in place: got %v, want ErrUnsupported", err)
+	}
+	if err := restore(t, new(providertest.Artifact), t.TempDir()); !errors.Is(err, providers.ErrCorrupt) {
+		t.Errorf("no files: got %v, want ErrCorrupt", err)
+	}
+}
+
+func TestBombs(t *testing.T) {
+	art := artifact(t, file("x", "x"))
+	long := art.Clone()
+	long.Set(listingName, zip(t, bytes.Repeat([]byte(" "), 64<<20)))
+	if err := restore(t, long, t.TempDir()); !errors.Is(err, providers.ErrCorrupt) {
+		t.Errorf("endless line: got %v, want ErrCorrupt", err)
+	}
+	tail := art.Clone()
+	tail.Set(archiveName, append(art.Bytes(archiveName), zip(t, make([]byte, 64<<20))...))
+	if err := restore(t, tail, t.TempDir()); !errors.Is(err, providers.ErrCorrupt) {
+		t.Errorf("endless tail: got %v, want ErrCorrupt", err)
+	}
+}
+
+func TestSparseFilesStaySparse(t *testing.T) {
+	src, dir := t.TempDir(), t.TempDir()
+	f, err := os.Create(filepath.Join(src, "disk.img"))
+	must(t, err)
+	_, err = f.WriteAt([]byte("middle"), 32<<20)
+	must(t, errors.Join(err, f.Truncate(64<<20), f.Close()))
+	dev := openDevice(t, providers.Env{}, &files.Root{Name: "content", Path: src})
+	art, _ := capture(t, dev, export)
+	must(t, dev.Restore(t.Context(), providers.RestoreRequest{Dir: dir}, art))
+	var st unix.Stat_t
+	must(t, unix.Stat(filepath.Join(dir, "disk.img"), &st))
+	if st.Size != 64<<20 || st.Blocks*512 > 1<<20 {
+		t.Errorf("size %d on %d bytes of disk", st.Size, st.Blocks*512)
+	}
+	if describe(t, src) != describe(t, dir) {
+		t.Error("the content differs")
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	dir := f.TempDir()
+	must := func(err error) {
+		if err != nil {
+			f.Fatal(err)
+		}
+	}
+	must(os.WriteFile(filepath.Join(dir, "file"), []byte("hello"), 0o600))
+	must(os.Symlink("file", filepath.Join(dir, "link")))
+	must(os.Mkdir(filepath.Join(dir, "sub"), 0o700))
+	dev, err := files.DeviceType().Open(f.Context(), "web", &files.Settings{Roots: []*files.Root{{Name: "content", Path: dir}}}, providers.Env{})
+	must(err)
+	art := new(providertest.Artifact)
+	_, err = dev.Capture(f.Context(), export, art)
+	must(err)
+	f.Add(art.Bytes(archiveName), art.Bytes(listingName))
+	f.Fuzz(func(t *testing.T, archive, listing []byte) {
+		top := t.TempDir()
+		into := filepath.Join(top, "into")
+		if err := os.Mkdir(into, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		bad := new(providertest.Artifact)
+		bad.Set(archiveName, archive)
+		bad.Set(listingName, listing)
+		err := dev.Restore(t.Context(), providers.RestoreRequest{Dir: into}, bad)
+		if left, e := os.ReadDir(top); e != nil || len(left) != 1 {
+			t.Errorf("beside the directory: %v, %v (restore: %v)", left, e, err)
+		}
+	})
+}
