@@ -68,6 +68,12 @@ func newBuilder(in Input) *builder {
 			State:         StateInfo{Lineage: in.State.Meta.Lineage, Generation: in.State.Meta.Generation},
 			Parallel:      in.Doc.Settings.MaxParallel,
 			Objects:       map[string]Spec{},
+			Changes:       []Change{}, // JSON shows an empty list, not null
+			Actions:       []Action{},
+			Deferred:      []Deferred{},
+			Drift:         []Drift{},
+			Roles:         []RoleStatus{},
+			Gates:         []Gate{},
 		},
 	}
 	if b.plan.Mode == "" {

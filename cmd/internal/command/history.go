@@ -91,7 +91,7 @@ func (c *cli) historyRun(ctx context.Context, st *sqlstore.Store, id string) err
 func runDetail(ctx context.Context, st *sqlstore.Store, id string) (view.RunDetail, error) {
 	run, err := st.Run(ctx, id)
 	if err != nil {
-		return view.RunDetail{}, fmt.Errorf("run %s: %w", id, err)
+		return view.RunDetail{}, err
 	}
 	tasks, err := st.Tasks(ctx, id)
 	if err != nil {
@@ -145,7 +145,11 @@ func activityPatterns(ctx context.Context, st *sqlstore.Store, run state.Run) (m
 	}
 	patterns := map[string]view.Patterns{}
 	for _, a := range spec.Activities {
-		patterns[a.Name] = view.Patterns{Device: strings.Join(a.Devices, ", "), Domain: strings.Join(a.Domains, ", ")}
+		p := view.Patterns{Device: strings.Join(a.Devices, ", "), Domain: strings.Join(a.Domains, ", ")}
+		if p.Domain == "" {
+			p.Domain = "*"
+		}
+		patterns[a.Name] = p
 	}
 	return patterns, nil
 }

@@ -156,7 +156,9 @@ func actionLine(a reconcile.Action) line {
 		l.sign = "*"
 	}
 	for _, t := range a.Tasks {
-		l.below = append(l.below, taskText(a, t))
+		if text := taskText(t); text != "" {
+			l.below = append(l.below, text)
+		}
 	}
 	for _, m := range a.Missed {
 		l.below = append(l.below, "missed  "+m.Nominal+"  recorded, not run")
@@ -164,7 +166,8 @@ func actionLine(a reconcile.Action) line {
 	return l
 }
 
-func taskText(a reconcile.Action, t reconcile.Task) string {
+// taskText is the line of one task; empty when its action's line says it all.
+func taskText(t reconcile.Task) string {
 	name := strings.TrimPrefix(t.Device, "device.")
 	switch t.Kind {
 	case "script":
@@ -230,7 +233,8 @@ func (b *planText) section(sec section) {
 		wide = max(wide, min(width(l.subject), 40))
 	}
 	for _, l := range sec.lines {
-		fmt.Fprintf(b, "  %s %-*s  %s\n", b.sign(l.sign), wide, oneLine(l.subject), oneLine(l.text))
+		text := fmt.Sprintf("%-*s  %s", wide, oneLine(l.subject), oneLine(l.text))
+		fmt.Fprintf(b, "  %s %s\n", b.sign(l.sign), strings.TrimRight(text, " "))
 		for i, t := range l.below {
 			if i == mostTasks && !b.o.Verbose {
 				fmt.Fprintf(b, "      %s\n", b.s.dim(fmt.Sprintf("... and %d more (--verbose shows all)", len(l.below)-mostTasks)))
