@@ -253,7 +253,7 @@ func (d *diskFolder) read(dir string, it item) (content []byte, err error) {
 		return nil, err
 	}
 	if len(content) > maxFileSize {
-		return nil, tooLarge(it.name, max(after.Size(), int64(len(content))), maxFileSize)
+		return nil, &tooLarge{it.name, max(after.Size(), int64(len(content))), maxFileSize}
 	}
 	return content, nil
 }

@@ -17,7 +17,7 @@ type origin interface {
 	// list gives every entry of a folder ("." or "a/b"), in any order; it may
 	// stop after maxFiles+1 entries.
 	list(dir string) ([]item, error)
-	// read gives the content of a plain file, at most maxFileSize bytes.
+	// read gives the content of a plain file; more than maxFileSize bytes are an error.
 	read(dir string, it item) ([]byte, error)
 	// size gives the size of a plain file whose item does not know it.
 	size(dir string, it item) (int64, error)
@@ -54,20 +54,12 @@ func newFiles(under origin) (*files, error) {
 		if !IsConfig(it.name) {
 			continue
 		}
-		if it.size < 0 {
-			if it.size, err = under.size(".", it); err != nil {
-				return nil, err
-			}
-		}
-		if it.size > maxFileSize {
-			return nil, tooLarge(it.name, it.size, maxFileSize)
-		}
 		content, err := under.read(".", it)
 		if err != nil {
 			return nil, err
 		}
 		if total += int64(len(content)); total > maxTotalSize {
-			return nil, fmt.Errorf("the configuration files have more than %d bytes together; split the configuration: %w", maxTotalSize, errTooLarge)
+			return nil, fmt.Errorf("the configuration files have more than %d bytes together; split the configuration", maxTotalSize)
 		}
 		f.root[i].size = int64(len(content))
 		f.data[it.name] = content

@@ -61,7 +61,7 @@ func TestHostileTrees(t *testing.T) {
 		}, "", []string{`"A.hold.hcl" and "a.hold.hcl" are the same name`}},
 		{"large file", func(r *repo, good string) []string {
 			return []string{"100644 " + r.blob(strings.Repeat("x", 2<<20)) + " a.hold.hcl"}
-		}, "", []string{"a.hold.hcl has 2097152 bytes", "limit is 1048576"}},
+		}, "", []string{"a.hold.hcl has 2097152 bytes", "limit of 1048576"}},
 		{"largest file", func(r *repo, good string) []string {
 			return []string{"100644 " + r.blob(strings.Repeat("x", 1<<20)) + " a.hold.hcl"}
 		}, "a.hold.hcl=" + strings.Repeat("x", 1<<20), nil},

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -153,11 +152,14 @@ func shownPath(folder string) string {
 	return folder
 }
 
-// errTooLarge is matched by reads over a limit.
-var errTooLarge = errors.New("too large")
+// tooLarge is the error of a read over a limit.
+type tooLarge struct {
+	name        string
+	size, limit int64
+}
 
-func tooLarge(name string, size, limit int64) error {
-	return fmt.Errorf("%s has %d bytes; the limit is %d: %w", name, size, limit, errTooLarge)
+func (e *tooLarge) Error() string {
+	return fmt.Sprintf("%s has %d bytes, more than the limit of %d; split it", e.name, e.size, e.limit)
 }
 
 // printable makes foreign text fit for a terminal and a log line.

@@ -157,7 +157,8 @@ func openGitDir(where string, g gitDir) (*repository, error) {
 		common = osfs.New(g.common)
 	}
 	dot := dotgit.NewRepositoryFilesystem(osfs.New(g.dir), common)
-	options := filesystem.Options{MaxOpenDescriptors: 32, AlternatesFS: osfs.New("/")}
+	// ExclusiveAccess lists the loose objects once instead of asking for each.
+	options := filesystem.Options{ExclusiveAccess: true, MaxOpenDescriptors: 32, AlternatesFS: osfs.New("/")}
 	objects := cache.NewObjectLRU(objectCache)
 	st := filesystem.NewStorageWithOptions(dot, objects, options)
 	db := &database{stores: []objectStore{&st.ObjectStorage}}

@@ -78,7 +78,7 @@ func (d *database) read(id objectID, want plumbing.ObjectType, limit int64) (*pl
 		return nil, err
 	}
 	if size > limit {
-		return nil, tooLarge("object "+id.String(), size, limit)
+		return nil, &tooLarge{"object " + id.String(), size, limit}
 	}
 	o, err := s.EncodedObject(plumbing.AnyObject, id)
 	if err != nil {

@@ -117,8 +117,8 @@ func checkPack(f io.ReadSeeker) error {
 		}
 		total += size
 		if size < 0 || size > maxPackObject || total > maxUnpacked {
-			return fmt.Errorf("it sends objects that unpack to more than %d MiB each or %d MiB together; clone it and name the local clone: %w",
-				maxPackObject>>20, maxUnpacked>>20, errTooLarge)
+			return fmt.Errorf("it sends objects that unpack to more than %d MiB each or %d MiB together; clone it and name the local clone",
+				maxPackObject>>20, maxUnpacked>>20)
 		}
 	}
 	return nil

@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/holdfast-dr/holdfast/config/source"
 )
 
@@ -225,11 +227,16 @@ func TestSilentServer(t *testing.T) {
 	t.Cleanup(func() { l.Close() })
 	sshHome(t, "")
 	for _, repo := range []string{silent.URL + "/x", "https://" + l.Addr().String() + "/x", "ssh://git@" + l.Addr().String() + "/x"} {
+		before := goleak.IgnoreCurrent()
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		_, err := source.Open(ctx, source.Spec{Repo: repo})
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "did not answer in time") {
 			t.Errorf("%s: %v", repo, err)
+		}
+		// net/http ends an abandoned TLS handshake by its own, longer timeout.
+		if strings.HasPrefix(repo, "ssh:") {
+			goleak.VerifyNone(t, before)
 		}
 	}
 }

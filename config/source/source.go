@@ -58,8 +58,8 @@ func (s *Source) Close() error {
 }
 
 // Open reads the configuration that spec names. Its errors say what is wrong
-// and what to do. The caller closes the source. Without a deadline of its own
-// ctx, a remote repository gets 60 seconds.
+// and what to do. The caller closes the source. A remote repository gets 60
+// seconds, or less when ctx ends earlier.
 func Open(ctx context.Context, spec Spec) (s *Source, err error) {
 	defer guard(&err)
 	if err := ctx.Err(); err != nil {
@@ -93,11 +93,20 @@ func openRepo(ctx context.Context, spec Spec, folder string) (*Source, error) {
 	if loc.remote() {
 		return openRemote(ctx, loc, spec.Ref, folder)
 	}
-	r, err := openLocal(loc.path)
+	s, err := openCommit(loc.path, spec.Ref, folder)
+	if errors.Is(err, errMissing) {
+		// git gc may have moved the objects while they were looked for.
+		s, err = openCommit(loc.path, spec.Ref, folder)
+	}
+	return s, err
+}
+
+func openCommit(path, ref, folder string) (*Source, error) {
+	r, err := openLocal(path)
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.source(spec.Ref, folder)
+	s, err := r.source(ref, folder)
 	if err != nil {
 		return nil, errors.Join(err, r.db.Close())
 	}

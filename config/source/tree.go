@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -139,14 +140,10 @@ func (g *gitFolder) size(_ string, it item) (int64, error) {
 }
 
 func (g *gitFolder) read(_ string, it item) ([]byte, error) {
-	size, err := g.size("", it)
-	if err != nil {
-		return nil, err
-	}
-	if size > maxFileSize {
-		return nil, tooLarge(it.name, size, maxFileSize)
-	}
 	o, err := g.db.read(it.id, plumbing.BlobObject, maxFileSize)
+	if large := (*tooLarge)(nil); errors.As(err, &large) {
+		return nil, &tooLarge{it.name, large.size, large.limit}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", it.name, err)
 	}
