@@ -343,6 +343,27 @@ func checkAgainstReference(tb testing.TB, t failer, e era, expr string, s sets) 
 			}
 		}
 	}
+	// From any minute, above all from those around a jump of the clock.
+	quiet := 0
+	for i := 24 * 60; i < len(h.readings); i++ {
+		if quiet++; h.readings[max(i-150, 0)]+min(int64(i), 150)*60 != h.readings[i] {
+			quiet = 0
+		}
+		if quiet > 150 && i%997 != 0 {
+			continue
+		}
+		at := h.at(i)
+		n, found := slices.BinarySearchFunc(want, at, func(o schedule.Occurrence, at time.Time) int { return o.At.Compare(at) })
+		if found {
+			n++
+		}
+		if next := c.Next(at); n < len(want) && !same(next, want[n]) || !next.At.After(at) {
+			t.Fatalf("%s in %s: after %s comes %s", expr, e.zone, at, show(next))
+		}
+		if latest, ok := c.Latest(at); !ok || n > 0 && !same(latest, want[n-1]) || latest.At.After(at) {
+			t.Fatalf("%s in %s: latest at %s is %s", expr, e.zone, at, show(latest))
+		}
+	}
 	seen := map[string]bool{}
 	for i, o := range want {
 		if seen[o.Nominal] {
@@ -460,6 +481,19 @@ func TestCronWithOddSeconds(t *testing.T) {
 				labels[o.Nominal] = true
 				if l, ok := c.Latest(o.At); !ok || !same(l, o) {
 					t.Errorf("%s in %s: latest at %s is %s", expr, tt.zone, show(o), show(l))
+				}
+			}
+			for s := 1; s < 70*3600; s += 1801 {
+				at := start.Add(time.Duration(s) * time.Second)
+				n, found := slices.BinarySearch(want, at.UTC().Format(time.RFC3339))
+				if found {
+					n++
+				}
+				if next := c.Next(at); next.At.UTC().Format(time.RFC3339) != want[n] {
+					t.Errorf("%s in %s: after %s comes %s, want %s", expr, tt.zone, at, show(next), want[n])
+				}
+				if latest, ok := c.Latest(at); n > 0 && (!ok || latest.At.UTC().Format(time.RFC3339) != want[n-1]) {
+					t.Errorf("%s in %s: latest at %s is %s, want %s", expr, tt.zone, at, show(latest), want[n-1])
 				}
 			}
 			if !slices.Equal(got, want) {

@@ -88,7 +88,7 @@ func (w Window) Open(at time.Time) (Interval, bool) {
 	case w.always():
 		return Interval{Start: moment(time.UTC, firstSecond), End: moment(time.UTC, lastSecond+1)}, true
 	}
-	for d := w.dayOf(t) - 3; d <= w.dayOf(t)+1; d++ {
+	for d := w.dayOf(t) - 2; d <= w.dayOf(t)+1; d++ {
 		if o, ok := w.opening(d); ok && o.from <= t && t < o.to {
 			return w.interval(w.grown(d, o)), true
 		}
@@ -107,7 +107,7 @@ func (w Window) Next(at time.Time) Interval {
 	if open, ok := w.Open(at); ok {
 		t = open.End.Unix()
 	}
-	for d := w.dayOf(t) - 3; d <= w.dayOf(t)+9; d++ {
+	for d := w.dayOf(t) - 2; d <= w.dayOf(t)+8; d++ {
 		if o, ok := w.opening(d); ok && o.from > t && o.from <= lastSecond {
 			return w.interval(w.grown(d, o))
 		}
