@@ -154,17 +154,69 @@ func sameFile(t *testing.T, a, b string) {
 	}
 }
 
+// A write in the same tick of the kernel's clock as the one before it does not
+// show in the file's time, so a file is read only when its last change is older than that.
 func TestAFreshFileIsCopiedOnlyWhenItsTimeIsSettled(t *testing.T) {
-	p := newPair(t)
-	path := filepath.Join(p.src, "hot")
-	for i := range 20 {
-		must(t, os.WriteFile(path, []byte{byte(i)}, 0o644))
-		p.copy(t)
-		must(t, os.WriteFile(path, []byte{byte(i + 100)}, 0o644))
-		if res := p.copy(t); res.CopiedFiles != 1 {
-			t.Fatalf("a change of the same size right after a copy was missed")
+	const tick = 10 * time.Millisecond
+	p := newPair(t, "hot")
+	p.copy(t)
+	now := time.Now()
+	must(t, os.Chtimes(filepath.Join(p.src, "hot"), now, now))
+	_, err := open(t).Copy(t.Context(), p.req, func(_, bytes int64) {
+		if age := time.Since(now); bytes > 0 && age < tick {
+			t.Errorf("the file was read %v after its last change", age)
 		}
-		sameFile(t, path, filepath.Join(p.dst, "hot"))
+	})
+	must(t, err)
+}
+
+func TestDirectoriesReplacedByLinksInMidPass(t *testing.T) {
+	for _, side := range []string{"source", "target"} {
+		t.Run(side, func(t *testing.T) {
+			p := newPair(t, "sub/a", "z")
+			p.copy(t)
+			outside := t.TempDir()
+			must(t, os.WriteFile(filepath.Join(outside, "a"), []byte("precious"), 0o600))
+			must(t, os.WriteFile(filepath.Join(outside, "b"), []byte("precious"), 0o600))
+			p.write(t, "sub/a", "changed")
+			p.write(t, "sub/c", "new")
+			p.write(t, "z", "changed")
+			sub := filepath.Join(map[string]string{"source": p.src, "target": p.dst}[side], "sub")
+			swapped := false
+			// The copy of z ends after sub was looked at and before it is entered.
+			_, err := open(t).Copy(t.Context(), p.req, func(files, _ int64) {
+				if files > 0 && !swapped {
+					swapped = true
+					if err := errors.Join(os.Rename(sub, sub+".away"), os.Symlink(outside, sub)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			if side == "target" && err == nil {
+				t.Error("no error")
+			}
+			names, err := os.ReadDir(outside)
+			must(t, err)
+			if b, err := os.ReadFile(filepath.Join(outside, "a")); len(names) != 2 || err != nil || string(b) != "precious" {
+				t.Errorf("the directory outside has %v, a is %q, %v", names, b, err)
+			}
+			if b, err := os.ReadFile(filepath.Join(p.dst, "sub.away", "a")); side == "target" && (err != nil || string(b) != "content of sub/a") {
+				t.Errorf("the real directory has %q, %v", b, err)
+			}
+			if _, err := os.Lstat(filepath.Join(p.dst, "sub", "b")); side == "source" && err == nil {
+				t.Error("the link in the source was followed")
+			}
+		})
+	}
+}
+
+func TestAnotherDirectoryInPlaceOfTheSource(t *testing.T) {
+	p := newPair(t, "a")
+	p.copy(t)
+	must(t, os.Rename(p.src, p.src+".away"))
+	p.write(t, "other", "not the source")
+	if _, err := open(t).Copy(t.Context(), p.req, nil); !errors.Is(err, providers.ErrIdentity) || !strings.Contains(err.Error(), "mounted") {
+		t.Errorf("error = %v", err)
 	}
 }
 
