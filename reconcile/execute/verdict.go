@@ -76,9 +76,9 @@ var reasons = []struct {
 	{providers.ErrEmptySource, FailedEmptySource},
 	{providers.ErrTooManyDeletes, FailedDeletes},
 	{providers.ErrStaleEpoch, FailedStaleEpoch},
-	{providers.ErrUnavailable, FailedUnavailable},
-	{process.ErrTimeout, FailedTimeout},
+	{process.ErrTimeout, FailedTimeout}, // before "unavailable": a timeout leaves open what still happens
 	{context.DeadlineExceeded, FailedTimeout},
+	{providers.ErrUnavailable, FailedUnavailable},
 	{state.ErrStale, CancelledStale},
 }
 

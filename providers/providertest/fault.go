@@ -1,0 +1,249 @@
+package providertest
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+// Fault is asked at every point of every call to a wrapped provider: before it ("store.Commit"), in its stream
+// ("device.Capture:write", "mirror.Copy:progress") and after it went well ("store.Commit:done"). An error it returns is what
+// the caller gets: before, the call is not made; after, its answer is lost. It may also not return at all.
+type Fault func(point string) error
+
+// Faulty gives a registry whose providers ask fault. It must be safe for concurrent use.
+func Faulty(r *providers.Registry, fault Fault) *providers.Registry {
+	w := &providers.Registry{}
+	for _, t := range r.Devices {
+		open := t.Open
+		t.Open = func(ctx context.Context, name string, settings any, env providers.Env) (providers.Device, error) {
+			d, err := open(ctx, name, settings, env)
+			if err != nil {
+				return nil, err
+			}
+			return &faultyDevice{d, fault}, nil
+		}
+		w.Devices = append(w.Devices, t)
+	}
+	for _, t := range r.Stores {
+		open := t.Open
+		t.Open = func(ctx context.Context, name string, settings any, env providers.Env) (providers.Store, error) {
+			s, err := open(ctx, name, settings, env)
+			if err != nil {
+				return nil, err
+			}
+			return &faultyStore{s, fault}, nil
+		}
+		w.Stores = append(w.Stores, t)
+	}
+	for _, t := range r.Targets {
+		open := t.Open
+		t.Open = func(ctx context.Context, name string, settings any, members map[string]any, env providers.Env) (providers.Target, error) {
+			target, err := open(ctx, name, settings, members, env)
+			if err != nil {
+				return nil, err
+			}
+			return &faultyTarget{target, fault}, nil
+		}
+		w.Targets = append(w.Targets, t)
+	}
+	for _, t := range r.Mirrors {
+		open := t.Open
+		t.Open = func(ctx context.Context, name string, env providers.Env) (providers.Mirror, error) {
+			m, err := open(ctx, name, env)
+			if err != nil {
+				return nil, err
+			}
+			return &faultyMirror{m, fault}, nil
+		}
+		w.Mirrors = append(w.Mirrors, t)
+	}
+	return w
+}
+
+// call asks before and after one call.
+func (f Fault) call(point string, do func() error) error {
+	if err := f(point); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return f(point + ":done")
+}
+
+type faultyDevice struct {
+	providers.Device
+	fault Fault
+}
+
+func (d *faultyDevice) Inspect(ctx context.Context) (info providers.DeviceInfo, err error) {
+	err = d.fault.call("device.Inspect", func() (err error) { info, err = d.Device.Inspect(ctx); return err })
+	return info, err
+}
+
+func (d *faultyDevice) Quiesce(ctx context.Context, domain string, timeout time.Duration) error {
+	return d.fault.call("device.Quiesce", func() error { return d.Device.Quiesce(ctx, domain, timeout) })
+}
+
+func (d *faultyDevice) Unquiesce(ctx context.Context, domain string) error {
+	return d.fault.call("device.Unquiesce", func() error { return d.Device.Unquiesce(ctx, domain) })
+}
+
+func (d *faultyDevice) Capture(ctx context.Context, req providers.CaptureRequest, sink providers.Sink) (res providers.CaptureResult, err error) {
+	err = d.fault.call("device.Capture", func() (err error) {
+		res, err = d.Device.Capture(ctx, req, &watchedSink{sink, d.fault})
+		return err
+	})
+	return res, err
+}
+
+// watchedSink asks at the first write to each file and before it is closed.
+type watchedSink struct {
+	sink  providers.Sink
+	fault Fault
+}
+
+func (s *watchedSink) Create(name string) (io.WriteCloser, error) {
+	if err := s.fault("device.Capture:create"); err != nil {
+		return nil, err
+	}
+	w, err := s.sink.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &watchedFile{WriteCloser: w, fault: s.fault}, nil
+}
+
+type watchedFile struct {
+	io.WriteCloser
+	fault   Fault
+	written bool
+}
+
+func (f *watchedFile) Write(p []byte) (int, error) {
+	n, err := f.WriteCloser.Write(p)
+	if err == nil && !f.written {
+		f.written = true
+		err = f.fault("device.Capture:write")
+	}
+	return n, err
+}
+
+func (f *watchedFile) Close() error {
+	if err := f.WriteCloser.Close(); err != nil {
+		return err
+	}
+	return f.fault("device.Capture:close")
+}
+
+type faultyStore struct {
+	providers.Store
+	fault Fault
+}
+
+func (s *faultyStore) Stat(ctx context.Context) (info providers.StoreInfo, err error) {
+	err = s.fault.call("store.Stat", func() (err error) { info, err = s.Store.Stat(ctx); return err })
+	return info, err
+}
+
+func (s *faultyStore) Init(ctx context.Context, identity string) error {
+	return s.fault.call("store.Init", func() error { return s.Store.Init(ctx, identity) })
+}
+
+func (s *faultyStore) Stage(ctx context.Context, ref providers.ArtifactRef) (stage providers.Stage, err error) {
+	err = s.fault.call("store.Stage", func() (err error) { stage, err = s.Store.Stage(ctx, ref); return err })
+	return stage, err
+}
+
+func (s *faultyStore) Staged(ctx context.Context, id providers.ArtifactID, name string) (r io.ReadCloser, err error) {
+	err = s.fault.call("store.Staged", func() (err error) { r, err = s.Store.Staged(ctx, id, name); return err })
+	return r, err
+}
+
+func (s *faultyStore) Commit(ctx context.Context, m providers.Manifest) (stored providers.Manifest, err error) {
+	err = s.fault.call("store.Commit", func() (err error) { stored, err = s.Store.Commit(ctx, m); return err })
+	return stored, err
+}
+
+func (s *faultyStore) Discard(ctx context.Context, id providers.ArtifactID) error {
+	return s.fault.call("store.Discard", func() error { return s.Store.Discard(ctx, id) })
+}
+
+func (s *faultyStore) Get(ctx context.Context, ref providers.ArtifactRef) (m providers.Manifest, err error) {
+	err = s.fault.call("store.Get", func() (err error) { m, err = s.Store.Get(ctx, ref); return err })
+	return m, err
+}
+
+func (s *faultyStore) List(ctx context.Context) iter.Seq2[providers.Manifest, error] {
+	return func(yield func(providers.Manifest, error) bool) {
+		if err := s.fault("store.List"); err != nil {
+			yield(providers.Manifest{}, err)
+			return
+		}
+		s.Store.List(ctx)(yield)
+	}
+}
+
+func (s *faultyStore) Delete(ctx context.Context, ref providers.ArtifactRef) error {
+	return s.fault.call("store.Delete", func() error { return s.Store.Delete(ctx, ref) })
+}
+
+type faultyTarget struct {
+	providers.Target
+	fault Fault
+}
+
+func (t *faultyTarget) Observe(ctx context.Context) (seen providers.TargetState, err error) {
+	err = t.fault.call("target.Observe", func() (err error) { seen, err = t.Target.Observe(ctx); return err })
+	return seen, err
+}
+
+func (t *faultyTarget) Freeze(ctx context.Context, mv providers.Move) error {
+	return t.fault.call("target.Freeze", func() error { return t.Target.Freeze(ctx, mv) })
+}
+
+func (t *faultyTarget) Unfreeze(ctx context.Context, mv providers.Move) error {
+	return t.fault.call("target.Unfreeze", func() error { return t.Target.Unfreeze(ctx, mv) })
+}
+
+func (t *faultyTarget) Switch(ctx context.Context, mv providers.Move) error {
+	return t.fault.call("target.Switch", func() error { return t.Target.Switch(ctx, mv) })
+}
+
+func (t *faultyTarget) Verify(ctx context.Context, mv providers.Move) error {
+	return t.fault.call("target.Verify", func() error { return t.Target.Verify(ctx, mv) })
+}
+
+type faultyMirror struct {
+	providers.Mirror
+	fault Fault
+}
+
+func (m *faultyMirror) Compare(ctx context.Context, req providers.MirrorRequest) (diff providers.MirrorDiff, err error) {
+	err = m.fault.call("mirror.Compare", func() (err error) { diff, err = m.Mirror.Compare(ctx, req); return err })
+	return diff, err
+}
+
+func (m *faultyMirror) Copy(ctx context.Context, req providers.MirrorRequest, progress providers.Progress) (res providers.MirrorResult, err error) {
+	var once sync.Once
+	err = m.fault.call("mirror.Copy", func() (err error) {
+		res, err = m.Mirror.Copy(ctx, req, func(files, bytes int64) {
+			once.Do(func() { _ = m.fault("mirror.Copy:progress") }) // a progress report cannot fail
+			if progress != nil {
+				progress(files, bytes)
+			}
+		})
+		return err
+	})
+	return res, err
+}
+
+func (m *faultyMirror) Prune(ctx context.Context, req providers.MirrorRequest) (res providers.MirrorResult, err error) {
+	err = m.fault.call("mirror.Prune", func() (err error) { res, err = m.Mirror.Prune(ctx, req); return err })
+	return res, err
+}

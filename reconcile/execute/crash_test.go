@@ -1,0 +1,316 @@
+package execute_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// story is a plan that is killed and resumed, and how it must end.
+type story struct {
+	plan      func(w world) *reconcile.Plan
+	prepare   func(t testing.TB, w world)
+	resumeErr string // provider call that fails in all lives but the first
+	attention bool   // a person may be asked
+	end       func(ctx context.Context, w world, b state.Backend, f *findings)
+	again     func(w world) *reconcile.Plan
+}
+
+func settledAt(side string, epoch int64) func(context.Context, world, state.Backend, *findings) {
+	return func(ctx context.Context, w world, b state.Backend, f *findings) {
+		snap, err := b.Snapshot(ctx)
+		if err != nil {
+			f.addf("%v", err)
+			return
+		}
+		r := snap.Roles[orders]
+		if r.State != state.RoleSettled || r.Active != side || r.Epoch != epoch {
+			f.addf("the role ended %s at %s with epoch %d, not settled at %s with %d", r.State, r.Active, r.Epoch, side, epoch)
+		}
+	}
+}
+
+var stories = map[string]story{
+	// Every operation once; all is well but for the kills.
+	"everything": {
+		plan: world.everything,
+		end:  settledAt(right, 2),
+		again: func(w world) *reconcile.Plan {
+			return w.plan(w.backupAction("2026-10-26T02:30"), w.mirrorAction("mirror.live", "right", "left", orders, 2))
+		},
+	},
+	// The first target refuses the switch: nothing was moved, so everything goes back.
+	"refused": {
+		plan: func(w world) *reconcile.Plan {
+			return w.plan(w.moveAction("left", "right", 1, "failover_target.svc", "failover_target.link"))
+		},
+		prepare: breakService,
+		end:     settledAt(left, 2),
+	},
+	// The second target refuses after the first was switched: nobody may undo that.
+	"half": {
+		plan: func(w world) *reconcile.Plan {
+			return w.plan(w.moveAction("left", "right", 1, "failover_target.link", "failover_target.svc"))
+		},
+		prepare:   breakService,
+		attention: true,
+		end: func(ctx context.Context, w world, b state.Backend, f *findings) {
+			snap, err := b.Snapshot(ctx)
+			if err != nil || snap.Roles[orders].State != state.RoleUncertain {
+				f.addf("the role is %s after half a switchover (%v)", snap.Roles[orders].State, err)
+			}
+		},
+	},
+	// The freeze fails after a resume, so the move is given up: what the first life froze must be released.
+	"unfrozen": {
+		plan: func(w world) *reconcile.Plan {
+			return w.plan(w.moveAction("left", "right", 1, "failover_target.svc", "failover_target.link"))
+		},
+		resumeErr: "target.Freeze",
+		end: func(ctx context.Context, w world, b state.Backend, f *findings) {
+			if snap, err := b.Snapshot(ctx); err != nil || snap.Roles[orders].State != state.RoleSettled {
+				f.addf("the role is not settled (%v)", err)
+			}
+		},
+	},
+}
+
+func breakService(t testing.TB, w world) {
+	if err := os.WriteFile(w.path("svc", "broken"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// figures counts what a crash test did.
+type figures struct{ scenarios, kills, violations atomic.Int64 }
+
+// killer runs lives of one story in copies of one prepared world.
+type killer struct {
+	t        *testing.T
+	name     string
+	template string
+	base     string
+	n        atomic.Int64
+	figures
+}
+
+func newKiller(t *testing.T, name string) *killer {
+	t.Helper()
+	base := t.TempDir()
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // kill -9 loses nothing that was written, so memory will do
+		if dir, err := os.MkdirTemp("/dev/shm", "holdfast-crash-"); err == nil {
+			base = dir
+			t.Cleanup(func() { os.RemoveAll(dir) })
+		}
+	}
+	k := &killer{t: t, name: name, base: base, template: filepath.Join(base, "template")}
+	if err := os.Mkdir(k.template, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := world{k.template}
+	w.build(t)
+	if p := stories[name].prepare; p != nil {
+		p(t, w)
+	}
+	return k
+}
+
+// copy gives a fresh world.
+func (k *killer) copy() (string, error) {
+	dir := filepath.Join(k.base, strconv.FormatInt(k.n.Add(1), 10))
+	return dir, filepath.WalkDir(k.template, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := dir + strings.TrimPrefix(p, k.template)
+		switch {
+		case d.IsDir():
+			return os.Mkdir(to, 0o755)
+		case d.Type()&fs.ModeSymlink != 0:
+			at, err := os.Readlink(p)
+			if err != nil {
+				return err
+			}
+			return os.Symlink(dir+strings.TrimPrefix(at, k.template), to)
+		}
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, b, info.Mode().Perm())
+	})
+}
+
+// live runs one child. It reports whether the child was killed at its point.
+func (k *killer) live(l life) (rep report, killed bool, err error) {
+	l.Story = k.name
+	if !l.First {
+		l.Fail = stories[k.name].resumeErr
+	}
+	os.Remove(filepath.Join(l.Dir, "report.json"))
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+string(raw(l)))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	runErr := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(runErr, &exit) {
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL && l.At > 0 {
+			return rep, true, nil
+		}
+	}
+	if runErr != nil {
+		return rep, false, fmt.Errorf("child: %w: %s", runErr, out.String())
+	}
+	b, err := os.ReadFile(filepath.Join(l.Dir, "report.json"))
+	if err != nil {
+		return rep, false, err
+	}
+	return rep, false, json.Unmarshal(b, &rep)
+}
+
+// scenario kills the lives in a row at the given points and lets a last one live.
+func (k *killer) scenario(at ...int) error {
+	dir, err := k.copy()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	k.scenarios.Add(1)
+	for i, n := range append(slices.Clone(at), 0) {
+		rep, killed, err := k.live(life{Dir: dir, First: i == 0 && len(at) > 0, At: n})
+		switch {
+		case err != nil:
+			return fmt.Errorf("life %d of %v: %w", i+1, at, err)
+		case killed:
+			k.kills.Add(1)
+			continue
+		}
+		if len(rep.Findings) > 0 {
+			k.violations.Add(int64(len(rep.Findings)))
+			return fmt.Errorf("killed at %v, in life %d:\n\t%s", at, i+1, strings.Join(rep.Findings, "\n\t"))
+		}
+		if i == len(at) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// points counts the crash points of an unharmed first life, and of a resume after one in the middle.
+func (k *killer) points(first bool, before int) ([]string, error) {
+	dir, err := k.copy()
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if before > 0 {
+		if _, _, err := k.live(life{Dir: dir, First: true, At: before}); err != nil {
+			return nil, err
+		}
+	}
+	rep, _, err := k.live(life{Dir: dir, First: first})
+	return rep.Points, err
+}
+
+// run makes scenarios on all processors until one fails or the time is over.
+func (k *killer) run(scenarios [][]int, deadline time.Time) {
+	work := make(chan []int)
+	var wg sync.WaitGroup
+	var failed atomic.Int64
+	for range 3 {
+		wg.Go(func() {
+			for at := range work {
+				if err := k.scenario(at...); err != nil && failed.Add(1) <= 5 {
+					k.t.Error(err)
+				}
+			}
+		})
+	}
+	for _, s := range scenarios {
+		if failed.Load() > 4 || !deadline.IsZero() && time.Now().After(deadline) {
+			break
+		}
+		work <- s
+	}
+	close(work)
+	wg.Wait()
+}
+
+// TestKilledAnywhere kills a process at every crash point: before and after each write to the state and each call to a
+// provider, and in their streams. A second process goes on, is killed at some points itself, and a third one finishes.
+// HOLDFAST_CRASH_FULL=1 kills the second process at every point, too.
+func TestKilledAnywhere(t *testing.T) {
+	full := os.Getenv("HOLDFAST_CRASH_FULL") != ""
+	only := os.Getenv("HOLDFAST_CRASH_STORY")
+	for _, name := range slices.Sorted(maps.Keys(stories)) {
+		if only != "" && only != name {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			started := time.Now()
+			k := newKiller(t, name)
+			points, err := k.points(true, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "everything" {
+				wantPoints(t, points)
+			}
+			var scenarios [][]int
+			for n := range points {
+				scenarios = append(scenarios, []int{n + 1})
+			}
+			// The second life has at most as many points as the first and its checks; a point it does not reach does not kill.
+			stride := len(points)/2 + 1
+			if full {
+				stride = 1
+			} else if testing.Short() {
+				stride = len(points)
+			}
+			for n := range points {
+				for m := 1 + n%stride; m <= len(points)-n; m += stride {
+					scenarios = append(scenarios, []int{n + 1, m})
+				}
+			}
+			k.run(scenarios, time.Time{})
+			t.Logf("%d crash points, %d scenarios, %d kills, %d violations, %s",
+				len(points), k.scenarios.Load(), k.kills.Load(), k.violations.Load(), time.Since(started).Round(time.Millisecond))
+		})
+	}
+}
+
+// wantPoints: the points are where they should be.
+func wantPoints(t *testing.T, points []string) {
+	for _, want := range []string{
+		"Begin", "Record", "Journal", "Claim", "CloseSession", "store.Init", "store.Stage", "store.Staged", "store.Commit",
+		"device.Inspect", "device.Capture", "device.Capture:write", "device.Capture:close", "mirror.Copy", "mirror.Prune",
+		"target.Freeze", "target.Switch", "target.Verify",
+	} {
+		if !slices.Contains(points, want) {
+			t.Errorf("no crash point %s", want)
+		}
+	}
+}
