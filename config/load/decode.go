@@ -320,7 +320,7 @@ func (d *decoder) check(settings any, path string) {
 // note remembers where a value is.
 func (d *decoder) note(path string, rng hcl.Range) {
 	if d.head.Ranges == nil {
-		d.head.Ranges = make(map[string]diag.Range)
+		d.head.Ranges = make(map[string]diag.Range, 8)
 	}
 	d.head.Ranges[path] = place(rng)
 }

@@ -52,6 +52,7 @@ func (l *loader) topLevel(files []*source) map[string][]*declaration {
 		}
 		var rep report
 		b := l.read(f.body, topLevelSchema, &rep)
+		f.body = nil
 		for _, a := range b.attrs {
 			l.strayArgument(a, &rep)
 		}

@@ -313,6 +313,7 @@ func deepNative(text []byte, name string) (hcl.Range, string) {
 // brackets go, without looking at strings and comments.
 func countNesting(text []byte) (n, deepest int) {
 	depth := 0
+	last := byte(0)
 	for _, c := range text {
 		switch c {
 		case '(', '[', '{':
@@ -323,7 +324,12 @@ func countNesting(text []byte) (n, deepest int) {
 			depth = max(0, depth-1)
 		case '!', '?', '+', '*', '/', '-', '%', '&', '|', '<', '>':
 			n++
+		case '=':
+			if last == '=' {
+				n++
+			}
 		}
+		last = c
 	}
 	return n, deepest
 }

@@ -62,10 +62,10 @@ var functions = map[string]function.Function{
 	"slice":           stdlib.SliceFunc,
 	"sort":            stdlib.SortFunc,
 	"split":           stdlib.SplitFunc,
-	"tolist":          stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)),
+	"tolist":          collectFunc(cty.List(cty.DynamicPseudoType)),
 	"tomap":           stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)),
 	"tonumber":        stdlib.MakeToFunc(cty.Number),
-	"toset":           stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+	"toset":           collectFunc(cty.Set(cty.DynamicPseudoType)),
 	"tostring":        stdlib.MakeToFunc(cty.String),
 	"trimprefix":      stdlib.TrimPrefixFunc,
 	"trimspace":       stdlib.TrimSpaceFunc,
@@ -148,6 +148,32 @@ func checkFileEndpoint(s, p string) error {
 		return errors.New("the root directory cannot be a side of a mirror")
 	}
 	return nil
+}
+
+// collectFunc is the library's conversion to a list or set, which compares
+// every element's type with every other's; elements of one type need not be.
+func collectFunc(want cty.Type) function.Function {
+	convert := stdlib.MakeToFunc(want)
+	uniform := func(v cty.Value) cty.Value {
+		if v.IsMarked() || !v.IsKnown() || v.IsNull() || !v.Type().IsTupleType() || v.LengthInt() == 0 {
+			return v
+		}
+		types := v.Type().TupleElementTypes()
+		if slices.ContainsFunc(types, func(t cty.Type) bool { return !t.Equals(types[0]) || t == cty.DynamicPseudoType }) {
+			return v
+		}
+		return cty.ListVal(v.AsValueSlice())
+	}
+	return function.New(&function.Spec{
+		Description: "Makes a " + want.FriendlyName() + ".",
+		Params:      convert.Params(),
+		Type: func(args []cty.Value) (cty.Type, error) {
+			return convert.ReturnTypeForValues([]cty.Value{uniform(args[0])})
+		},
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			return convert.Call([]cty.Value{uniform(args[0])})
+		},
+	})
 }
 
 // lengthFunc counts characters of text and elements of everything else.

@@ -174,6 +174,9 @@ func (l *loader) decodeAll(all []*instance) bool {
 			for start := range next {
 				for i := start; i < min(start+chunk, len(all)); i++ {
 					objects[i], reports[i] = l.decodeObject(all[i])
+					if all[i].each == nil {
+						all[i].block.body = nil // the syntax tree is several times as large as what comes out of it
+					}
 				}
 			}
 		})

@@ -32,8 +32,8 @@ type badSettings struct {
 
 type badRegistry struct{ registry }
 
-func (badRegistry) Names(kind string) []string                   { return []string{"bad"} }
-func (badRegistry) Settings(kind, typ string) (any, bool)        { return new(badSettings), true }
+func (badRegistry) Names(kind string) []string                  { return []string{"bad"} }
+func (badRegistry) Settings(kind, typ string) (any, bool)       { return new(badSettings), true }
 func (badRegistry) Member(typ string) (member any, hasOne bool) { return 5, true }
 
 func TestVerifyFindsMistakes(t *testing.T) {
