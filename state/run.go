@@ -34,7 +34,7 @@ var nextStatus = map[Status][]Status{
 	Pending:     {Running, Interrupted, Skipped, Cancelled, Missed, Failed},
 	Running:     {Interrupted, Succeeded, Warned, Partial, Failed, Skipped, Cancelled, Attention},
 	Interrupted: {Running, Cancelled, Failed, Attention},
-	Attention:   {Running, Succeeded, Failed, Cancelled},
+	Attention:   {Running, Interrupted, Succeeded, Failed, Cancelled},
 }
 
 // To checks a change of status and gives the new one.

@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -98,25 +97,26 @@ func (s *Store) commitLoop(ctx context.Context) {
 	defer close(s.done)
 	c := &connection{db: s.writer}
 	defer c.drop()
+	last := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case r := <-s.queue:
-			s.commit(ctx, c, r)
+			last = s.commit(ctx, c, r, last)
 		}
 	}
 }
 
-// commit takes what waits and gives everyone an answer.
-func (s *Store) commit(ctx context.Context, c *connection, first *request) {
+// commit takes what waits, gives everyone an answer, and tells how many they were.
+func (s *Store) commit(ctx context.Context, c *connection, first *request, last int) int {
 	if err := c.begin(ctx); err != nil {
 		if first.state.CompareAndSwap(waiting, taken) {
 			first.answer(err)
 		}
-		return
+		return 0
 	}
-	batch := s.collect(first)
+	batch := s.collect(first, last)
 	err := c.apply(ctx, batch)
 	if diskFull(err) && s.reserve.spend() {
 		if err = c.begin(ctx); err == nil {
@@ -132,10 +132,15 @@ func (s *Store) commit(ctx context.Context, c *connection, first *request) {
 	if err == nil {
 		s.reserve.refill()
 	}
+	return len(batch)
 }
 
-// collect gives the requests of one batch: the first and all that are waiting by now.
-func (s *Store) collect(first *request) []*request {
+// gatherTime is how long a batch waits for writers that were in the last one: they have just been answered and are about to
+// come back. It is much shorter than a flush of the disk that it saves. A lone writer never waits.
+const gatherTime = 300 * time.Microsecond
+
+// collect gives the requests of one batch: the first, all that are waiting by now, and those that come at once.
+func (s *Store) collect(first *request, expected int) []*request {
 	var batch []*request
 	add := func(r *request) {
 		if r.state.CompareAndSwap(waiting, taken) {
@@ -143,13 +148,27 @@ func (s *Store) collect(first *request) []*request {
 		}
 	}
 	add(first)
-	runtime.Gosched() // those answered by the last commit are about to come back
+	var late <-chan time.Time
 	for len(batch) < maxBatch {
 		select {
 		case r := <-s.queue:
 			add(r)
+			continue
 		default:
-			return batch
+		}
+		if len(batch) >= expected {
+			break
+		}
+		if late == nil {
+			timer := time.NewTimer(gatherTime)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case r := <-s.queue:
+			add(r)
+		case <-late:
+			expected = 0
 		}
 	}
 	return batch
@@ -183,7 +202,7 @@ func (c *connection) begin(ctx context.Context) error {
 // apply runs the requests in the open transaction and commits it. An error is that of the whole batch: nothing of it is stored
 // as far as this process can tell. A request's own error undoes that request only.
 func (c *connection) apply(ctx context.Context, batch []*request) error {
-	t := &tx{ctx: context.WithoutCancel(ctx), c: c, settle: map[int64]time.Time{}}
+	t := &tx{ctx: context.WithoutCancel(ctx), c: c, settle: map[int64]settling{}}
 	for _, r := range batch {
 		if err := t.run(r); err != nil {
 			c.drop()
@@ -220,13 +239,13 @@ func (c *connection) drop() {
 type tx struct {
 	ctx    context.Context
 	c      *connection
-	settle map[int64]time.Time // runs whose tasks changed, and when
-	now    map[int64]time.Time // those of the request that runs
+	settle map[int64]settling // runs whose tasks changed
+	now    map[int64]settling // those of the request that runs
 }
 
 // run executes one request. It returns an error only when the transaction cannot go on.
 func (t *tx) run(r *request) error {
-	t.now = map[int64]time.Time{}
+	t.now = map[int64]settling{}
 	if _, err := t.exec("SAVEPOINT request"); err != nil {
 		return err
 	}
@@ -239,8 +258,8 @@ func (t *tx) run(r *request) error {
 			return err
 		}
 	} else {
-		for run, at := range t.now {
-			t.settle[run] = at
+		for run, change := range t.now {
+			t.settle[run] = t.settle[run].and(change)
 		}
 	}
 	_, err := t.exec("RELEASE request")

@@ -160,7 +160,7 @@ func (t *tx) interrupt(k taskKey, at time.Time) error {
 	n, err := t.exec(`UPDATE task SET status = ?, owner = 0, status_at = ? WHERE run_id = ? AND seq = ? AND status = 'running'`,
 		to, micros(at), k.run, k.seq)
 	if n > 0 {
-		t.changed(k.run, at)
+		t.now[k.run] = t.now[k.run].and(settling{at: at})
 	}
 	return err
 }

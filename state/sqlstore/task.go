@@ -29,9 +29,6 @@ func (t *tx) position(k taskKey) (position, error) {
 	return p, err
 }
 
-// changed notes that tasks of a run changed: its status is computed again before the commit.
-func (t *tx) changed(run int64, at time.Time) { t.now[run] = at }
-
 // Claim makes a waiting task running and takes its locks. Locks that the task kept through a crash are its own. The same session
 // claiming again with the same time, before it wrote anything, gets the same claim: its first answer may have been lost.
 func (s *Store) Claim(ctx context.Context, session int64, task string, at time.Time) (state.Claim, error) {
@@ -109,7 +106,7 @@ func (s *Store) claim(t *tx, session int64, k taskKey, at time.Time) (state.Clai
 		return c, err
 	}
 	_, err = t.exec(`UPDATE run SET started_at = ? WHERE id = ? AND started_at = 0`, micros(at), k.run)
-	t.changed(k.run, at)
+	t.now[k.run] = t.now[k.run].and(settling{at: at})
 	return c, err
 }
 
@@ -280,7 +277,7 @@ func (t *tx) finish(k taskKey, f state.TaskRun, at time.Time) error {
 	_, err = t.exec(`UPDATE task SET status = ?, reason = ?, error = ?, owner = 0, status_at = ?, ended_at = ?, files = ?, bytes = ?, errors = ?,
 		output = ? WHERE run_id = ? AND seq = ? AND status = 'running'`,
 		to, f.Reason, f.Error, micros(at), ended, f.Files, f.Bytes, f.Errors, text(f.Output), k.run, k.seq)
-	t.changed(k.run, at)
+	t.now[k.run] = t.now[k.run].and(settling{at: at, ended: tally(to, 1)})
 	return err
 }
 
@@ -325,7 +322,9 @@ func (t *tx) cancel(id int64, status, to state.Status, reason, msg string, at ti
 	if err != nil || n == 0 {
 		return err
 	}
-	after, err := t.settleRun(id, at)
+	change := settling{at: at, whole: true}
+	t.now[id] = change
+	after, err := t.settleRun(id, change)
 	if err != nil || after != to {
 		return err
 	}
@@ -337,10 +336,7 @@ func (t *tx) cancel(id int64, status, to state.Status, reason, msg string, at ti
 func (s *Store) Resolve(ctx context.Context, task string, to state.Status, actor, reason string, at time.Time) error {
 	k, err := parseTask(task)
 	if err == nil {
-		if to != state.Interrupted {
-			_, err = state.Attention.To(to)
-		}
-		if err == nil && to != state.Succeeded && to != state.Failed && to != state.Interrupted {
+		if _, err = state.Attention.To(to); err == nil && to != state.Succeeded && to != state.Failed && to != state.Interrupted {
 			err = fmt.Errorf("a task cannot be resolved as %s", to)
 		}
 	}
@@ -372,70 +368,8 @@ func (t *tx) resolve(k taskKey, to state.Status, actor, reason string, at time.T
 		to, micros(at), ended, k.run, k.seq); err != nil {
 		return err
 	}
-	t.changed(k.run, at)
+	t.now[k.run] = t.now[k.run].and(settling{at: at, whole: true})
 	return t.log(at, actor, "resolve", k.String(), map[string]any{"reason": reason, "from": p.status, "to": to})
-}
-
-// settleRuns computes the status and numbers of every run whose tasks changed in this transaction. Doing it once before the
-// commit, and not at every task, keeps a run of thousands of tasks cheap.
-func (t *tx) settleRuns() error {
-	for run, at := range t.settle {
-		if _, err := t.settleRun(run, at); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// settleRun is the only place a run's status comes from once it has begun. A run of which no task was ever claimed is pending.
-func (t *tx) settleRun(run int64, at time.Time) (state.Status, error) {
-	var statuses []state.Status
-	var succeeded, failed, skipped int64
-	err := t.all(`SELECT status, count(*) FROM task WHERE run_id = ? GROUP BY status`, []any{run}, func(row scanner) error {
-		var s state.Status
-		var n int64
-		if err := row.Scan(&s, &n); err != nil {
-			return err
-		}
-		statuses = append(statuses, s)
-		switch {
-		case s.Good():
-			succeeded += n
-		case s == state.Failed:
-			failed += n
-		case s == state.Skipped || s == state.Cancelled:
-			skipped += n
-		}
-		return nil
-	})
-	if err != nil {
-		return "", err
-	}
-	var address string
-	var before state.Status
-	var started int64
-	if found, err := t.row(`SELECT address, status, started_at FROM run WHERE id = ?`, []any{run}, &address, &before, &started); err != nil || !found {
-		return "", err
-	}
-	status := state.Summarise(statuses)
-	switch {
-	case status == state.Running && started == 0:
-		status = state.Pending
-	case status == state.Skipped && before == state.Missed:
-		status = state.Missed
-	}
-	var ended int64
-	if status.Terminal() {
-		ended = micros(at)
-	}
-	if _, err := t.exec(`UPDATE run SET status = ?, ended_at = ?, succeeded = ?, failed = ?, skipped = ? WHERE id = ?`,
-		status, ended, succeeded, failed, skipped, run); err != nil {
-		return "", err
-	}
-	if status.Good() || status == state.Partial {
-		err = t.newHead(address, run, status)
-	}
-	return status, err
 }
 
 const putArtifact = `INSERT INTO artifact (` + artifactColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -1,0 +1,108 @@
+package sqlstore
+
+import (
+	"time"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// settling is what changed about the tasks of a run in the open transaction. The run is settled once before the commit.
+type settling struct {
+	at    time.Time
+	ended numbers // tasks that ended
+	whole bool    // a task that had ended changed: read all
+}
+
+// numbers counts ended tasks as a run shows them.
+type numbers struct{ succeeded, failed, skipped int64 }
+
+func tally(s state.Status, n int64) numbers {
+	switch {
+	case s.Good():
+		return numbers{succeeded: n}
+	case s == state.Failed:
+		return numbers{failed: n}
+	case s == state.Skipped || s == state.Cancelled:
+		return numbers{skipped: n}
+	}
+	return numbers{}
+}
+
+func (a numbers) and(b numbers) numbers {
+	return numbers{a.succeeded + b.succeeded, a.failed + b.failed, a.skipped + b.skipped}
+}
+
+func (a settling) and(b settling) settling {
+	return settling{b.at, a.ended.and(b.ended), a.whole || b.whole}
+}
+
+func (t *tx) settleRuns() error {
+	for run, change := range t.settle {
+		if _, err := t.settleRun(run, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleRun gives a run the status and the numbers that follow from its tasks; once it has begun it has no other source of them. While a
+// running run has a task that is not ended its status stays, and the numbers grow by what ended: reading all tasks each time would
+// make a run of thousands of them slow. In every other case they are computed from all tasks.
+func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
+	var address string
+	var before state.Status
+	var started int64
+	if found, err := t.row(`SELECT address, status, started_at FROM run WHERE id = ?`, []any{run}, &address, &before, &started); err != nil || !found {
+		return "", err
+	}
+	if before == state.Running && !change.whole {
+		var open bool
+		if _, err := t.row(`SELECT EXISTS (SELECT 1 FROM task WHERE run_id = ? AND status IN ('pending', 'running'))`, []any{run}, &open); err != nil {
+			return "", err
+		}
+		if open {
+			n := change.ended
+			_, err := t.exec(`UPDATE run SET succeeded = succeeded + ?, failed = failed + ?, skipped = skipped + ? WHERE id = ?`,
+				n.succeeded, n.failed, n.skipped, run)
+			return before, err
+		}
+	}
+	statuses, n, err := t.taskStatuses(run)
+	if err != nil {
+		return "", err
+	}
+	status := state.Summarise(statuses)
+	switch {
+	case status == state.Running && started == 0: // no task was ever claimed
+		status = state.Pending
+	case status == state.Skipped && before == state.Missed:
+		status = state.Missed
+	}
+	var ended int64
+	if status.Terminal() {
+		ended = micros(change.at)
+	}
+	if _, err := t.exec(`UPDATE run SET status = ?, ended_at = ?, succeeded = ?, failed = ?, skipped = ? WHERE id = ?`,
+		status, ended, n.succeeded, n.failed, n.skipped, run); err != nil {
+		return "", err
+	}
+	if status.Good() || status == state.Partial {
+		err = t.newHead(address, run, status)
+	}
+	return status, err
+}
+
+// taskStatuses gives each status that tasks of a run have, and the numbers of the ended ones.
+func (t *tx) taskStatuses(run int64) (all []state.Status, n numbers, err error) {
+	err = t.all(`SELECT status, count(*) FROM task WHERE run_id = ? GROUP BY status`, []any{run}, func(row scanner) error {
+		var s state.Status
+		var count int64
+		if err := row.Scan(&s, &count); err != nil {
+			return err
+		}
+		all = append(all, s)
+		n = n.and(tally(s, count))
+		return nil
+	})
+	return all, n, err
+}
