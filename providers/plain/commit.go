@@ -2,12 +2,8 @@ package plain
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -170,36 +166,6 @@ func (c *committing) wholeDirectory(_ context.Context, p place, _ int) (provider
 	return m, s.fault("commit", rel, errors.Join(syncDir(c.home), syncDir(c.staging)))
 }
 
-// intent says where an export's files go, so that after a crash each of them is found.
-type intent struct {
-	Shift    int            `json:"shift"`    // milliseconds after the artifact's time
-	Manifest string         `json:"manifest"` // path
-	Files    []intendedFile `json:"files"`
-}
-
-type intendedFile struct {
-	Staged string `json:"staged"`
-	Path   string `json:"path"`
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
-}
-
-// readIntent gives nil when there is none. It is replaced as a whole, so it is never torn.
-func readIntent(staging *os.Root) (*intent, error) {
-	data, err := readRegular(staging, intentDoc, manifestLimit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var in intent
-	if err := json.Unmarshal(data, &in); err != nil {
-		return nil, err
-	}
-	return &in, nil
-}
-
 // manifestLast publishes an export: its files, then its manifest beside them.
 func (c *committing) manifestLast(ctx context.Context, p place, shift int) (providers.Manifest, error) {
 	s, resumed := c.store, c.intent != nil && c.intent.Shift == shift
@@ -250,25 +216,6 @@ func (c *committing) manifestLast(ctx context.Context, p place, shift int) (prov
 		return m, err
 	}
 	return m, s.fault("commit", p.manifestPath(), errors.Join(syncDir(c.home), syncDir(c.staging)))
-}
-
-func (c *committing) writeIntent(m providers.Manifest, p place, shift int) error {
-	s, in := c.store, intent{Shift: shift, Manifest: p.manifestPath()}
-	for _, f := range m.Files {
-		in.Files = append(in.Files, intendedFile{Staged: stagedName(f.Name), Path: f.Path, Size: f.Size, SHA256: f.SHA256})
-	}
-	data, err := encode(in)
-	if err != nil {
-		return s.fault("commit", stagingDir(m.ID), err)
-	}
-	if err := s.step("commit: write intent"); err != nil {
-		return err
-	}
-	if err := replace(c.staging, intentDoc, data); err != nil {
-		return s.fault("commit", path.Join(stagingDir(m.ID), intentDoc), err)
-	}
-	c.intent = &in
-	return nil
 }
 
 // moveFile gives one file its final name, or finds that an earlier attempt
@@ -323,105 +270,4 @@ func (c *committing) takeBack(m providers.Manifest, names []string) error {
 		return s.fault("commit", stagedDir(m.ID), err)
 	}
 	return fs.ErrExist
-}
-
-// retract removes the files that a broken off Commit published without coming
-// to the manifest. A file stays when it is not what was moved, or when a manifest claims it.
-func (s *store) retract(ctx context.Context, root, staging *os.Root, id providers.ArtifactID) error {
-	in, err := readIntent(staging)
-	if err != nil {
-		return s.fault("discard", path.Join(stagingDir(id), intentDoc), err)
-	}
-	if in == nil {
-		return nil
-	}
-	rel := path.Dir(in.Manifest)
-	dir, err := subdir(root, rel)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return s.fault("discard", rel, err)
-	}
-	defer dir.Close()
-	claimed, err := s.claimed(dir, in.Manifest)
-	if err != nil {
-		return err
-	}
-	files, err := subdir(staging, filesDir)
-	if err != nil {
-		return s.fault("discard", stagedDir(id), err)
-	}
-	defer files.Close()
-	for _, f := range in.Files {
-		name := path.Base(f.Path)
-		staged, err := exists(files, f.Staged)
-		if err != nil {
-			return s.fault("discard", path.Join(stagedDir(id), f.Staged), err)
-		}
-		if path.Dir(f.Path) != rel || claimed[f.Path] || staged && !sameFile(files, f.Staged, dir, name) {
-			continue
-		}
-		same, err := holdsContent(ctx, dir, name, f.Size, f.SHA256)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !same {
-			continue
-		}
-		if err == nil {
-			err = s.step("clear: remove " + f.Path)
-		}
-		if err == nil {
-			err = dir.Remove(name)
-		}
-		if err != nil {
-			return s.fault("discard", f.Path, err)
-		}
-	}
-	return s.fault("discard", rel, syncDir(dir))
-}
-
-// claimed lists the files of the artifact that has a manifest at this path, if one has.
-func (s *store) claimed(dir *os.Root, manifest string) (map[string]bool, error) {
-	p, ok := placeOf(providers.ExportDomain, path.Dir(manifest), path.Base(manifest))
-	if !ok {
-		return nil, s.corrupt(manifest, "it is not the name of a manifest")
-	}
-	m, err := s.load(dir, p)
-	if errors.Is(err, providers.ErrNotFound) {
-		return nil, nil
-	}
-	claimed := make(map[string]bool)
-	for _, f := range m.Files {
-		claimed[f.Path] = true
-	}
-	return claimed, err
-}
-
-// holdsContent reports whether a file has this size and checksum.
-func holdsContent(ctx context.Context, dir *os.Root, name string, size int64, sum string) (bool, error) {
-	f, info, err := openRegular(dir, name)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	if info.Size() != size {
-		return false, nil
-	}
-	forget(f)
-	h := sha256.New()
-	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, 1<<20)); err != nil {
-		return false, err
-	}
-	return hex.EncodeToString(h.Sum(nil)) == sum, nil
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }

@@ -23,3 +23,6 @@ func MoveByLink(dir *os.Root, name, newName string) error {
 	defer f.Close()
 	return moveByLink(dir, int(f.Fd()), name, dir, int(f.Fd()), newName)
 }
+
+// Fault is what a store makes of an error of the operating system.
+func Fault(s providers.Store, err error) error { return s.(*store).fault("write", "d/file", err) }

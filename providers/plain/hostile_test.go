@@ -295,3 +295,31 @@ func TestSettingsCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorsOfTheSystem(t *testing.T) {
+	s := openStore(t, &plain.Settings{Path: "/data/backup/store"}, identity)
+	for errno, c := range map[unix.Errno]struct {
+		want  error
+		retry bool
+		hint  string
+	}{
+		unix.ENOSPC: {providers.ErrNoSpace, false, "Free space"},
+		unix.EDQUOT: {providers.ErrNoSpace, false, "quota"},
+		unix.ENOENT: {providers.ErrNotFound, false, ""},
+		unix.EACCES: {fs.ErrPermission, false, "user holdfast runs as"},
+		unix.EROFS:  {unix.EROFS, false, "read-only"},
+		unix.EIO:    {unix.EIO, false, "medium"},
+		unix.ESTALE: {providers.ErrUnavailable, true, "server"},
+	} {
+		err := plain.Fault(s, &fs.PathError{Op: "openat", Path: "file", Err: errno})
+		if !errors.Is(err, c.want) || !errors.Is(err, errno) || providers.Retryable(err) != c.retry {
+			t.Errorf("%v became %v, retry %v", errno, err, providers.Retryable(err))
+		}
+		if !strings.Contains(err.Error(), "write /data/backup/store/d/file: ") || !strings.Contains(err.Error(), c.hint) || strings.Contains(err.Error(), "openat") {
+			t.Errorf("%v reads %q", errno, err)
+		}
+		if plain.Fault(s, err) != err {
+			t.Errorf("%v is told twice", errno)
+		}
+	}
+}

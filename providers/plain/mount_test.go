@@ -169,7 +169,7 @@ func fillInodes(t *testing.T, path string, left int) {
 func TestFreeSpaceLimits(t *testing.T) {
 	path := mount(t, "size=200m")
 	free := &plain.FreeSpace{}
-	s := newStore(t, &plain.Settings{Path: path, FreeSpace: free})
+	newStore(t, &plain.Settings{Path: path, FreeSpace: free})
 	for name, c := range map[string]struct {
 		limit plain.FreeSpace
 		size  int64
@@ -182,7 +182,7 @@ func TestFreeSpaceLimits(t *testing.T) {
 		"too little later":   {plain.FreeSpace{MinBytes: 150 << 20}, 130 << 20, false},
 	} {
 		*free = c.limit
-		s = openStore(t, &plain.Settings{Path: path, FreeSpace: free}, identity)
+		s := openStore(t, &plain.Settings{Path: path, FreeSpace: free}, identity)
 		ref := export(0)
 		_, err := stageBytes(t.Context(), s, ref, c.size)
 		if (err == nil) != c.ok || err != nil && !errors.Is(err, providers.ErrNoSpace) {

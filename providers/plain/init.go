@@ -1,0 +1,202 @@
+package plain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/providers"
+)
+
+const initPrefix = "init-"
+
+// Init makes an absent or empty directory a store with this identity.
+func (s *store) Init(ctx context.Context, identity string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if identity == "" {
+		return &providers.Error{Op: "initialise", Target: s.path, Err: errors.New("no identity given")}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dir, err := s.makeRoot()
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if problem, err := s.mountProblem(dir); err != nil {
+		return s.fault("initialise", "", err)
+	} else if problem != "" {
+		return s.unmounted(problem)
+	}
+	if err := s.mark(dir, identity); err != nil {
+		return err
+	}
+	m, err := s.readMarker(dir)
+	switch {
+	case err != nil:
+		return err
+	case m == nil:
+		return s.stranger("initialise", "the identity just written is gone")
+	case m.Identity != identity:
+		return s.stranger("initialise", fmt.Sprintf("identity %q is there already, not %q", m.Identity, identity))
+	}
+	if s.identity == "" {
+		s.identity = identity
+	}
+	return nil
+}
+
+// makeRoot opens the store's directory, creating it where nothing has to be mounted.
+func (s *store) makeRoot() (*os.Root, error) {
+	dir, err := openPath(s.path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return dir, s.fault("initialise", "", err)
+	}
+	if s.settings.Mount != nil && (s.settings.Mount.Required || s.settings.Mount.Remote) {
+		return nil, s.unmounted("the directory does not exist, so nothing is mounted there")
+	}
+	top, err := os.OpenRoot("/")
+	if err != nil {
+		return nil, s.fault("initialise", "", err)
+	}
+	defer top.Close()
+	real, err := realPath(s.path)
+	if err != nil {
+		return nil, s.fault("initialise", "", err)
+	}
+	dir, err = makeSubdir(top, strings.TrimPrefix(real, "/"))
+	return dir, s.fault("initialise", "", err)
+}
+
+// realPath resolves the symbolic links of the part of a path that is there.
+func realPath(p string) (string, error) {
+	real, err := filepath.EvalSymlinks(p)
+	if !errors.Is(err, fs.ErrNotExist) || p == filepath.Dir(p) {
+		return real, err
+	}
+	if _, err := os.Lstat(p); err == nil {
+		return "", &fs.PathError{Op: "open", Path: p, Err: errors.New("is a symbolic link to nothing")}
+	}
+	parent, err := realPath(filepath.Dir(p))
+	return filepath.Join(parent, filepath.Base(p)), err
+}
+
+func (s *store) unmounted(problem string) error {
+	return &providers.Error{
+		Op: "initialise", Target: s.path, Err: fmt.Errorf("%w: %s", providers.ErrUnavailable, problem),
+		Hint: "Mount the store's file system at exactly this path first.",
+	}
+}
+
+// mark writes the marker unless one is there.
+func (s *store) mark(dir *os.Root, identity string) error {
+	m, err := s.readMarker(dir)
+	if err != nil || m != nil {
+		return err
+	}
+	if ok, err := empty(dir); err != nil {
+		return s.fault("initialise", "", err)
+	} else if !ok {
+		return &providers.Error{
+			Op: "initialise", Target: s.path, Err: providers.ErrNotEmpty,
+			Hint: "A new store needs an empty directory; holdfast never takes over one with other content.",
+		}
+	}
+	for _, d := range []string{tmpDir, trashDir, catalogDir} {
+		sub, err := makeSubdir(dir, d)
+		if err != nil {
+			return s.fault("initialise", d, err)
+		}
+		sub.Close()
+	}
+	meta, err := subdir(dir, metaDir)
+	if err != nil {
+		return s.fault("initialise", metaDir, err)
+	}
+	defer meta.Close()
+	data, err := encode(marker{Identity: identity, Layout: layoutVersion, Epoch: 1, Created: time.Now().UTC()})
+	if err != nil {
+		return s.fault("initialise", metaDir, err)
+	}
+	tmp := escape(initPrefix+identity, nameLimit)
+	if err := writeNew(meta, tmp, data); err != nil {
+		return s.fault("initialise", path.Join(metaDir, tmp), err)
+	}
+	err = move(meta, tmp, meta, markerName)
+	if errors.Is(err, fs.ErrExist) {
+		err = removeIfThere(meta, tmp) // another process was faster; the caller compares
+	}
+	if err == nil {
+		err = syncDir(meta)
+	}
+	return s.fault("initialise", path.Join(metaDir, markerName), err)
+}
+
+// empty reports whether nothing but a broken off Init and what file systems put
+// into every directory is there.
+func empty(dir *os.Root) (bool, error) {
+	names, err := entries(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range names {
+		switch e.Name() {
+		case lostFound, ".snapshot":
+		case metaDir:
+			meta, err := subdir(dir, metaDir)
+			if err != nil {
+				return false, err
+			}
+			bare, err := bareMeta(meta)
+			meta.Close()
+			if err != nil || !bare {
+				return false, err
+			}
+		default:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func bareMeta(meta *os.Root) (bool, error) {
+	names, err := entries(meta)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range names {
+		switch {
+		case strings.HasPrefix(e.Name(), initPrefix):
+		case e.IsDir():
+			sub, err := subdir(meta, e.Name())
+			if err != nil {
+				return false, err
+			}
+			inside, err := entries(sub)
+			sub.Close()
+			if err != nil || len(inside) > 0 {
+				return false, err
+			}
+		default:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func entries(dir *os.Root) ([]fs.DirEntry, error) {
+	f, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
