@@ -22,8 +22,15 @@ func Format(src []byte, filename string) ([]byte, diag.List) {
 	if strings.HasSuffix(filename, jsonEnding) {
 		return formatJSON(src), nil
 	}
-	out := hclwrite.Format(bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n")))
-	return endLine(out), nil
+	out := bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n"))
+	for range 4 { // one pass can make room for the next
+		next := endLine(hclwrite.Format(out))
+		if bytes.Equal(next, out) {
+			break
+		}
+		out = next
+	}
+	return out, nil
 }
 
 func formatJSON(src []byte) []byte {
@@ -36,7 +43,7 @@ func formatJSON(src []byte) []byte {
 
 // endLine ends text with exactly one newline.
 func endLine(text []byte) []byte {
-	text = bytes.TrimRight(text, "\n")
+	text = bytes.TrimRight(text, " \t\r\n")
 	if len(text) == 0 {
 		return text
 	}

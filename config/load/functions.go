@@ -165,8 +165,7 @@ func collectFunc(want cty.Type) function.Function {
 		return cty.ListVal(v.AsValueSlice())
 	}
 	return function.New(&function.Spec{
-		Description: "Makes a " + want.FriendlyName() + ".",
-		Params:      convert.Params(),
+		Params: convert.Params(),
 		Type: func(args []cty.Value) (cty.Type, error) {
 			return convert.ReturnTypeForValues([]cty.Value{uniform(args[0])})
 		},

@@ -29,9 +29,7 @@ func (l *loader) locals(blocks []*declaration, vars cty.Value) cty.Value {
 	all := map[string]*local{}
 	var order []*local
 	for _, b := range blocks {
-		for _, lc := range l.collectLocals(b, all) {
-			order = append(order, lc)
-		}
+		order = append(order, l.collectLocals(b, all)...)
 	}
 	for _, lc := range order {
 		lc.findUses(all)
