@@ -35,11 +35,10 @@ func infoOf(st *unix.Stat_t) info {
 	}
 }
 
-func (i *info) kind() uint32  { return i.mode & unix.S_IFMT }
-func (i *info) isDir() bool   { return i.kind() == unix.S_IFDIR }
-func (i *info) perm() uint32  { return i.mode & 0o7777 }
-func (i *info) isFile() bool  { return i.kind() == unix.S_IFREG }
-func (i *info) counted() bool { return !i.isDir() && i.kind() != unix.S_IFSOCK }
+func (i *info) kind() uint32 { return i.mode & unix.S_IFMT }
+func (i *info) isDir() bool  { return i.kind() == unix.S_IFDIR }
+func (i *info) perm() uint32 { return i.mode & 0o7777 }
+func (i *info) isFile() bool { return i.kind() == unix.S_IFREG }
 
 // dir is an open directory. All work below a root goes through one: a single
 // name relative to an open directory, never following a symbolic link. That is

@@ -11,7 +11,8 @@
 // nothing else does not show. Hard links stay together when their file is copied.
 //
 // A copy never deletes: an entry in the way of one of another type is moved
-// aside (.holdfast-old-*) and is removed, and counted, by the next prune.
+// aside (.holdfast-old-*) and is removed, and counted, by the next prune. A copy
+// that ends without error is durable: one syncfs per file system, no fsync per file.
 //
 // Each side carries a marker file at its top (.holdfast-mirror.NAME.json), so that a foreign,
 // swapped or unmounted directory is refused before the first write, and a
