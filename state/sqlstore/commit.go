@@ -39,11 +39,6 @@ type request struct {
 	done  chan struct{}
 }
 
-func (r *request) answer(err error) {
-	r.err = err
-	close(r.done)
-}
-
 // write runs a function in a transaction and returns when it is durably committed. When the context ends first, nothing was
 // written, unless the commit is under way: then the outcome is awaited, and only if that takes too long it is unknown.
 func (s *Store) write(ctx context.Context, do func(*tx) error) error {
@@ -110,29 +105,34 @@ func (s *Store) commitLoop(ctx context.Context) {
 
 // commit takes what waits, gives everyone an answer, and tells how many they were.
 func (s *Store) commit(ctx context.Context, c *connection, first *request, last int) int {
-	if err := c.begin(ctx); err != nil {
-		if first.state.CompareAndSwap(waiting, taken) {
-			first.answer(err)
-		}
-		return 0
-	}
-	batch := s.collect(first, last)
-	err := c.apply(ctx, batch)
+	batch, err := s.attempt(ctx, c, first, last)
 	if diskFull(err) && s.reserve.spend() {
 		if err = c.begin(ctx); err == nil {
 			err = c.apply(ctx, batch)
 		}
 	}
+	if err != nil && ctx.Err() != nil {
+		err = errClosed
+	}
 	for _, r := range batch {
 		if err != nil {
 			r.err = err
 		}
-		r.answer(r.err)
+		close(r.done)
 	}
 	if err == nil {
 		s.reserve.refill()
 	}
 	return len(batch)
+}
+
+// attempt begins a transaction, collects its batch and runs it. When no transaction can be begun, all that wait share the error.
+func (s *Store) attempt(ctx context.Context, c *connection, first *request, last int) ([]*request, error) {
+	if err := c.begin(ctx); err != nil {
+		return s.collect(first, 0), err
+	}
+	batch := s.collect(first, last)
+	return batch, c.apply(ctx, batch)
 }
 
 // gatherTime is how long a batch waits for writers that were in the last one: they have just been answered and are about to

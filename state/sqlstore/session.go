@@ -102,7 +102,8 @@ func (s *Store) deadSessions(sessions func(each func(epoch int64, host string) e
 	return dead, err
 }
 
-// reap ends the sessions of dead processes and interrupts what nobody works on.
+// reap ends the sessions of dead processes and interrupts what nobody works on. A session that let a lock of its own expire
+// counts as dead too: its process is stopped or hangs. Should it wake up, its next write is refused.
 func (s *Store) reap(t *tx, at time.Time) error {
 	dead, err := s.deadSessions(func(each func(int64, string) error) error {
 		return t.all(`SELECT epoch, host FROM session WHERE ending = ''`, nil, func(row scanner) error {
@@ -114,6 +115,16 @@ func (s *Store) reap(t *tx, at time.Time) error {
 			return each(epoch, host)
 		})
 	})
+	if err != nil {
+		return err
+	}
+	err = t.all(`SELECT DISTINCT session FROM held_lock WHERE task = '' AND session > 0 AND expires_at > 0 AND expires_at <= ?`,
+		[]any{micros(at)}, func(row scanner) error {
+			var epoch int64
+			err := row.Scan(&epoch)
+			dead = append(dead, epoch)
+			return err
+		})
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,9 @@ type Store struct {
 	stop  context.CancelFunc
 	done  chan struct{} // closed when the committer has ended
 
+	closing  sync.Once
+	closeErr error
+
 	mu   sync.Mutex
 	mine map[int64]bool // epochs of sessions whose byte this Store holds
 }
@@ -96,17 +99,15 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	processSetup.Do(func() { _ = lockByDescription() })
 	if o.ReadOnly {
-		err = s.openReading(setup)
-	} else {
-		err = s.openWriting(setup)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if o.ReadOnly {
+		if err := s.openReading(ctx); err != nil {
+			return nil, err
+		}
 		s.stop = func() {}
 		close(s.done)
 		return s, nil
+	}
+	if err := s.openWriting(ctx, setup); err != nil {
+		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -141,12 +142,30 @@ func (s *Store) openReading(ctx context.Context) error {
 	return s.checkIfNeeded(ctx, db)
 }
 
-func (s *Store) openWriting(ctx context.Context) (err error) {
-	if err := s.lock.wait(ctx, func() error { return s.lock.take(setupByte) }); err != nil {
+func (s *Store) openWriting(ctx, setup context.Context) error {
+	if err := s.lock.wait(setup, func() error { return s.lock.take(setupByte) }); err != nil {
 		return fmt.Errorf("another process is setting it up: %w", err)
 	}
-	defer func() { err = errors.Join(err, s.lock.free(setupByte)) }()
-	if err := s.create(); err != nil {
+	if err := errors.Join(s.setUp(ctx), s.lock.free(setupByte)); err != nil {
+		return err
+	}
+	if err := s.checkIfNeeded(ctx, s.writer); err != nil {
+		return err
+	}
+	s.reserve.fill()
+	var err error
+	if s.reader, err = sql.Open(driverName, dsn(s.path, reading)); err != nil {
+		return err
+	}
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	return nil
+}
+
+// setUp creates or upgrades the database. The caller holds the setup lock.
+func (s *Store) setUp(ctx context.Context) (err error) {
+	empty, err := s.create(ctx)
+	if err != nil {
 		return err
 	}
 	if s.writer, err = sql.Open(driverName, dsn(s.path, writing)); err != nil {
@@ -156,16 +175,10 @@ func (s *Store) openWriting(ctx context.Context) (err error) {
 	if s.engine, err = engine(ctx, s.writer); err != nil {
 		return err
 	}
-	ours, empty, err := isOurs(ctx, s.writer)
-	switch {
-	case err != nil:
-		return err
-	case empty:
+	if empty {
 		if err := markOurs(ctx, s.writer); err != nil {
 			return err
 		}
-	case !ours:
-		return errForeign
 	}
 	if err := migrate(ctx, s.writer, migrations); err != nil {
 		return err
@@ -173,23 +186,11 @@ func (s *Store) openWriting(ctx context.Context) (err error) {
 	if _, err := s.writer.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('lineage', ?) ON CONFLICT (name) DO NOTHING`, newLineage()); err != nil {
 		return explain(err)
 	}
-	if err := s.checkIfNeeded(ctx, s.writer); err != nil {
+	used, err := s.lock.used()
+	if err != nil || used {
 		return err
 	}
-	if used, err := s.lock.used(); err != nil {
-		return err
-	} else if !used {
-		if err := s.lock.markUsed(); err != nil {
-			return err
-		}
-	}
-	s.reserve.fill()
-	if s.reader, err = sql.Open(driverName, dsn(s.path, reading)); err != nil {
-		return err
-	}
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
-	return nil
+	return s.lock.markUsed()
 }
 
 const readers = 4
@@ -207,26 +208,35 @@ func wantOurs(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// create makes the database file with tight permissions. An empty file where a database was before is damage, not a new beginning.
-func (s *Store) create() error {
+// create makes the database file with tight permissions, or makes sure that the one there is ours, before anything touches it.
+// An empty one where a state was before is damage, not a new beginning.
+func (s *Store) create(ctx context.Context) (empty bool, err error) {
 	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
-		return errors.Join(f.Close(), syncDir(filepath.Dir(s.path)))
+		return true, errors.Join(f.Close(), syncDir(filepath.Dir(s.path)))
 	}
 	if !errors.Is(err, os.ErrExist) {
-		return err
+		return false, err
 	}
-	fi, err := os.Stat(s.path)
+	if fi, err := os.Stat(s.path); err != nil || !fi.Mode().IsRegular() {
+		return false, errors.Join(err, errors.New("it is not a regular file"))
+	}
+	db, err := sql.Open(driverName, dsn(s.path, readingFile))
 	if err != nil {
-		return err
+		return false, err
 	}
-	if !fi.Mode().IsRegular() {
-		return errors.New("it is not a regular file")
+	ours, empty, err := isOurs(ctx, db)
+	if err := errors.Join(err, explain(db.Close())); err != nil {
+		return false, err
 	}
-	if used, err := s.lock.used(); err != nil || fi.Size() > 0 || !used {
-		return err
+	used, err := s.lock.used()
+	if err == nil && empty && used {
+		err = fmt.Errorf("%w: the file is empty but held a state before", state.ErrCorrupt)
 	}
-	return fmt.Errorf("%w: the file is empty but held a state before", state.ErrCorrupt)
+	if err == nil && !empty && !ours {
+		err = errForeign
+	}
+	return empty, err
 }
 
 // checkIfNeeded looks for damage where it is likely or costs little: a file of up to 4 MiB, or one whose last user died.
@@ -321,9 +331,12 @@ func (s *Store) Files() []string {
 
 // Close ends the Store. Sessions that were not closed count as dead from then on.
 func (s *Store) Close() error {
-	s.stop()
-	<-s.done
-	return s.release()
+	s.closing.Do(func() {
+		s.stop()
+		<-s.done
+		s.closeErr = s.release()
+	})
+	return s.closeErr
 }
 
 // release gives back what open took. The lock file goes last: until then nobody may replace the database.
