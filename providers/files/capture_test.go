@@ -354,10 +354,6 @@ func TestVanishedIsAWarning(t *testing.T) {
 	must(t, dev.Restore(t.Context(), providers.RestoreRequest{Dir: t.TempDir()}, &sink.Artifact))
 }
 
-func noiseName(i int) string {
-	return string([]byte{byte('a' + i/676%26), byte('a' + i/26%26), byte('a' + i%26)})
-}
-
 func TestCancelStopsALargeFile(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.Create(filepath.Join(dir, "huge and sparse"))

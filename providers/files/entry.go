@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -110,14 +109,6 @@ func (l *line) target() string {
 
 // inArchive reports whether the archive has an entry for the line.
 func (l *line) inArchive() bool { return l.Type != kindSocket && l.Type != kindSkipped }
-
-func (l *line) mode() (uint32, error) {
-	m, err := strconv.ParseUint(l.Mode, 8, 12)
-	if err != nil {
-		return 0, fmt.Errorf("mode %q: %w", l.Mode, err)
-	}
-	return uint32(m), nil
-}
 
 // appendLine appends the entry's line. It is written by hand because it runs once per file.
 func (e *entry) appendLine(b []byte) []byte {
