@@ -4,6 +4,7 @@
 package load
 
 import (
+	"errors"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -29,6 +30,14 @@ type Types interface {
 	// Endpoint is nil when a mirror can be made from source to target, both URLs.
 	Endpoint(source, target string) error
 }
+
+// noTypes stands for a program without providers.
+type noTypes struct{}
+
+func (noTypes) Names(string) []string               { return nil }
+func (noTypes) Settings(string, string) (any, bool) { return nil, false }
+func (noTypes) Member(string) (any, bool)           { return nil, false }
+func (noTypes) Endpoint(string, string) error       { return errors.New("there are no mirrors in this program") }
 
 // File is a file that was read already.
 type File struct {
@@ -73,6 +82,9 @@ func Load(fsys fs.FS, opts Options) (*config.Document, diag.List) {
 		lost:        map[string]bool{},
 		checked:     checked{results: map[[2]string]error{}},
 	}
+	if opts.Types == nil {
+		l.opts.Types = noTypes{}
+	}
 	l.run(fsys)
 	l.mask()
 	l.diags.Sort()
@@ -103,6 +115,7 @@ func (l *loader) run(fsys fs.FS) {
 	if !l.decodeAll(l.instances(blocks)) {
 		return
 	}
+	l.zones()
 	if !l.partial && len(l.lost) == 0 {
 		l.diags = append(l.diags, config.Check(l.doc)...)
 	}
