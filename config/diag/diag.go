@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Severity says whether a problem stops the run.
@@ -58,8 +59,9 @@ type Diagnostic struct {
 }
 
 // Snippet is the source text a diagnostic points at, in the shape of
-// Terraform's `validate -json`: Code is the whole lines, the highlight offsets
-// are bytes into Code.
+// Terraform's `validate -json`: Code is the line the range starts on, or of a
+// very long line the part around the highlight; the highlight offsets are bytes
+// into Code.
 type Snippet struct {
 	Code                 string `json:"code"`
 	StartLine            int    `json:"start_line"`
@@ -139,13 +141,37 @@ func snippet(src []byte, r Range) *Snippet {
 	code := strings.TrimRight(string(src[start:end]), "\r")
 	from := min(r.Start.Byte-start, len(code))
 	to := min(max(r.End.Byte-start, from), len(code))
+	if cut, rest := around(code, from); rest != code {
+		code, from, to = rest, from-cut, min(to-cut, len(rest))
+	}
 	return &Snippet{Code: code, StartLine: r.Start.Line, HighlightStartOffset: from, HighlightEndOffset: to}
+}
+
+// around cuts a line to a length that people read and reports can hold, whole
+// characters that include the place at. It also gives where the cut begins.
+func around(line string, at int) (int, string) {
+	const most, before = 400, 100
+	if len(line) <= most {
+		return 0, line
+	}
+	from := max(0, min(at-before, len(line)-most))
+	to := min(from+most, len(line))
+	for from < at && !utf8.RuneStart(line[from]) {
+		from++
+	}
+	for to > at && to < len(line) && !utf8.RuneStart(line[to]) {
+		to--
+	}
+	return from, line[from:to]
 }
 
 // Nearest gives the candidate closest to word, or "" when none is close enough
 // to be a likely typing slip. The basis of every "Did you mean ...?".
 func Nearest(word string, candidates []string) string {
 	best, bestDist := "", max(1, len(word)/3)
+	if word == "" || len(word) > 1000 { // no slip; and comparing takes quadratic time
+		return ""
+	}
 	for _, c := range candidates {
 		d := distance(word, c, bestDist)
 		if d < bestDist || d == bestDist && (best == "" || c < best) {
