@@ -32,7 +32,8 @@ lint:
 
 # Speed, next to a peer measured in the same run.
 bench: deps build
-	./testdata/bench/run.sh $(BIN)
+	HOLDFAST=$(BIN) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./cmd/holdfast
+	$(GO) test -run '^$$' -bench . -timeout 60m ./config/... ./reconcile/... ./state/... ./providers/...
 
 # Programs that tests, demo and benchmarks start: installed only when one is missing.
 deps:

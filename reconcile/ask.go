@@ -12,8 +12,11 @@ type Questions struct {
 	Mirrors map[string]Endpoints
 }
 
-// Endpoints are the URLs a mirror copies between.
-type Endpoints struct{ Source, Target string }
+// Endpoints are the URLs a mirror copies between, and the epoch of the role that gives the direction (0: none does).
+type Endpoints struct {
+	Source, Target string
+	Epoch          int64
+}
 
 // Ask says what must be looked at to plan well: only what this plan depends on, not every object. What to ask
 // can depend on answers, so a caller may ask again with them until nothing new comes.
@@ -84,8 +87,8 @@ func (b *builder) targetSeen(a config.Address) (TargetSeen, bool) {
 	return seen, ok
 }
 
-func (b *builder) mirrorSeen(a config.Address, source, target string) (MirrorSeen, bool) {
-	b.asked.mirrors[string(a)] = Endpoints{Source: source, Target: target}
+func (b *builder) mirrorSeen(a config.Address, r route) (MirrorSeen, bool) {
+	b.asked.mirrors[string(a)] = Endpoints{Source: r.source, Target: r.target, Epoch: r.epoch}
 	seen, ok := b.inv.Mirrors[string(a)]
-	return seen, ok && seen.Source == source && seen.Target == target
+	return seen, ok && seen.Source == r.source && seen.Target == r.target
 }

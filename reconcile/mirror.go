@@ -38,7 +38,7 @@ func (b *builder) route(m *config.Mirror) route {
 	mv, moving := b.moves[group]
 	switch {
 	case moving && recorded:
-		r.waits = fmt.Sprintf("the switchover of %s; the first pass in the new direction is planned after it", group)
+		r.waits = fmt.Sprintf("the switchover of %s; plan again after it", group)
 		return r
 	case moving:
 		active, r.epoch, r.after = mv.to, mv.epoch, []int{mv.action}
@@ -160,7 +160,7 @@ func (b *builder) mirrorDue(m *config.Mirror, r route) (reason string, due bool)
 	case !ok:
 		return "first sync", true
 	case r.waits != "":
-		return "the active side moves", false
+		return "a pass in the new direction", false
 	case pos.Source == r.target && pos.Target == r.source:
 		return fmt.Sprintf("direction reversed with epoch %d", r.epoch), true
 	case pos.Source != r.source || pos.Target != r.target:
@@ -258,7 +258,7 @@ func (b *builder) addMirror(m *config.Mirror, r route, reason string, trigger st
 // mirrorSummary tells what the pass will do, as far as it was looked at.
 func (b *builder) mirrorSummary(m *config.Mirror, r route, maxPercent int) string {
 	where := fmt.Sprintf("%s -> %s", r.source, r.target)
-	seen, ok := b.mirrorSeen(m.Address, r.source, r.target)
+	seen, ok := b.mirrorSeen(m.Address, r)
 	if !ok {
 		return where
 	}

@@ -153,7 +153,7 @@ func target(ctx context.Context, opener *providers.Opener, a string, seen reconc
 
 func mirror(ctx context.Context, doc *config.Document, opener *providers.Opener, a string, e reconcile.Endpoints, seen reconcile.Seen) reconcile.MirrorSeen {
 	got := reconcile.MirrorSeen{Seen: seen, Source: e.Source, Target: e.Target}
-	req := providers.MirrorRequest{Mirror: a, Source: e.Source, Target: e.Target}
+	req := providers.MirrorRequest{Mirror: a, Source: e.Source, Target: e.Target, Epoch: e.Epoch}
 	if m, ok := config.Lookup[*config.Mirror](doc, config.Address(a)); ok {
 		req.Exclude = m.Exclude
 	}

@@ -69,8 +69,9 @@ var ErrInvalid = errors.New("the configuration is not valid")
 
 // Config is a loaded configuration and where it came from.
 type Config struct {
-	Doc  *config.Document
-	Info source.Info
+	Doc      *config.Document
+	Info     source.Info
+	Warnings diag.List // found while it was loaded; a plan repeats them among its findings
 
 	spec source.Spec
 }
@@ -104,7 +105,7 @@ func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, erro
 		return nil, nil, err
 	}
 	doc, diags := load.Load(src.FS, opts)
-	cfg := &Config{Doc: doc, Info: src.Info, spec: spec}
+	cfg := &Config{Doc: doc, Info: src.Info, Warnings: diags, spec: spec}
 	if diags.HasErrors() {
 		return cfg, diags, ErrInvalid
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
@@ -27,10 +28,10 @@ type PlanOptions struct {
 }
 
 // Plan makes a plan for a configuration against a backend. A live inventory is written to the state for later.
-func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o PlanOptions) (*reconcile.Plan, diag.List, error) {
+func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o PlanOptions) (*reconcile.Plan, error) {
 	snap, err := backend.Snapshot(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the state: %w", err)
+		return nil, fmt.Errorf("read the state: %w", err)
 	}
 	in := reconcile.Input{
 		Doc: cfg.Doc, State: snap, Config: configInfo(cfg.Info), Now: a.Now(), Version: a.o.Version, Options: o.Options,
@@ -38,7 +39,7 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 	if !o.AllowRewind {
 		descent, err := a.Descends(ctx, cfg, snap.LastCommit())
 		if err != nil {
-			return nil, nil, fmt.Errorf("compare with the applied commit: %w", err)
+			return nil, fmt.Errorf("compare with the applied commit: %w", err)
 		}
 		in.Rewound = descent == source.DescentNo
 	}
@@ -48,10 +49,18 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 		in.Inventory, err = a.look(ctx, cfg.Doc, snap, backend, in)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	plan, diags := reconcile.Build(in)
-	return plan, diags, nil
+	plan, _ := reconcile.Build(in)
+	withWarnings(plan, cfg)
+	return plan, nil
+}
+
+// withWarnings puts what was found in the configuration before what was found in planning, with source lines.
+func withWarnings(plan *reconcile.Plan, cfg *Config) {
+	plan.Findings = append(slices.Clone(cfg.Warnings), plan.Findings...)
+	list := diag.List(plan.Findings)
+	list.WithSnippets(cfg.Doc.Sources)
 }
 
 // look takes the inventory and keeps it.
@@ -71,17 +80,19 @@ func (a *App) look(ctx context.Context, doc *config.Document, snap *state.Snapsh
 }
 
 // Compare plans the difference between two configurations, without any state.
-func (a *App) Compare(before, after *Config) (*reconcile.Plan, diag.List) {
+func (a *App) Compare(before, after *Config) *reconcile.Plan {
 	snap := &state.Snapshot{Objects: map[string]state.Object{}}
 	for _, o := range before.Doc.Objects() {
 		spec := config.Spec(o)
 		addr := string(o.Head().Address)
 		snap.Objects[addr] = state.Object{Address: addr, Spec: spec, Digest: config.Digest(spec), Generation: 1}
 	}
-	return reconcile.Build(reconcile.Input{
+	plan, _ := reconcile.Build(reconcile.Input{
 		Doc: after.Doc, State: snap, Config: configInfo(after.Info), Now: a.Now(), Version: a.o.Version,
 		Options: reconcile.Options{Mode: reconcile.ModeCompare},
 	})
+	withWarnings(plan, after)
+	return plan
 }
 
 func configInfo(i source.Info) reconcile.ConfigInfo {

@@ -129,7 +129,7 @@ hold. What is run must be applied as it is declared.`,
 				return err
 			}
 			defer st.Close()
-			p, err := c.planAgainst(cmd.Context(), a, cfg, st, o)
+			p, err := a.Plan(cmd.Context(), cfg, st, o)
 			if err != nil {
 				return err
 			}
@@ -187,7 +187,7 @@ func (c *cli) planAndDo(ctx context.Context, o app.PlanOptions, allowed reconcil
 		return err
 	}
 	defer st.Close()
-	p, err := c.planAgainst(ctx, a, cfg, st, o)
+	p, err := a.Plan(ctx, cfg, st, o)
 	if err != nil {
 		return err
 	}

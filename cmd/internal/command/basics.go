@@ -38,6 +38,12 @@ again changes nothing. No device, store or target is contacted.`,
 			if err != nil {
 				return err
 			}
+			if !c.json {
+				cfg.Warnings.WithSnippets(cfg.Doc.Sources)
+				if err := view.Diagnostics(c.err, cfg.Warnings, c.style(c.err)); err != nil {
+					return err
+				}
+			}
 			path := a.StatePath(cfg.Doc)
 			_, statErr := os.Stat(path)
 			st, err := a.OpenState(cmd.Context(), path, true)

@@ -10,7 +10,6 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/reconcile"
-	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
 // planFlags are the flags that say what is planned; plan and apply share them.
@@ -121,26 +120,14 @@ func (c *cli) makePlan(ctx context.Context, f planFlags, against string) (*recon
 		if err := c.report(base, diags, err); err != nil {
 			return nil, fmt.Errorf("read the configuration of %s: %w", against, err)
 		}
-		p, diags := a.Compare(base, cfg)
-		diags.WithSnippets(cfg.Doc.Sources)
-		return p, nil
+		return a.Compare(base, cfg), nil
 	}
 	st, err := a.OpenState(ctx, a.StatePath(cfg.Doc), false)
 	if err != nil {
 		return nil, err
 	}
 	defer st.Close()
-	return c.planAgainst(ctx, a, cfg, st, o)
-}
-
-func (c *cli) planAgainst(ctx context.Context, a *app.App, cfg *app.Config, st *sqlstore.Store, o app.PlanOptions) (*reconcile.Plan, error) {
-	p, diags, err := a.Plan(ctx, cfg, st, o)
-	if err != nil {
-		return nil, err
-	}
-	diags.WithSnippets(cfg.Doc.Sources)
-	p.Findings = diags
-	return p, nil
+	return a.Plan(ctx, cfg, st, o)
 }
 
 func planCode(p *reconcile.Plan, detailed bool) int {

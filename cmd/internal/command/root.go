@@ -145,33 +145,22 @@ func (c *cli) app() (*app.App, error) {
 	return app.New(o), nil
 }
 
-// load reads the configuration and prints its problems; with errors among them it ends the command.
+// load reads the configuration. When it has errors they are printed and end the command; warnings stay with it.
 func (c *cli) load(ctx context.Context, a *app.App) (*app.Config, error) {
 	cfg, diags, err := a.Load(ctx)
 	return cfg, c.report(cfg, diags, err)
 }
 
-// report prints problems with their source lines.
+// report prints the problems of a configuration that has errors, with their source lines.
 func (c *cli) report(cfg *app.Config, diags diag.List, err error) error {
-	if cfg != nil {
-		diags.WithSnippets(cfg.Doc.Sources)
+	if !errors.Is(err, app.ErrInvalid) {
+		return err
 	}
-	if len(diags) > 0 {
-		if c.json {
-			if diags.HasErrors() {
-				if err := view.ValidateJSON(c.out, diags); err != nil {
-					return err
-				}
-				return exit(exitFault)
-			}
-		} else if err := view.Diagnostics(c.err, diags, c.style(c.err)); err != nil {
-			return err
-		}
+	diags.WithSnippets(cfg.Doc.Sources)
+	if c.json {
+		return errors.Join(view.ValidateJSON(c.out, diags), exit(exitFault))
 	}
-	if errors.Is(err, app.ErrInvalid) {
-		return exit(exitFault)
-	}
-	return err
+	return errors.Join(view.Diagnostics(c.err, diags, c.style(c.err)), exit(exitFault))
 }
 
 // fail prints an error that was not reported yet.

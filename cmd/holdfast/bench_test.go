@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Whole-process benchmarks on 10,000 objects, beside Terraform when it is installed. Run them with `make bench`, which
+// names the binary in HOLDFAST.
+
+// process runs a command and reports its wall time, processor time and peak memory.
+func process(b *testing.B, dir string, want int, name string, args ...string) {
+	b.Helper()
+	for b.Loop() {
+		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		start := time.Now()
+		err := cmd.Run()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want {
+			b.Fatalf("%s %v: %v\n%.4000s", name, args, err, out.String())
+		}
+		usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+		b.ReportMetric(time.Since(start).Seconds(), "wall-s")
+		b.ReportMetric((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), "cpu-s")
+		b.ReportMetric(float64(usage.Maxrss)/1024, "peak-MB")
+	}
+}
+
+func holdfastBinary(b *testing.B) string {
+	bin := os.Getenv("HOLDFAST")
+	if bin == "" {
+		b.Skip("HOLDFAST names no binary; use make bench")
+	}
+	return bin
+}
+
+// fleet writes a configuration of 10,000 objects. Frozen keeps all work from being due, so that apply only records.
+func fleet(b *testing.B, dir string, frozen bool) {
+	var w bytes.Buffer
+	w.WriteString("settings { timezone = \"Europe/Berlin\" }\n")
+	if frozen {
+		w.WriteString("freeze \"all\" {\n  from = \"2020-01-01\"\n  to = \"2099-12-31\"\n}\n")
+	}
+	for i := range 990 {
+		fmt.Fprintf(&w, "site \"s%d\" { region = \"r%d\" }\n", i, i%7)
+	}
+	for i := range 10 {
+		fmt.Fprintf(&w, "store \"plain\" \"st%d\" { path = %q }\n", i, filepath.Join(dir, "stores", fmt.Sprint(i)))
+		fmt.Fprintf(&w, "maintenance_window \"w%d\" {\n  start = \"00:00\"\n  end = \"24:00\"\n}\n", i)
+	}
+	for i := range 5000 {
+		fmt.Fprintf(&w, "device \"command\" \"d%d\" {\n  site = site.s%d\n  labels = { tier = \"%d\" }\n  command = [\"true\"]\n}\n", i, i%990, i%3)
+	}
+	for i := range 2000 {
+		fmt.Fprintf(&w, "backup_plan \"b%d\" {\n  schedule = \"%d 1 * * *\"\n  store = store.st%d\n  maintenance_window = maintenance_window.w%d\n", i, i%60, i%10, i%10)
+		fmt.Fprintf(&w, "  activity \"all\" {\n    action = \"secure_backup\"\n    devices = [\"d%d\", \"d%d\"]\n  }\n}\n", i, i+2000)
+	}
+	for i := range 1989 {
+		fmt.Fprintf(&w, "mirror \"m%d\" {\n  source = endpoint(\"file:///srv/a/%d\")\n  target = endpoint(\"file:///srv/b/%d\")\n  every = \"1h\"\n}\n", i, i, i)
+	}
+	if !frozen {
+		w.WriteString("site \"last\" {}\n")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "fleet.hold.hcl"), w.Bytes(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkFleet(b *testing.B) {
+	bin := holdfastBinary(b)
+	busy, quiet := b.TempDir(), b.TempDir()
+	fleet(b, busy, false)
+	fleet(b, quiet, true)
+	for _, dir := range []string{busy, quiet} {
+		cmd := exec.Command(bin, "init")
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("init: %v\n%.2000s", err, out)
+		}
+	}
+	b.Run("validate", func(b *testing.B) { process(b, busy, 0, bin, "validate") })
+	b.Run("plan-fresh-2000-due", func(b *testing.B) { process(b, busy, 0, bin, "plan") })
+	b.Run("plan-fresh", func(b *testing.B) { process(b, quiet, 0, bin, "plan") })
+	b.Run("apply-records-10000", func(b *testing.B) { process(b, quiet, 0, bin, "apply", "--auto-approve") })
+	b.Run("plan-unchanged", func(b *testing.B) { process(b, quiet, 0, bin, "plan", "--detailed-exitcode") })
+}
+
+func BenchmarkTerraform(b *testing.B) {
+	holdfastBinary(b)
+	bin, err := exec.LookPath("terraform")
+	if err != nil {
+		b.Skip("terraform is not installed: no peer in this run")
+	}
+	dir := b.TempDir()
+	var w bytes.Buffer
+	for i := range 10000 {
+		fmt.Fprintf(&w, "resource \"terraform_data\" \"o%d\" {\n  input = { site = \"s%d\", schedule = \"%d 1 * * *\" }\n}\n", i, i%990, i%60)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "main.tf"), w.Bytes(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(bin, "init", "-input=false")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("terraform init: %v\n%s", err, out)
+	}
+	b.Run("validate", func(b *testing.B) { process(b, dir, 0, bin, "validate") })
+	b.Run("plan-fresh", func(b *testing.B) { process(b, dir, 0, bin, "plan", "-input=false") })
+}
