@@ -257,7 +257,7 @@ func (d *decoder) inner(f *field, b block, v reflect.Value, at string) {
 	what := sentence(article(f.name)) + " block"
 	targets := []any{v.Interface()}
 	if m, ok := v.Interface().(*config.Member); ok {
-		if settings, has := d.l.opts.Types.Member(d.typ); has {
+		if settings, has := d.l.opts.Types.Member(d.typ); has && settings != nil {
 			m.Settings = settings
 			targets = append(targets, settings)
 		}

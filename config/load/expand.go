@@ -127,13 +127,12 @@ var foreignBlocks = map[string]string{
 // form shows how a block's header is written.
 func (k *kind) form(name string) string {
 	out := k.name
-	for _, label := range k.labelNames() {
-		if label == "name" && name != "" {
-			label = name
-		} else {
-			label = strings.ToUpper(label)
-		}
-		out += fmt.Sprintf(" %q", label)
+	spec, _ := specOf(k.typ)
+	for _, f := range spec.labels {
+		out += fmt.Sprintf(" %q", firstNonEmpty(append(slices.Clone(f.enum), strings.ToUpper(f.name))...))
+	}
+	if k.named {
+		out += fmt.Sprintf(" %q", name)
 	}
 	return out
 }
@@ -174,7 +173,7 @@ func labelProblem(k *kind, b block, want []string) string {
 	case len(want) == 0:
 		return fmt.Sprintf("A %s block has no labels: write %s { ... }.", k.name, k.name)
 	case len(want) == 1:
-		return fmt.Sprintf("A %s block has one label, its %s: write %s { ... }.", k.name, want[0], k.form(""))
+		return fmt.Sprintf("A %s block has one label, its %s: write %s { ... }.", k.name, want[0], k.form("NAME"))
 	}
 	name := "NAME"
 	if len(b.labels) > 0 && validName(b.labels[len(b.labels)-1]) {

@@ -37,7 +37,9 @@ type noTypes struct{}
 func (noTypes) Names(string) []string               { return nil }
 func (noTypes) Settings(string, string) (any, bool) { return nil, false }
 func (noTypes) Member(string) (any, bool)           { return nil, false }
-func (noTypes) Endpoint(string, string) error       { return errors.New("there are no mirrors in this program") }
+func (noTypes) Endpoint(string, string) error {
+	return errors.New("there are no mirrors in this program")
+}
 
 // File is a file that was read already.
 type File struct {

@@ -68,10 +68,7 @@ func (m *manual) block(b schemaBlock) {
 
 // example shows the header and the required arguments.
 func (m *manual) example(b schemaBlock) {
-	header := b.Kind
-	for _, l := range b.Labels {
-		header += fmt.Sprintf(" %q", strings.ToUpper(l))
-	}
+	header := kindByName[b.Kind].form("NAME")
 	width := 0
 	for _, a := range b.Arguments {
 		if a.Required {

@@ -60,8 +60,10 @@ func (d *decoder) object(in *instance, obj reflect.Value) {
 			d.unknownType(in)
 			return
 		}
-		obj.Elem().FieldByName("Settings").Set(reflect.ValueOf(settings))
-		targets = append(targets, settings)
+		if settings != nil {
+			obj.Elem().FieldByName("Settings").Set(reflect.ValueOf(settings))
+			targets = append(targets, settings)
+		}
 	}
 	d.decode(in.block.body, in.block.header(), targets...)
 	for _, settings := range targets[1:] {

@@ -175,6 +175,9 @@ func Verify(types Types) error {
 
 func verifySettings(what string, settings any, ok bool, own *structSpec) error {
 	t := reflect.TypeOf(settings)
+	if ok && t == nil {
+		return nil // nothing of its own
+	}
 	if !ok || t == nil || t.Kind() != reflect.Pointer {
 		return fmt.Errorf("%s: the settings are a %v, not a pointer to a struct", what, t)
 	}
