@@ -179,18 +179,18 @@ func adopt(ctx context.Context, path, from string, at time.Time) (err error) {
 // must be gone by then: the engine would apply it to the new database. It is folded into the old one, or, when that is
 // too damaged, kept beside it.
 func setAside(ctx context.Context, path, kept string) error {
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
 	if _, err := os.Lstat(kept); err == nil {
 		return fmt.Errorf("%s: %w", kept, os.ErrExist)
 	}
-	folded := foldAway(ctx, path)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := os.Link(path, kept); err != nil {
-		return err
+	folded := errors.New("there is no database")
+	if _, err := os.Stat(path); err == nil {
+		folded = foldAway(ctx, path)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := os.Link(path, kept); err != nil {
+			return err
+		}
 	}
 	if folded != nil {
 		if err := os.Rename(path+"-wal", kept+"-wal"); err != nil && !errors.Is(err, os.ErrNotExist) {

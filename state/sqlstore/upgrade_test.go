@@ -1,0 +1,75 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// The next schema does not exist yet, so this test makes one and looks from inside.
+func TestUpgrade(t *testing.T) {
+	first, err := fs.ReadFile(migrations, "migrations/00001_init.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(next string) fs.FS {
+		return fstest.MapFS{
+			"migrations/00001_init.sql": {Data: first},
+			"migrations/00002_next.sql": {Data: []byte("-- +goose Up\n" + next)},
+		}
+	}
+	path := filepath.Join(t.TempDir(), "state.db")
+	s, err := Open(t.Context(), Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open(driverName, dsn(path, writing))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+
+	err = migrate(t.Context(), db, with("ALTER TABLE run ADD COLUMN note TEXT;\nALTER TABLE nowhere ADD COLUMN note TEXT;"))
+	if err == nil || !strings.Contains(err.Error(), "upgrade from schema 1 to 2") {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := db.Exec("SELECT note FROM run"); err == nil {
+		t.Error("half of an upgrade stayed")
+	}
+	for range 2 {
+		if err := migrate(t.Context(), db, with("ALTER TABLE run ADD COLUMN note TEXT;")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := db.Exec("SELECT note FROM run"); err != nil {
+		t.Error(err)
+	}
+	if _, err := Open(t.Context(), Options{Path: path}); !errors.Is(err, state.ErrSchema) {
+		t.Errorf("this program opened a newer schema: %v", err)
+	}
+}
+
+func TestSharedFilesystems(t *testing.T) {
+	for magic, want := range map[int64]string{0x6969: "NFS", 0xff534d42: "CIFS", 0xfe534d42: "CIFS", 0x1021997: "9p", 0x65735546: "FUSE",
+		0xef53: "", 0x58465342: "", 0x01021994: "", -0xacb2be: "CIFS"} {
+		if got := sharedKind(magic); got != want {
+			t.Errorf("%#x: got %q, want %q", magic, got, want)
+		}
+	}
+	if kind, err := sharedFilesystem(t.TempDir()); kind != "" || err != nil {
+		t.Errorf("got %q, %v", kind, err)
+	}
+	if _, err := sharedFilesystem("/nowhere/at/all"); err == nil {
+		t.Error("a directory that does not exist has a file system")
+	}
+}
