@@ -27,6 +27,7 @@ type dispatcher struct {
 	locks  map[string]bool // of our active tasks
 	busy   map[string]bool // held by others at the last look
 	poll   time.Duration
+	again  bool // look again at once: something ended without a task's goroutine
 	err    error
 }
 
@@ -46,6 +47,10 @@ func (l *life) work(jobs []*job) error {
 		waiting := false
 		if !l.stopping() {
 			waiting = d.advance()
+		}
+		if d.again && !l.stopping() {
+			d.again = false
+			continue
 		}
 		if d.active == 0 && !waiting {
 			break
@@ -70,60 +75,51 @@ func (l *life) work(jobs []*job) error {
 
 // fail stops everything because the state cannot be worked with.
 func (d *dispatcher) fail(err error) {
-	if err == nil || d.err != nil {
-		return
+	if d.err == nil {
+		d.err = err
+		d.stop(err)
 	}
-	d.err = err
-	d.stop(err)
 }
 
-// advance starts what may start and ends what will not. It reports whether something waits for others.
+// advance starts what may start and ends what will not. It reports whether something waits for a lock of somebody else.
 func (d *dispatcher) advance() (waiting bool) {
 	d.busy = map[string]bool{}
-	var ready []*task
+	var interrupted, pending []*task
 	for _, j := range d.jobs {
 		for _, r := range j.runs {
 			if r.ended {
 				continue
 			}
-			tasks, waits := d.ready(r)
-			ready = append(ready, tasks...)
-			waiting = waiting || waits
+			for _, t := range d.ready(r) {
+				if t.rec.Status == state.Interrupted {
+					interrupted = append(interrupted, t)
+				} else {
+					pending = append(pending, t)
+				}
+			}
 		}
 	}
 	// What was interrupted goes first: it may hold locks and owe duties.
-	slices.SortStableFunc(ready, func(a, b *task) int { return rank(a) - rank(b) })
-	for _, t := range ready {
+	for _, t := range append(interrupted, pending...) {
 		if d.stopping() {
-			return waiting
+			break
 		}
-		if !d.room(t) {
-			waiting = true
-			continue
-		}
-		if !d.start(t) {
-			waiting = true
+		if d.room(t) {
+			d.start(t)
 		}
 	}
-	return waiting
-}
-
-func rank(t *task) int {
-	if t.rec.Status == state.Interrupted {
-		return 0
-	}
-	return 1
+	return len(d.busy) > 0
 }
 
 // ready lists the tasks of a run whose turn it is, and settles a run in which nothing is left to start.
-func (d *dispatcher) ready(r *run) (tasks []*task, waiting bool) {
+func (d *dispatcher) ready(r *run) (tasks []*task) {
 	over, good, err := r.dependencies()
 	if err != nil {
 		d.fail(err)
-		return nil, false
+		return nil
 	}
 	if !over {
-		return nil, true
+		return nil
 	}
 	if !good && r.halt == nil {
 		r.halt = ends(state.Cancelled, CancelledDependency, "an action that had to end well before did not")
@@ -133,8 +129,6 @@ func (d *dispatcher) ready(r *run) (tasks []*task, waiting bool) {
 	for _, t := range r.tasks {
 		switch {
 		case t.ended() || t.active || t.stuck:
-		case t.foreign:
-			waiting = true
 		case t.rec.Status == state.Interrupted:
 			tasks = append(tasks, t)
 		case r.held(t) || t.spec.Stage != stage:
@@ -145,15 +139,16 @@ func (d *dispatcher) ready(r *run) (tasks []*task, waiting bool) {
 			tasks = append(tasks, t)
 		}
 	}
-	if len(tasks) == 0 && r.active == 0 && !waiting {
+	if len(tasks) == 0 && r.active == 0 {
 		d.settle(r)
 	}
-	return tasks, waiting
+	return tasks
 }
 
-// refresh reads the tasks that other processes have in hand.
+// refresh looks once at the tasks that somebody else has or ended. What nobody ended is left to a later resume: whoever took
+// it away had a reason.
 func (d *dispatcher) refresh(r *run) {
-	if !slices.ContainsFunc(r.tasks, func(t *task) bool { return t.foreign && !t.ended() }) {
+	if !slices.ContainsFunc(r.tasks, func(t *task) bool { return t.foreign }) {
 		return
 	}
 	recs, err := d.o.Backend.Tasks(d.base, r.rec.ID)
@@ -166,10 +161,11 @@ func (d *dispatcher) refresh(r *run) {
 		if i < 0 || !t.foreign {
 			continue
 		}
-		t.rec = recs[i]
-		t.foreign = t.rec.Status == state.Running
+		t.rec, t.foreign = recs[i], false
 		if t.ended() {
 			r.learn(t)
+		} else {
+			t.stuck = true
 		}
 	}
 }
@@ -200,7 +196,7 @@ func (d *dispatcher) settle(r *run) {
 }
 
 func (d *dispatcher) close(r *run) {
-	r.ended = true
+	r.ended, d.again = true, true
 	e := r.event(RunDone)
 	e.Status = r.status()
 	d.emit(e)
@@ -209,16 +205,12 @@ func (d *dispatcher) close(r *run) {
 
 // room reports whether the limits and the locks of our own tasks allow one more.
 func (d *dispatcher) room(t *task) bool {
-	inJob := 0
-	for _, r := range t.r.runs {
-		inJob += r.active
-	}
 	limit := t.r.plan.Parallel
 	if limit <= 0 {
 		limit = defaultParallel
 	}
 	switch {
-	case inJob >= limit,
+	case t.r.job.active >= limit,
 		d.o.Parallel > 0 && d.active >= d.o.Parallel,
 		t.r.action.Parallel > 0 && t.r.active >= t.r.action.Parallel:
 		return false
@@ -226,8 +218,8 @@ func (d *dispatcher) room(t *task) bool {
 	return !slices.ContainsFunc(t.rec.Locks, func(l string) bool { return d.locks[l] || d.busy[l] })
 }
 
-// start claims a task and hands it to a goroutine. False means that it waits for somebody else's lock.
-func (d *dispatcher) start(t *task) bool {
+// start claims a task and hands it to a goroutine.
+func (d *dispatcher) start(t *task) {
 	var claim state.Claim
 	at := d.o.Now() // the same in every attempt: a claim whose answer was lost is given again
 	err := d.persist(func(ctx context.Context) (err error) {
@@ -237,19 +229,20 @@ func (d *dispatcher) start(t *task) bool {
 	switch {
 	case errors.Is(err, state.ErrBusy):
 		d.wait(t)
-		return false
+		return
 	case errors.Is(err, state.ErrStale):
-		t.foreign = true
+		t.foreign, d.again = true, true
 		d.emit(t.event(TakenOver))
-		return false
+		return
 	case err != nil:
 		d.fail(fmt.Errorf("claim task %s: %w", t.rec.ID, err))
-		return true
+		return
 	}
 	resumed := t.rec.Status == state.Interrupted
 	before := t.r.outcome(t.spec.Stage)
 	t.active, t.rec.Status, t.rec.Attempt = true, state.Running, claim.Attempt
 	t.r.active++
+	t.r.job.active++
 	d.active++
 	for _, l := range t.rec.Locks {
 		d.locks[l] = true
@@ -265,7 +258,6 @@ func (d *dispatcher) start(t *task) bool {
 	d.emit(t.event(kind))
 	w := newWork(t, claim, before)
 	go func() { d.done <- w.perform() }()
-	return true
 }
 
 // wait tells once what a task waits for.
@@ -304,6 +296,7 @@ func (d *dispatcher) finished(e ended) {
 	t := e.t
 	t.active = false
 	t.r.active--
+	t.r.job.active--
 	d.active--
 	for _, l := range t.rec.Locks {
 		delete(d.locks, l)

@@ -135,6 +135,7 @@ func (l *life) result(jobs []*job, err error) (Result, error) {
 				return res, errors.Join(err, fmt.Errorf("read run %s: %w", r.rec.ID, readErr))
 			}
 			res.Runs = append(res.Runs, now)
+			res.Interrupted = res.Interrupted || !now.Status.Terminal()
 		}
 	}
 	meta, readErr := l.o.Backend.Meta(ctx)

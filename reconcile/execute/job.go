@@ -21,6 +21,7 @@ type job struct {
 	plan     *reconcile.Plan
 	runs     []*run
 	recorded int
+	active   int // tasks in our hands
 	redact   *secrets.Redactor
 	resolve  func(context.Context, providers.Secret) (string, error)
 	unlock   func() // gives the apply lock back; nil when it is not held

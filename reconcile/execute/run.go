@@ -30,7 +30,7 @@ type task struct {
 	rec     state.TaskRun
 	spec    *reconcile.Task
 	active  bool // in the hands of a goroutine of ours
-	foreign bool // in the hands of another process
+	foreign bool // somebody else has or ended it; its record is to be read again
 	stuck   bool // left for a later resume
 	waited  bool // its waiting was told
 }

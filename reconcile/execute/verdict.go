@@ -37,7 +37,7 @@ const (
 	FailedUnavailable   = "FAILED_NOT_AVAILABLE"
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
 	FailedStoreIdentity = "FAILED_STORE_IDENTITY_CHANGED"
-	FailedStoreNotEmpty = "FAILED_STORE_NOT_EMPTY"
+	FailedNotEmpty      = "FAILED_NOT_EMPTY"
 	FailedSourceExit    = "FAILED_SOURCE_EXIT"
 	FailedSourceChanged = "FAILED_SOURCE_CHANGED"
 	FailedTooSmall      = "FAILED_TOO_SMALL"
@@ -68,7 +68,7 @@ var reasons = []struct {
 	{errWindowClosed, CancelledWindow},
 	{providers.ErrNoSpace, FailedStoreSpace},
 	{providers.ErrIdentity, FailedStoreIdentity},
-	{providers.ErrNotEmpty, FailedStoreNotEmpty},
+	{providers.ErrNotEmpty, FailedNotEmpty},
 	{providers.ErrTooSmall, FailedTooSmall},
 	{providers.ErrChanged, FailedSourceChanged},
 	{providers.ErrSourceExit, FailedSourceExit},

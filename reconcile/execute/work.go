@@ -198,7 +198,9 @@ func (w *work) try(c *call, op *operation) error {
 		return err
 	}
 	out, err := w.effect(c, op)
-	w.pending.Duties, w.duties = late, append(w.duties, late...)
+	if err == nil && !out.skipped {
+		w.pending.Duties, w.duties = late, append(w.duties, late...)
+	}
 	switch {
 	case err == nil:
 		return w.succeed(c, out)

@@ -257,16 +257,22 @@ func (w world) backupAction(key string) reconcile.Action {
 	}
 }
 
+// move is a plan that prefers the other side, and so moves the role.
+func (w world) move(targets ...string) *reconcile.Plan {
+	p := w.plan(w.moveAction("left", "right", 1, targets...))
+	p.Changes = []reconcile.Change{{Address: orders, Action: reconcile.Update, IfGeneration: 1, After: json.RawMessage(`{"preferred":"site.right"}`), ByAction: true}}
+	return p
+}
+
 // everything is a plan with every operation there is.
 func (w world) everything() *reconcile.Plan {
-	move := w.moveAction("left", "right", 1, "failover_target.svc", "failover_target.link")
+	prefer := w.move("failover_target.svc", "failover_target.link")
+	move := prefer.Actions[0]
 	move.After = []int{2}
 	backup := w.backupAction("2026-10-25T02:30")
 	backup.After = []int{0}
 	p := w.plan(w.initAction(), backup, w.mirrorAction("mirror.live", "left", "right", orders, 1), move)
-	p.Changes = []reconcile.Change{
-		create("store.nas", true), create("device.docs", false), create("device.host", false), create("backup_plan.nightly", false), create("mirror.live", false),
-		{Address: orders, Action: reconcile.Update, IfGeneration: 1, After: json.RawMessage(`{"preferred":"site.right"}`), ByAction: true},
-	}
+	p.Changes = append(prefer.Changes,
+		create("store.nas", true), create("device.docs", false), create("device.host", false), create("backup_plan.nightly", false), create("mirror.live", false))
 	return p
 }

@@ -1,0 +1,81 @@
+package execute_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// mutants are the protocol bugs that can be switched on in a test binary built with the tag "mutant", each with the
+// test that has to notice it, and its story. The list only grows.
+var mutants = []struct{ name, test, story string }{
+	{"late_intent", "TestKilledAnywhere", "everything"},
+	{"rerun_halt", "TestKilledAnywhere", "everything"},
+	{"early_record", "TestKilledAnywhere", "everything"},
+	{"fresh_id", "TestKilledAnywhere", "everything"},
+	{"split_role", "TestKilledAnywhere", "everything"},
+	{"late_duty", "TestKilledAnywhere", "unfrozen"},
+	{"lost_duty", "TestKilledAnywhere", "refused"},
+	{"blind_rollback", "TestKilledAnywhere", "half"},
+	{"no_verify", "TestDamagedStagingIsNeverRecorded", ""},
+	{"blind_prune", "TestNothingIsPrunedAfterACopyWithErrors", ""},
+	{"no_fence", "TestTakenOver", ""},
+}
+
+// TestMutantsAreCaught shows that the tests find protocol bugs: each is switched on, and its test must fail. It takes a
+// minute, so it runs only when HOLDFAST_MUTANTS is set (make mutants).
+func TestMutantsAreCaught(t *testing.T) {
+	if os.Getenv("HOLDFAST_MUTANTS") == "" {
+		t.Skip("HOLDFAST_MUTANTS is not set")
+	}
+	bin := filepath.Join(t.TempDir(), "mutants.test")
+	if out, err := exec.Command("go", "test", "-c", "-tags", "mutant", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	run := func(mutant, test, story string) (string, error) {
+		cmd := exec.Command(bin, "-test.run=^"+test+"$", "-test.failfast", "-test.timeout=5m")
+		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "HOLDFAST_") }),
+			"HOLDFAST_MUTANT="+mutant, "HOLDFAST_CRASH_STORY="+story)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := cmd.Run()
+		return out.String(), err
+	}
+	if out, err := run("", "TestEverythingOnce|TestTakenOver|TestDamagedStagingIsNeverRecorded", ""); err != nil {
+		t.Fatalf("the tests fail without a mutant: %v\n%s", err, out)
+	}
+	var wg sync.WaitGroup
+	limit := make(chan struct{}, 2)
+	for _, m := range mutants {
+		wg.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			started := time.Now()
+			out, err := run(m.name, m.test, m.story)
+			if err == nil || !strings.Contains(out, "--- FAIL") {
+				t.Errorf("%s was not caught by %s (%v)\n%s", m.name, m.test, err, out)
+				return
+			}
+			t.Logf("%-14s caught in %s: %s", m.name, time.Since(started).Round(100*time.Millisecond), firstFinding(out))
+		})
+	}
+	wg.Wait()
+}
+
+// firstFinding is the first line of a test's output that says what is wrong.
+func firstFinding(out string) string {
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "---") || strings.HasPrefix(line, "===") || strings.Contains(line, "_test.go") && strings.HasSuffix(line, ":") {
+			continue
+		}
+		return line[:min(len(line), 160)]
+	}
+	return ""
+}
