@@ -46,6 +46,12 @@ func holdfastBinary(b *testing.B) string {
 // fleet writes a configuration of 10,000 objects. Frozen keeps all work from being due, so that apply only records.
 func fleet(b *testing.B, dir string, frozen bool) {
 	var w bytes.Buffer
+	flush := func(name string) {
+		if err := os.WriteFile(filepath.Join(dir, name+".hold.hcl"), w.Bytes(), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		w.Reset()
+	}
 	w.WriteString("settings { timezone = \"Europe/Berlin\" }\n")
 	if frozen {
 		w.WriteString("freeze \"all\" {\n  from = \"2020-01-01\"\n  to = \"2099-12-31\"\n}\n")
@@ -60,19 +66,19 @@ func fleet(b *testing.B, dir string, frozen bool) {
 	for i := range 5000 {
 		fmt.Fprintf(&w, "device \"command\" \"d%d\" {\n  site = site.s%d\n  labels = { tier = \"%d\" }\n  command = [\"true\"]\n}\n", i, i%990, i%3)
 	}
+	flush("devices")
 	for i := range 2000 {
 		fmt.Fprintf(&w, "backup_plan \"b%d\" {\n  schedule = \"%d 1 * * *\"\n  store = store.st%d\n  maintenance_window = maintenance_window.w%d\n", i, i%60, i%10, i%10)
 		fmt.Fprintf(&w, "  activity \"all\" {\n    action = \"secure_backup\"\n    devices = [\"d%d\", \"d%d\"]\n  }\n}\n", i, i+2000)
 	}
+	flush("backups")
 	for i := range 1989 {
 		fmt.Fprintf(&w, "mirror \"m%d\" {\n  source = endpoint(\"file:///srv/a/%d\")\n  target = endpoint(\"file:///srv/b/%d\")\n  every = \"1h\"\n}\n", i, i, i)
 	}
 	if !frozen {
 		w.WriteString("site \"last\" {}\n")
 	}
-	if err := os.WriteFile(filepath.Join(dir, "fleet.hold.hcl"), w.Bytes(), 0o600); err != nil {
-		b.Fatal(err)
-	}
+	flush("mirrors")
 }
 
 func BenchmarkFleet(b *testing.B) {

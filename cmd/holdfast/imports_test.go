@@ -37,7 +37,7 @@ var imports = map[string][]string{
 	"state/statetest":        {"state", "state/sqlstore"},
 
 	"config/load":   {"config", "config/diag", "config/schedule", "config/unit"},
-	"config/source": {},
+	"config/source": {"config/diag"}, // for the nearest name
 	"providers/all": {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
 	"reconcile":     {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
@@ -77,7 +77,7 @@ var fences = map[string][]string{
 	"github.com/vbauerster/":          {"cmd/internal/command"},
 	"github.com/netresearch/go-cron":  {"config/schedule"},
 	"github.com/klauspost/compress":   {"providers/files", "providers/sqlite", "providers/command"},
-	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain"},
+	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain", "providers/providertest"},
 	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},
 	"golang.org/x/term":               {"cmd/internal/command"},
 	"github.com/rogpeppe/go-internal": {},
