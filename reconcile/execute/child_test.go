@@ -75,6 +75,13 @@ func (c *crash) point(name string) error {
 	return nil
 }
 
+// rest ends the danger.
+func (c *crash) rest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.fail = 0, ""
+}
+
 func (l life) live() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -113,6 +120,7 @@ func (l life) live() error {
 		rep.Findings = append(rep.Findings, w.checkAttention(ctx, b, story.attention)...)
 		rep.Findings = append(rep.Findings, w.check(ctx, b, plan, true)...)
 		story.end(ctx, w, b, &rep.Findings)
+		c.rest()
 		if story.again != nil {
 			w.goOn(ctx, b, x, story.again(w), &rep.Findings)
 		}
