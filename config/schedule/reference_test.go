@@ -17,28 +17,30 @@ type era struct {
 }
 
 var eras = []era{
-	{"UTC", "2027-12-01", "2028-04-01"},
-	{"Europe/Berlin", "2026-03-01", "2026-04-15"},
-	{"Europe/Berlin", "2026-10-15", "2027-01-02"},
-	{"Europe/Berlin", "2040-10-20", "2041-04-02"}, // beyond Go's tables, over 31 December of a leap year
+	{"UTC", "2028-02-15", "2028-03-15"},
+	{"Europe/Berlin", "2026-03-18", "2026-04-10"},
+	{"Europe/Berlin", "2026-10-14", "2026-11-10"},
+	{"Europe/Berlin", "2040-12-15", "2041-04-10"}, // beyond Go's tables, over 31 December of a leap year
 	{"Europe/London", "1968-02-10", "1968-03-10"}, // summer time that stayed
-	{"Europe/Berlin", "1945-05-15", "1945-11-25"}, // two hours of summer time
+	{"Europe/Berlin", "1945-05-15", "1945-06-05"}, // into two hours of summer time
 	{"Europe/Dublin", "2027-03-20", "2027-04-02"}, // negative summer time
 	{"America/New_York", "2026-03-01", "2026-03-15"},
 	{"America/New_York", "2026-10-25", "2026-11-08"},
-	{"America/Sao_Paulo", "2018-10-20", "2019-03-01"}, // midnight skipped, 23:00 repeated
+	{"America/Sao_Paulo", "2018-10-25", "2018-11-15"}, // midnight skipped
+	{"America/Sao_Paulo", "2019-02-05", "2019-02-28"}, // 23:00 repeated
 	{"America/St_Johns", "2006-10-15", "2006-11-05"},  // changes at 00:01
 	{"America/Havana", "2026-03-01", "2026-03-15"},    // midnight skipped
 	{"America/Havana", "2026-10-20", "2026-11-08"},    // midnight repeated
 	{"America/Caracas", "2007-12-01", "2007-12-15"},   // half an hour back
-	{"Africa/Casablanca", "2026-02-01", "2026-04-01"}, // put back for a month
+	{"Africa/Casablanca", "2026-02-05", "2026-04-01"}, // put back for a month
 	{"Africa/Cairo", "2026-10-10", "2026-11-10"},
 	{"Asia/Kathmandu", "1985-12-20", "1986-01-10"}, // a quarter of an hour forward
 	{"Asia/Pyongyang", "2015-08-01", "2015-08-31"},
 	{"Asia/Pyongyang", "2018-04-20", "2018-05-15"},
 	{"Antarctica/Troll", "2026-10-15", "2026-11-05"}, // two hours
-	{"Australia/Lord_Howe", "2026-03-20", "2026-10-15"},
-	{"Pacific/Apia", "2011-09-15", "2012-04-10"},      // no 30 December
+	{"Australia/Lord_Howe", "2026-03-25", "2026-04-15"},
+	{"Australia/Lord_Howe", "2026-09-24", "2026-10-15"},
+	{"Pacific/Apia", "2011-12-18", "2012-01-15"},      // no 30 December
 	{"Pacific/Kwajalein", "1993-08-10", "1993-09-01"}, // no 21 August
 	{"America/Juneau", "1983-10-20", "1983-11-10"},    // two hours back
 }
