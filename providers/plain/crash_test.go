@@ -165,7 +165,7 @@ func TestCrashInCommit(t *testing.T) {
 
 func TestCrashWhileResumingCommit(t *testing.T) {
 	c := scenarios[len(scenarios)-1]
-	for first := 2; first < 20; first += 2 {
+	for first := 2; first < 20; first += 3 {
 		c.crashes(t, func(t *testing.T, s providers.Store, at scene) error {
 			crashedCommit(t, at, first)
 			return commit(t, s, at)
@@ -190,7 +190,7 @@ func TestStageAfterCrashInCommit(t *testing.T) {
 // Discard after a crash in Commit leaves all of an artifact or nothing, also when it dies itself.
 func TestCrashInDiscard(t *testing.T) {
 	for _, c := range []scenario{scenarios[1], scenarios[len(scenarios)-1]} {
-		for point := 2; point < 20; point += 2 {
+		for point := 2; point < 20; point += 3 {
 			c.crashes(t, func(t *testing.T, s providers.Store, at scene) error {
 				crashedCommit(t, at, point)
 				return s.Discard(t.Context(), at.manifest.ID)
@@ -226,6 +226,74 @@ func TestCrashInDelete(t *testing.T) {
 	}
 }
 
+// crashBefore runs a Commit that dies at a named point.
+func crashBefore(t *testing.T, at scene, point string) {
+	t.Helper()
+	s := at.reopen(t)
+	plain.SetFail(s, func(p string) error {
+		if p == point {
+			return errCrash
+		}
+		return nil
+	})
+	if err := commit(t, s, at); !errors.Is(err, errCrash) {
+		t.Fatalf("no crash at %q: %v", point, err)
+	}
+}
+
+// After a crash another artifact may take the time, under file names that do not
+// meet, or even leave a file like ours there: each keeps what is its own.
+func TestTimeTakenDuringCrash(t *testing.T) {
+	other := providertest.NewRef("d", "a", providers.ExportDomain)
+	content := providertest.Content{Name: "export.tar", Data: []byte("of another")}
+	take := func(t *testing.T) scene {
+		at := scenarios[1].set(t)
+		crashBefore(t, at, "commit: publish manifest")
+		providertest.Put(t, at.reopen(t), other, content)
+		at.before = []string{"d/domain/a/a-export-2017-06-26-22-48-00-000-persisted.holdfast.json", "d/domain/a/a-export-2017-06-26-22-48-00-000-persisted.tar"}
+		return at
+	}
+	t.Run("commit", func(t *testing.T) {
+		at := take(t)
+		check(t, commit(t, at.reopen(t), at))
+		checkCommitted(t, at)
+		providertest.CheckArtifact(t, at.reopen(t), other, content)
+	})
+	t.Run("discard", func(t *testing.T) {
+		at := take(t)
+		check(t, at.reopen(t).Discard(t.Context(), at.manifest.ID))
+		checkGone(t, at)
+		providertest.CheckArtifact(t, at.reopen(t), other, content)
+	})
+	t.Run("discard after moving", func(t *testing.T) {
+		at := scenarios[1].set(t)
+		crashBefore(t, at, "commit: publish manifest")
+		moved := filepath.Join(at.path, "d/domain/a/a-export-2017-06-26-22-48-00-000-persisted.zip")
+		check(t, os.WriteFile(moved, []byte("changed"), 0o600))
+		check(t, at.reopen(t).Discard(t.Context(), at.manifest.ID))
+		if got := artifactFiles(t, at.path); len(got) != 1 || filepath.Join(at.path, got[0]) != moved {
+			t.Errorf("left: %v, want only the file somebody changed", got)
+		}
+	})
+	t.Run("commit of a changed file", func(t *testing.T) {
+		at := scenarios[1].set(t)
+		crashBefore(t, at, "commit: publish manifest")
+		check(t, os.WriteFile(filepath.Join(at.path, "d/domain/a/a-export-2017-06-26-22-48-00-000-persisted.zip"), []byte("niam"), 0o600))
+		if err := commit(t, at.reopen(t), at); !errors.Is(err, providers.ErrCorrupt) {
+			t.Errorf("commit of what changed since it was moved: %v", err)
+		}
+	})
+}
+
+// A staging area that goes away file by file is never read as one whose files were moved.
+func TestIntentGoesBeforeStagedFiles(t *testing.T) {
+	at := scenarios[1].set(t)
+	crashBefore(t, at, "wipe: remove staging")
+	if _, err := os.Stat(filepath.Join(at.path, ".holdfast/tmp", string(at.manifest.ID), "commit.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the intent is still there: %v", err)
+	}
+}
+
 // What a crash between link and unlink leaves is recognised and finished.
 func TestCrashBetweenLinkAndUnlink(t *testing.T) {
 	finish := map[string]func(*testing.T, providers.Store, scene){
@@ -241,16 +309,7 @@ func TestCrashBetweenLinkAndUnlink(t *testing.T) {
 	for name, finish := range finish {
 		t.Run(name, func(t *testing.T) {
 			at := scenarios[1].set(t)
-			s := at.reopen(t)
-			plain.SetFail(s, func(point string) error {
-				if point == "commit: move export.zip" {
-					return errCrash
-				}
-				return nil
-			})
-			if err := commit(t, s, at); !errors.Is(err, errCrash) {
-				t.Fatal(err)
-			}
+			crashBefore(t, at, "commit: move export.zip")
 			staged := filepath.Join(at.path, ".holdfast/tmp", string(at.manifest.ID), "files/export.zip")
 			check(t, os.Link(staged, filepath.Join(at.path, "d/domain/a/a-export-2017-06-26-22-48-00-000-persisted.zip")))
 			finish(t, at.reopen(t), at)

@@ -88,7 +88,7 @@ func TestListNamesWhatIsWrong(t *testing.T) {
 		"other schema":     {edit(`"schema": 1`, `"schema": 2`), manifest},
 		"path upwards":     {edit(data, "../../../../../../etc/passwd"), manifest},
 		"absolute path":    {edit(data, "/etc/passwd"), manifest},
-		"path of another":  {edit(data, strings.Replace(data, "-000-", "-001-", 1)), manifest},
+		"path of another":  {edit(data, strings.Replace(data, "-22-48-", "-23-48-", 1)), manifest},
 		"dots":             {edit(data, data[:len("d/domain/a/")]+".."), manifest},
 		"other device":     {edit(`"device": "d"`, `"device": "e"`), manifest},
 		"other action":     {edit(`"export_domain"`, `"secure_backup"`), manifest},
@@ -144,6 +144,29 @@ func linkTo(name string) func(*testing.T, string) {
 	}
 }
 
+// A manifest that claims the file of another artifact cannot have it deleted.
+func TestDeleteByForgedManifest(t *testing.T) {
+	for _, action := range []providers.Action{providers.SecureBackup, providers.ExportDomain} {
+		path := filepath.Join(t.TempDir(), "store")
+		s := newStore(t, &plain.Settings{Path: path})
+		refs := []providers.ArtifactRef{providertest.NewRef("d", "a", action), providertest.NewRef("d", "a", action)}
+		forged := providertest.Put(t, s, refs[0], crashFiles...)
+		other := providertest.Put(t, s, refs[1], crashFiles...)
+		manifest := filepath.Join(path, filepath.Dir(forged.Files[0].Path), "holdfast-manifest.json")
+		if action == providers.ExportDomain {
+			manifest = filepath.Join(path, strings.TrimSuffix(forged.Files[0].Path, ".zip")+".holdfast.json")
+		}
+		data, err := os.ReadFile(manifest)
+		check(t, err)
+		data = []byte(strings.ReplaceAll(string(data), forged.Files[1].Path, other.Files[1].Path))
+		check(t, os.WriteFile(manifest, data, 0o600))
+		if err := s.Delete(t.Context(), refs[0]); !errors.Is(err, providers.ErrCorrupt) {
+			t.Errorf("%s: delete: %v", action, err)
+		}
+		providertest.CheckArtifact(t, s, refs[1], crashFiles...)
+	}
+}
+
 // A damaged manifest is neither found nor silently taken for deleted.
 func TestDamagedManifestIsNotGone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
@@ -155,6 +178,9 @@ func TestDamagedManifestIsNotGone(t *testing.T) {
 	}
 	if err := s.Delete(t.Context(), m.ArtifactRef); !errors.Is(err, providers.ErrCorrupt) {
 		t.Errorf("delete: %v", err)
+	}
+	if _, err := s.Get(t.Context(), export(2)); !errors.Is(err, providers.ErrNotFound) {
+		t.Errorf("get of an artifact that has nothing to do with it: %v", err)
 	}
 	next := export(0)
 	providertest.Put(t, s, next, providertest.Content{Name: "export.zip", Data: []byte("other")})
