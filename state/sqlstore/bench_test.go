@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -169,5 +170,23 @@ func BenchmarkSnapshot(b *testing.B) {
 		if _, err := s.Snapshot(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "state.db")
+	statetest.Open(b, path)
+	for _, o := range []sqlstore.Options{{Path: path}, {Path: path, ReadOnly: true}} {
+		b.Run(fmt.Sprintf("readonly=%t", o.ReadOnly), func(b *testing.B) {
+			for b.Loop() {
+				s, err := sqlstore.Open(b.Context(), o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -121,7 +121,7 @@ func checkLock(l *state.Lock) error {
 		return errors.New("it needs the time")
 	case l.Session == 0 && l.Operation != holdOperation:
 		return errors.New("it needs a session")
-	case l.Session == 0 && !l.Expires.After(l.Acquired):
+	case l.Session == 0 && l.Expires.IsZero():
 		return errors.New("a lock held by a person needs an expiry")
 	}
 	l.Acquired = l.Acquired.Truncate(time.Microsecond).UTC()
@@ -129,6 +129,9 @@ func checkLock(l *state.Lock) error {
 		l.Expires = l.Acquired.Add(leaseTime)
 	}
 	l.Expires = l.Expires.Truncate(time.Microsecond).UTC()
+	if !l.Expires.After(l.Acquired) {
+		return errors.New("it would be expired already")
+	}
 	return nil
 }
 
@@ -148,6 +151,9 @@ func (t *tx) wantSession(epoch int64) error {
 
 // RenewLock moves the expiry of a lock that is still held.
 func (s *Store) RenewLock(ctx context.Context, l state.Lock) error {
+	if l.Expires.IsZero() {
+		return fmt.Errorf("renew lock %s: it needs an expiry", l.Name)
+	}
 	err := s.write(ctx, func(t *tx) error {
 		n, err := t.exec(`UPDATE held_lock SET expires_at = ? WHERE name = ? AND token = ? AND session = ? AND task = ?`,
 			micros(l.Expires), l.Name, l.Token, l.Session, l.Task)

@@ -15,6 +15,14 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+// ended gives the reason of a read that was broken off: the context, not what the engine makes of it.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
 // list reads all rows of a query into records.
 func list[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := q.QueryContext(ctx, query, args...)
@@ -28,7 +36,7 @@ func list[T any](ctx context.Context, q querier, scan func(scanner) (T, error), 
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, ended(ctx, err)
 	}
 	return all, nil
 }
@@ -52,7 +60,11 @@ func (s *Store) read(ctx context.Context, do func(querier) error) error {
 	if err != nil {
 		return explain(err)
 	}
-	return errors.Join(do(t), explain(t.Rollback()))
+	err = do(t)
+	if end := t.Rollback(); !errors.Is(end, sql.ErrTxDone) { // it is done when the context ended
+		err = errors.Join(err, explain(end))
+	}
+	return ended(ctx, err)
 }
 
 // Meta tells which state this is.

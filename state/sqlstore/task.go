@@ -2,7 +2,7 @@ package sqlstore
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +34,9 @@ func (t *tx) position(k taskKey) (position, error) {
 func (s *Store) Claim(ctx context.Context, session int64, task string, at time.Time) (state.Claim, error) {
 	var claim state.Claim
 	k, err := parseTask(task)
+	if err == nil && at.IsZero() {
+		err = errors.New("it needs the time")
+	}
 	if err == nil {
 		err = s.write(ctx, func(t *tx) (err error) {
 			claim, err = s.claim(t, session, k, stored(at))
@@ -172,6 +175,9 @@ func (s *Store) journal(ctx context.Context, c state.Claim, e state.Entry) error
 }
 
 func checkEntry(e state.Entry) error {
+	if e.At.IsZero() {
+		return errors.New("the entry has no time")
+	}
 	if err := checkChanges(e.Changes); err != nil {
 		return err
 	}
@@ -182,7 +188,7 @@ func checkEntry(e state.Entry) error {
 	}
 	for _, a := range e.Artifacts {
 		if a.ID == "" {
-			return fmt.Errorf("an artifact without id")
+			return errors.New("an artifact without id")
 		}
 	}
 	return nil // the fingerprint, which is made of JSON, finds what is not
@@ -408,7 +414,7 @@ func (s *Store) PutArtifact(ctx context.Context, a state.Artifact) error {
 
 func wantArtifact(a state.Artifact) error {
 	if a.ID == "" {
-		return fmt.Errorf("it needs an id")
+		return errors.New("it needs an id")
 	}
-	return wantJSON("its manifest", json.RawMessage(a.Manifest))
+	return wantJSON("its manifest", a.Manifest)
 }

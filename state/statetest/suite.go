@@ -17,11 +17,15 @@ func Suite(t *testing.T, open func(t *testing.T) state.Backend) {
 	for _, group := range []map[string]func(*fixture){recordTests, lockTests, runTests, journalTests, readTests, concurrencyTests} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				test(&fixture{T: t, b: open(t), now: time.Date(2026, 10, 25, 2, 30, 0, 123456000, time.UTC)})
 			})
 		}
 	}
-	t.Run("random journals follow the model", func(t *testing.T) { model(t, open(t)) })
+	t.Run("random journals follow the model", func(t *testing.T) {
+		t.Parallel()
+		model(t, open(t))
+	})
 }
 
 // fixture is one backend under test, with steps that must succeed.

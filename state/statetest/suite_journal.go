@@ -152,6 +152,9 @@ var journalTests = map[string]func(*fixture){
 		if err := f.b.Journal(f.ctx(), c, state.Entry{Begin: &state.StepRun{Name: "a", Input: json.RawMessage(`{`)}, At: f.tick()}); err == nil {
 			f.Error("broken JSON was accepted")
 		}
+		if err := f.b.Journal(f.ctx(), c, state.Entry{Finish: &state.TaskRun{Status: state.Succeeded}}); err == nil {
+			f.Error("an entry without time was accepted")
+		}
 		equal(f, "task", f.task(c.Task).Status, state.Running)
 	},
 	"a duty can be opened again": func(f *fixture) {

@@ -105,6 +105,7 @@ var lockTests = map[string]func(*fixture){
 			"no time":         {Name: "a", Session: se, Actor: "ann"},
 			"no session":      {Name: "a", Actor: "ann", Acquired: f.now, Expires: f.now.Add(time.Hour)},
 			"unknown session": {Name: "a", Session: 999999, Actor: "ann", Acquired: f.now},
+			"expired":         {Name: "a", Session: se, Actor: "ann", Acquired: f.now, Expires: f.now},
 			"for a task":      {Name: "a", Session: se, Task: "1.1", Actor: "ann", Acquired: f.now},
 		} {
 			if _, err := f.b.AcquireLock(f.ctx(), l); err == nil {
@@ -130,6 +131,20 @@ var lockTests = map[string]func(*fixture){
 		f.is(f.b.Journal(f.ctx(), c, state.Entry{Begin: &state.StepRun{Name: "x"}, At: f.tick()}), state.ErrFenced)
 		equal(f, "status", f.task(c.Task).Status, state.Interrupted)
 		f.claim(se, r.ID+".2")
+	},
+	"a session that let its lock expire is over": func(f *fixture) {
+		stopped, other := f.session(), f.session()
+		l := f.lock(stopped)
+		c := f.claim(stopped, f.begin("backup_plan.qa", device("QA1")).ID+".1")
+		f.now = l.Expires.Add(-2 * time.Second)
+		f.session()
+		equal(f, "before the expiry", f.task(c.Task).Status, state.Running)
+		f.now = l.Expires
+		f.session()
+		equal(f, "after the expiry", f.task(c.Task).Status, state.Interrupted)
+		f.is(f.b.Journal(f.ctx(), c, state.Entry{Begin: &state.StepRun{Name: "x"}, At: f.tick()}), state.ErrFenced)
+		f.is(f.b.RenewLock(f.ctx(), l), state.ErrFenced)
+		f.claim(other, c.Task)
 	},
 	"epochs grow": func(f *fixture) {
 		a := f.session()

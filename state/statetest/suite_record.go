@@ -77,7 +77,6 @@ var recordTests = map[string]func(*fixture){
 		equal(f, "objects", len(f.snapshot().Objects), 1)
 	},
 	"record is fenced after the lock is gone": func(f *fixture) {
-		se := f.session()
 		for name, lose := range map[string]func(state.Lock){
 			"released": func(l state.Lock) { f.ok(f.b.ReleaseLock(f.ctx(), l)) },
 			"broken": func(l state.Lock) {
@@ -89,7 +88,7 @@ var recordTests = map[string]func(*fixture){
 				f.ok(f.b.ReleaseLock(f.ctx(), f.lock(f.session())))
 			},
 		} {
-			l := f.lock(se)
+			l := f.lock(f.session())
 			lose(l)
 			_, err := f.b.Record(f.ctx(), l, []state.Change{f.put("store."+name, 0)}, nil)
 			f.is(err, state.ErrFenced)

@@ -183,6 +183,7 @@ CREATE INDEX artifact_plan ON artifact (backup_plan, started_at);
 CREATE INDEX artifact_device ON artifact (device, domain, started_at);
 CREATE INDEX artifact_store ON artifact (store, started_at);
 CREATE INDEX artifact_run ON artifact (run);
+CREATE INDEX artifact_task ON artifact (task);
 
 CREATE TABLE audit (
   seq BIGINT PRIMARY KEY,
