@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/files"
+	"github.com/holdfast-dr/holdfast/providers/providertest"
 )
 
 // benchTree makes 100,000 files of 0 to 8 KiB in 1,000 directories, in the
@@ -109,6 +110,41 @@ func BenchmarkCapture(b *testing.B) {
 		cpu(b, unix.RUSAGE_CHILDREN, func() {
 			for b.Loop() {
 				shell(b, "tar -cf - . | zstd -3 -T2 -c | cat >/dev/null")
+			}
+		})
+	})
+}
+
+// BenchmarkRestore compares a restore with unpacking by tar, which checks nothing.
+func BenchmarkRestore(b *testing.B) {
+	tree := benchTree(b)
+	dev, err := files.DeviceType().Open(b.Context(), "web", &files.Settings{Roots: []*files.Root{{Name: "content", Path: tree}}}, providers.Env{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	art := new(providertest.Artifact)
+	if _, err := dev.Capture(b.Context(), export, art); err != nil {
+		b.Fatal(err)
+	}
+	packed := filepath.Join(b.TempDir(), "export.tar.zst")
+	if err := os.WriteFile(packed, art.Bytes(archiveName), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("holdfast", func(b *testing.B) {
+		cpu(b, unix.RUSAGE_SELF, func() {
+			for b.Loop() {
+				if err := dev.Restore(b.Context(), providers.RestoreRequest{Dir: b.TempDir()}, art); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	})
+	b.Run("zstd tar", func(b *testing.B) {
+		cpu(b, unix.RUSAGE_CHILDREN, func() {
+			for b.Loop() {
+				if out, err := exec.Command("sh", "-c", "zstd -dc "+packed+" | tar -xpf - -C "+b.TempDir()+"; sync").CombinedOutput(); err != nil {
+					b.Fatalf("%v: %s", err, out)
+				}
 			}
 		})
 	})

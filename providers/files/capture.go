@@ -24,7 +24,10 @@ const (
 	listingName = "listing.jsonl.zst"
 )
 
-const maxWarnings = 100
+const (
+	maxWarnings = 100
+	maxReaders  = 8
+)
 
 // Capture walks the root, or all roots, and writes the archive and then its
 // listing. It is not a point in time: each file is as it was when it was read,
@@ -123,8 +126,8 @@ type archiveWriter struct {
 func newArchiveWriter(out io.Writer, own ownFiles) (*archiveWriter, error) {
 	w := &archiveWriter{sum: sha256.New(), reader: newReader(own)}
 	var err error
-	// Measured against "tar | zstd -3" on 70,000 source files: the fastest level takes the same processor
-	// time and gives 7 % more bytes; the next level takes 15 % more time and gives 3 % more bytes.
+	// Measured with 100,000 small files: this level takes about the processor time of "tar | zstd -3"
+	// and gives 7 to 14 % more bytes; the next level takes 40 % more time and still gives 6 % more bytes.
 	w.zip, err = zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(2<<20),
 		zstd.WithConcurrentBlocks(true), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
 	if err != nil {
@@ -155,7 +158,7 @@ func (w *archiveWriter) close() { w.spool.close() }
 // run is the pipeline: the walker fills batches with items; readers work on
 // batches side by side; the writer takes the batches in the walker's order. The number of batches bounds the memory.
 func (w *archiveWriter) run(ctx context.Context, trees []*tree, own ownFiles) error {
-	readers := runtime.GOMAXPROCS(0) + 1
+	readers := min(runtime.GOMAXPROCS(0), maxReaders) + 1
 	size := 4 * readers
 	free, work, ordered := make(chan *batch, size), make(chan *batch, size), make(chan *batch, size)
 	for range size {

@@ -45,7 +45,7 @@ func openDevice(t *testing.T, path string, protected ...string) providers.Device
 // connect opens a database as its application would.
 func connect(t *testing.T, path, mode string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path+"?_busy_timeout=20000&_pragma=synchronous(off)&_pragma=journal_mode("+mode+")")
+	db, err := sql.Open("sqlite", "file:"+path+"?_busy_timeout=20000&_pragma=page_size(512)&_pragma=synchronous(off)&_pragma=journal_mode("+mode+")")
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
 	db.SetMaxOpenConns(1)
@@ -180,7 +180,7 @@ func TestConcurrentWriters(t *testing.T) {
 	for _, mode := range []string{"wal", "delete"} {
 		t.Run(mode, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "app.db")
-			const accounts = 20_000
+			const accounts = 5_000
 			db := connect(t, path, mode)
 			fill(t, db, accounts)
 			ctx, stop := context.WithCancel(t.Context())
