@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +69,16 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
   holdfast apply --resume 12           (run 12)`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.json {
+				c.stream = newStream(c.out)
+			}
 			if cmd.Flags().Changed("resume") {
+				if len(args) == 1 { // "--resume 12" reads like "--resume=12"
+					if resume != "all" || !isNumber(args[0]) {
+						return errors.New("--resume takes the number of a run, and no plan file")
+					}
+					resume = args[0]
+				}
 				return c.resume(cmd.Context(), resume)
 			}
 			allowed, err := do.allowed()
@@ -89,7 +100,7 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
 	}
 	f.add(cmd)
 	do.add(cmd)
-	cmd.Flags().StringVar(&resume, "resume", "", "continue runs that did not end: all, or one by its number")
+	cmd.Flags().StringVar(&resume, "resume", "", "continue the runs that did not end: all, or one `RUN` by its number")
 	cmd.Flags().Lookup("resume").NoOptDefVal = "all"
 	return cmd
 }
@@ -106,6 +117,9 @@ hold. What is run must be applied as it is declared.`,
 		Example: "  holdfast run backup_plan.nightly\n  holdfast run nightly --dry-run\n  holdfast run failover.orders --allow=role",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.json && !dry {
+				c.stream = newStream(c.out)
+			}
 			allowed, err := do.allowed()
 			if err != nil {
 				return err
@@ -133,12 +147,18 @@ hold. What is run must be applied as it is declared.`,
 			if err != nil {
 				return err
 			}
-			if dry || p.Errored || p.Empty() {
+			if dry {
 				code := planCode(p, false)
 				if p.Empty() && !p.Errored {
 					code = exitBlocked
 				}
 				return errors.Join(c.showPlan(p, "text", 0, true, code), exit(code))
+			}
+			if p.Errored || p.Empty() {
+				return c.nothingToRun(p)
+			}
+			if c.stream != nil {
+				c.stream.plan(p)
 			}
 			if err := c.blocked(p, allowed); err != nil {
 				return err
@@ -191,21 +211,13 @@ func (c *cli) planAndDo(ctx context.Context, o app.PlanOptions, allowed reconcil
 	if err != nil {
 		return err
 	}
-	if !c.json {
-		if err := view.Plan(c.out, p, view.PlanOptions{Style: c.style(c.out), Allowed: allowed, Verbose: verbose}); err != nil {
-			return err
-		}
+	if err := c.announce(p, allowed, verbose); err != nil {
+		return err
 	}
-	switch {
-	case p.Errored:
-		if c.json {
-			return errors.Join(view.PlanJSON(c.out, p, exitFault), exit(exitFault))
-		}
-		return exit(exitFault)
-	case p.Empty():
-		if c.json {
-			return view.PlanJSON(c.out, p, exitDone)
-		}
+	if p.Errored {
+		return exit(erroredCode(p))
+	}
+	if p.Empty() {
 		return nil
 	}
 	if !approve {
@@ -225,6 +237,34 @@ func (c *cli) planAndDo(ctx context.Context, o app.PlanOptions, allowed reconcil
 	return c.execute(ctx, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
 }
 
+// announce shows the plan that is about to be done.
+func (c *cli) announce(p *reconcile.Plan, allowed reconcile.Allowed, verbose bool) error {
+	if c.stream != nil {
+		c.stream.plan(p)
+		return nil
+	}
+	return view.Plan(c.out, p, view.PlanOptions{Style: c.style(c.out), Allowed: allowed, Verbose: verbose})
+}
+
+// nothingToRun says why the work of one object does not start.
+func (c *cli) nothingToRun(p *reconcile.Plan) error {
+	if p.Errored {
+		if c.stream != nil {
+			c.stream.plan(p)
+			return exit(erroredCode(p))
+		}
+		return errors.Join(view.Diagnostics(c.err, p.Findings, c.style(c.err)), exit(erroredCode(p)))
+	}
+	if c.stream != nil {
+		c.stream.plan(p)
+	}
+	why := "there is nothing to run"
+	if len(p.Deferred) > 0 {
+		why = fmt.Sprintf("%s waits for %s", p.Deferred[0].Address, p.Deferred[0].Waits)
+	}
+	return &exitError{code: exitBlocked, err: errors.New("nothing was done: " + why)}
+}
+
 // blocked ends the command when a gate of the plan is closed.
 func (c *cli) blocked(p *reconcile.Plan, allowed reconcile.Allowed) error {
 	closed := p.Closed(allowed)
@@ -235,7 +275,7 @@ func (c *cli) blocked(p *reconcile.Plan, allowed reconcile.Allowed) error {
 	for _, g := range closed {
 		need = append(need, fmt.Sprintf("%s (%s)", g.Allow, g.Reason))
 	}
-	return &exitError{code: exitBlocked, err: fmt.Errorf("nothing was done. This plan needs %s", strings.Join(need, " and "))}
+	return &exitError{code: exitBlocked, err: fmt.Errorf("nothing was done: this plan needs %s", strings.Join(need, " and "))}
 }
 
 func (c *cli) ask(ctx context.Context, p *reconcile.Plan) error {
@@ -262,7 +302,7 @@ func (c *cli) ask(ctx context.Context, p *reconcile.Plan) error {
 }
 
 func (c *cli) applyFile(ctx context.Context, path string, allowed reconcile.Allowed) error {
-	p, err := app.ReadPlan(path)
+	p, err := app.ReadPlan(c.file(path))
 	if err != nil {
 		return err
 	}
@@ -273,10 +313,8 @@ func (c *cli) applyFile(ctx context.Context, path string, allowed reconcile.Allo
 	if p.Errored || (!p.Applyable && !p.Empty()) {
 		return &exitError{code: exitUnusable, err: errors.New("this plan cannot be applied: it was made with errors or only to compare. Make a new plan")}
 	}
-	if !c.json {
-		if err := view.Plan(c.out, p, view.PlanOptions{Style: c.style(c.out), Allowed: allowed}); err != nil {
-			return err
-		}
+	if err := c.announce(p, allowed, false); err != nil {
+		return err
 	}
 	if p.Empty() {
 		return nil
@@ -321,20 +359,20 @@ func (c *cli) statePath(ctx context.Context, a *app.App) string {
 // execute does work with progress, and turns how it ended into words and an exit code.
 func (c *cli) execute(ctx context.Context, a *app.App, st *sqlstore.Store, work func(context.Context, *execute.Executor) (execute.Result, error)) error {
 	progress := c.progress()
+	c.working.Store(true)
+	signal.Ignore(syscall.SIGPIPE) // the reader of the output may leave: the work goes on
 	res, err := work(ctx, a.Executor(st, progress.event, c.kill))
 	progress.close()
+	c.result = view.ResultJSON{Runs: res.Runs, Recorded: res.Recorded, Generation: res.Generation, Interrupted: res.Interrupted}
 	code := resultCode(res, err)
-	if c.json {
-		out := view.ResultJSON{Runs: res.Runs, Recorded: res.Recorded, Generation: res.Generation, Interrupted: res.Interrupted, Exit: code}
-		if err != nil {
-			out.Error = err.Error()
-		}
-		return errors.Join(view.JSON(c.out, out), exit(code))
+	if c.stream == nil && (err == nil || len(res.Runs) > 0) {
+		// The exit code says how it ended, even when nobody can read this any more.
+		_ = view.Result(c.out, res.Runs, res.Recorded, res.Interrupted, c.style(c.out))
 	}
 	if err != nil {
 		return &exitError{code: code, err: err}
 	}
-	return errors.Join(view.Result(c.out, res.Runs, res.Recorded, res.Interrupted, c.style(c.out)), exit(code))
+	return exit(code)
 }
 
 // resultCode is the exit code of what was executed.

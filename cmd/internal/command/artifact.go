@@ -77,10 +77,7 @@ when all of it is there. No configuration is needed, only the state and the stor
 				if err != nil {
 					return err
 				}
-				dir, err := filepath.Abs(filepath.Join(c.chdir, to))
-				if filepath.IsAbs(to) {
-					dir, err = to, nil
-				}
+				dir, err := filepath.Abs(c.file(to))
 				if err != nil {
 					return err
 				}

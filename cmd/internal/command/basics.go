@@ -128,7 +128,7 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 			}
 			var files []string
 			for _, arg := range args {
-				found, err := configFiles(filepath.Join(c.chdir, arg), recursive)
+				found, err := configFiles(c.file(arg), recursive)
 				if err != nil {
 					return err
 				}

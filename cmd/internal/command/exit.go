@@ -11,11 +11,11 @@ import (
 // Exit codes of the whole program.
 const (
 	exitDone        = 0
-	exitFault       = 1  // configuration, I/O, usage, internal
-	exitChanges     = 2  // plan --detailed-exitcode: changes or due actions
-	exitDrift       = 3  // drift only
-	exitUnusable    = 5  // plan not usable: stale, other lineage, expired, rewound commit
-	exitLocked      = 6  //
+	exitFault       = 1 // configuration, I/O, usage, internal
+	exitChanges     = 2 // plan --detailed-exitcode: changes or due actions
+	exitDrift       = 3 // drift only
+	exitUnusable    = 5 // plan not usable: stale, other lineage, expired, rewound commit
+	exitLocked      = 6
 	exitBlocked     = 7  // nothing done: window closed, protected, needs --allow
 	exitPartial     = 8  // some tasks succeeded, some failed
 	exitDeclined    = 9  // at the prompt

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/reconcile"
 )
 
@@ -74,7 +76,7 @@ without any state.`,
 				return err
 			}
 			if out != "" && !p.Errored {
-				if err := app.SavePlan(out, p); err != nil {
+				if err := app.SavePlan(c.file(out), p); err != nil {
 					return err
 				}
 			}
@@ -130,10 +132,25 @@ func (c *cli) makePlan(ctx context.Context, f planFlags, against string) (*recon
 	return a.Plan(ctx, cfg, st, o)
 }
 
+// erroredCode is the exit code of a plan with errors: what would undo an applied commit is no usable plan, and what only
+// protection stops is blocked.
+func erroredCode(p *reconcile.Plan) int {
+	codes := map[string]int{"HF-GIT-001": exitUnusable, "HF-DEL-001": exitBlocked}
+	code := exitFault
+	for i, d := range slices.DeleteFunc(slices.Clone(p.Findings), func(d diag.Diagnostic) bool { return d.Severity != diag.Error }) {
+		this, ok := codes[d.Code]
+		if !ok || i > 0 && this != code {
+			return exitFault
+		}
+		code = this
+	}
+	return code
+}
+
 func planCode(p *reconcile.Plan, detailed bool) int {
 	switch {
 	case p.Errored:
-		return exitFault
+		return erroredCode(p)
 	case !detailed:
 		return exitDone
 	case !p.Empty():
@@ -170,7 +187,7 @@ func (c *cli) showCommand() *cobra.Command {
 		Example: "  holdfast show tonight.plan\n  holdfast show --json tonight.plan",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			p, err := app.ReadPlan(args[0])
+			p, err := app.ReadPlan(c.file(args[0]))
 			if err != nil {
 				return err
 			}
@@ -201,21 +218,12 @@ func (c *cli) completeObjects(kinds ...string) cobra.CompletionFunc {
 		var names []string
 		for _, o := range cfg.Doc.Objects() {
 			addr := o.Head().Address
-			if len(kinds) == 0 || contains(kinds, addr.Kind()) {
+			if len(kinds) == 0 || slices.Contains(kinds, addr.Kind()) {
 				names = append(names, string(addr))
 			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
-}
-
-func contains(all []string, s string) bool {
-	for _, x := range all {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 var errNotTerminal = errors.New("nobody can be asked here: standard input is no terminal. Review holdfast plan, then use --auto-approve, or apply a saved plan")

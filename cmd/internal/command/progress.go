@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
@@ -21,7 +20,7 @@ import (
 type progress struct {
 	out   io.Writer
 	style view.Style
-	log   hclog.Logger         // JSON lines; nil for people
+	lines *stream              // JSON lines; nil for people
 	bars  *mpb.Progress        // nil when not on a terminal
 	tasks map[string]*liveTask // by task ID
 	said  map[string]time.Time // last plain line about a task's progress
@@ -36,9 +35,8 @@ type liveTask struct {
 
 func (c *cli) progress() *progress {
 	p := &progress{out: c.out, style: c.style(c.out), tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
-	if c.json {
-		p.log = hclog.New(&hclog.LoggerOptions{Name: "holdfast", Output: c.out, JSONFormat: true, Level: hclog.Info})
-		p.log.Info("holdfast "+Version, "type", "version", "version", Version, "format_version", "1.0")
+	if c.stream != nil {
+		p.lines = c.stream
 		return p
 	}
 	if f, ok := c.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
@@ -50,8 +48,8 @@ func (c *cli) progress() *progress {
 
 // event shows one event of the executor.
 func (p *progress) event(e execute.Event) {
-	if p.log != nil {
-		p.log.Info(strings.ReplaceAll(string(e.Kind), "_", " "), "type", string(e.Kind), "event", e)
+	if p.lines != nil {
+		p.lines.event(e)
 		return
 	}
 	name := taskName(e)
@@ -126,7 +124,7 @@ func (p *progress) say(task, format string, args ...any) {
 	if task != "" {
 		task = "  " + task + " "
 	}
-	fmt.Fprintln(p.out, task+view.Clean(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(p.out, task+view.Line(fmt.Sprintf(format, args...)))
 }
 
 // close ends the live display; what was printed stays.

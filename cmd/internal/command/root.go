@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -38,11 +39,14 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	code := codeOf(err)
-	if err != nil && err.Error() != "" {
-		c.fail(err, code)
-	}
 	if sig := c.signal.Load(); sig != 0 && code != exitDone {
-		return int(sig)
+		code = int(sig)
+	}
+	switch {
+	case c.stream != nil:
+		c.stream.result(c.result, err, code)
+	case err != nil && err.Error() != "":
+		c.fail(err, code)
 	}
 	return code
 }
@@ -57,8 +61,12 @@ type cli struct {
 	json, noColor                      bool
 	logLevel                           string
 
-	signal atomic.Int32  // exit code of the first signal
-	kill   chan struct{} // closed by the second
+	signal  atomic.Int32  // exit code of the first signal
+	working atomic.Bool   // a plan is being executed: stopping takes words
+	kill    chan struct{} // closed by the second signal
+
+	stream *stream         // apply and run with --json
+	result view.ResultJSON // what they did
 }
 
 const rootHelp = `holdfast is business continuity as code: declare backup plans, maintenance
@@ -108,11 +116,29 @@ func (c *cli) root() *cobra.Command {
 		&cobra.Group{ID: "data", Title: "Artifacts:"},
 		&cobra.Group{ID: "state", Title: "Recorded state:"},
 	)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	})
 	root.AddCommand(
 		c.initCommand(), c.fmtCommand(), c.validateCommand(), c.planCommand(), c.showCommand(), c.applyCommand(), c.runCommand(),
 		c.statusCommand(), c.historyCommand(), c.restoreCommand(), c.verifyCommand(),
 		c.stateCommand(), c.lockCommand(), c.taskCommand(), c.schemaCommand(), c.versionCommand(),
 	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.GroupID = "look"
+			cmd.Example = "  holdfast help apply\n  holdfast help state mv"
+		case "completion":
+			cmd.GroupID = "look"
+			for _, shell := range cmd.Commands() {
+				shell.Example = "  holdfast completion " + shell.Name()
+			}
+		}
+	}
+	groups(root)
 	return root
 }
 
@@ -157,6 +183,10 @@ func (c *cli) report(cfg *app.Config, diags diag.List, err error) error {
 		return err
 	}
 	diags.WithSnippets(cfg.Doc.Sources)
+	if c.stream != nil {
+		c.stream.problems(diags)
+		return &exitError{code: exitFault, err: err}
+	}
 	if c.json {
 		return errors.Join(view.ValidateJSON(c.out, diags), exit(exitFault))
 	}
@@ -165,12 +195,17 @@ func (c *cli) report(cfg *app.Config, diags diag.List, err error) error {
 
 // fail prints an error that was not reported yet.
 func (c *cli) fail(err error, code int) {
+	if errors.Is(err, context.Canceled) && c.signal.Load() != 0 {
+		err = errInterrupted
+	}
 	if c.json {
 		_ = view.JSON(c.out, map[string]any{"error": err.Error(), "exit": code})
 		return
 	}
 	fmt.Fprintln(c.err, "Error: "+view.Clean(err.Error()))
 }
+
+var errInterrupted = errors.New("interrupted; nothing was changed")
 
 // style gives colours only on a terminal that wants them.
 func (c *cli) style(w io.Writer) view.Style {
@@ -187,20 +222,26 @@ func (c *cli) interactive() bool {
 	return ok && !c.json && term.IsTerminal(int(in.Fd()))
 }
 
-// signals gives a context that the first SIGINT or SIGTERM cancels; the second one closes kill.
+// signals gives a context that the first SIGINT, SIGTERM or SIGHUP (the terminal is gone) cancels; the second one closes
+// kill.
 func (c *cli) signals() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	got := make(chan os.Signal, 2)
 	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(got, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		select {
 		case sig := <-got:
-			c.signal.Store(exitInterrupted)
-			if sig == syscall.SIGTERM {
-				c.signal.Store(exitTerminated)
+			c.signal.Store(exitTerminated)
+			if sig == os.Interrupt {
+				c.signal.Store(exitInterrupted)
 			}
-			fmt.Fprintln(c.err, "\nStopping: the step in flight ends, nothing new begins. Once more stops at once; either way holdfast apply --resume continues.")
+			if c.working.Load() && c.stream == nil {
+				fmt.Fprintln(c.err, "\nStopping: the step in flight ends, nothing new begins. Once more stops at once; either way holdfast apply --resume continues.")
+			}
 			cancel()
 		case <-done:
 			return
@@ -216,6 +257,35 @@ func (c *cli) signals() (context.Context, func()) {
 		close(done)
 		cancel()
 	}
+}
+
+// groups makes a command that only has subcommands refuse a word that is none of them; alone, it shows its help.
+func groups(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		groups(sub)
+	}
+	if cmd.Runnable() || !cmd.HasParent() {
+		return
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := ""
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf(" (did you mean %s?)", strings.Join(near, " or "))
+		}
+		return fmt.Errorf("unknown command %q for %q%s; see %s --help", args[0], cmd.CommandPath(), hint, cmd.CommandPath())
+	}
+}
+
+// file gives a path that a person wrote: a relative one counts from --chdir.
+func (c *cli) file(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.chdir, path)
 }
 
 // doubleDashes lets long flags be written with one dash, as Terraform's users do: -auto-approve is --auto-approve.

@@ -215,7 +215,7 @@ func (c *cli) stateBackup() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
-				if err := st.Backup(cmd.Context(), args[0]); err != nil {
+				if err := st.Backup(cmd.Context(), c.file(args[0])); err != nil {
 					return err
 				}
 				fmt.Fprintf(c.out, "The state was copied to %s.\n", args[0])
@@ -239,7 +239,7 @@ lineage: plans made before are refused.`,
 				return err
 			}
 			path := c.statePath(cmd.Context(), a)
-			if err := sqlstore.Restore(cmd.Context(), args[0], path, a.Now()); err != nil {
+			if err := sqlstore.Restore(cmd.Context(), c.file(args[0]), path, a.Now()); err != nil {
 				return err
 			}
 			fmt.Fprintf(c.out, "The state %s was restored from %s. Next: holdfast plan\n", path, args[0])

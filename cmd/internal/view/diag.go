@@ -24,21 +24,21 @@ func Diagnostics(w io.Writer, list diag.List, s Style) error {
 		if d.Severity == diag.Warning {
 			head = s.yellow("Warning")
 		}
-		fmt.Fprintf(&b, "%s: %s", s.bold(head), s.bold(oneLine(d.Summary)))
-		fmt.Fprintf(&b, " [%s]\n", d.Code)
-		if !d.Range.IsZero() {
-			fmt.Fprintf(&b, "  on %s line %d", Clean(d.Range.Filename), d.Range.Start.Line)
+		fmt.Fprintf(&b, "%s: %s", s.bold(head), s.bold(Line(d.Summary)))
+		if d.Code != "" {
+			fmt.Fprintf(&b, " [%s]", d.Code)
+		}
+		b.WriteByte('\n')
+		switch {
+		case !d.Range.IsZero():
+			fmt.Fprintf(&b, "  on %s line %d", Line(d.Range.Filename), d.Range.Start.Line)
 			if d.Address != "" {
-				fmt.Fprintf(&b, ", in %s", Clean(d.Address))
+				fmt.Fprintf(&b, ", in %s", Line(d.Address))
 			}
 			b.WriteString(":\n")
-			if sn := d.Snippet; sn != nil {
-				fmt.Fprintf(&b, "  %4d: %s\n", sn.StartLine, Clean(strings.ReplaceAll(sn.Code, "\t", " ")))
-				if sn.HighlightEndOffset > sn.HighlightStartOffset {
-					fmt.Fprintf(&b, "        %s%s\n", strings.Repeat(" ", width(sn.Code[:sn.HighlightStartOffset])),
-						s.red(strings.Repeat("^", max(1, width(sn.Code[sn.HighlightStartOffset:sn.HighlightEndOffset])))))
-				}
-			}
+			snippet(&b, d.Snippet, s)
+		case d.Address != "":
+			fmt.Fprintf(&b, "  in %s:\n", Line(d.Address))
 		}
 		if d.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(Clean(d.Detail), "\n", "\n  "))
@@ -47,6 +47,24 @@ func Diagnostics(w io.Writer, list diag.List, s Style) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// snippet prints a source line with a mark below what is meant. The parts are cleaned one by one, so that the mark stays
+// in its place when a character before it is shown as several.
+func snippet(b *strings.Builder, sn *diag.Snippet, s Style) {
+	if sn == nil {
+		return
+	}
+	show := func(text string) string { return strings.NewReplacer("\t", " ", "\n", " ").Replace(Clean(text)) }
+	from, to := sn.HighlightStartOffset, sn.HighlightEndOffset
+	if from < 0 || to < from || to > len(sn.Code) {
+		from, to = 0, 0
+	}
+	before, meant, rest := show(sn.Code[:from]), show(sn.Code[from:to]), show(sn.Code[to:])
+	fmt.Fprintf(b, "  %4d: %s\n", sn.StartLine, before+meant+rest)
+	if meant != "" {
+		fmt.Fprintf(b, "        %s%s\n", strings.Repeat(" ", width(before)), s.red(strings.Repeat("^", width(meant))))
+	}
 }
 
 func width(s string) int { return len([]rune(s)) }

@@ -104,8 +104,8 @@ func Activities(run string, tasks []TaskDetail, patterns map[string]Patterns) []
 // Run prints one run down to its files.
 func Run(w io.Writer, d RunDetail, s Style) error {
 	r := d.Run
-	fmt.Fprintf(w, "%s %s   %s   %s\n", s.bold("Run "+r.ID), r.Address, s.status(r.Status), oneLine(r.Reason))
-	fmt.Fprintf(w, "started %s, took %s, by %s", s.time(started(r)), length(r.StartedAt, r.EndedAt), oneLine(r.Actor))
+	fmt.Fprintf(w, "%s %s   %s   %s\n", s.bold("Run "+r.ID), Line(r.Address), s.status(r.Status), Line(r.Reason))
+	fmt.Fprintf(w, "started %s, took %s, by %s", s.time(started(r)), length(r.StartedAt, r.EndedAt), Line(r.Actor))
 	if r.Commit != "" {
 		fmt.Fprintf(w, ", commit %s", r.Commit[:min(7, len(r.Commit))])
 	}
@@ -175,7 +175,7 @@ func runFiles(w io.Writer, d RunDetail, s Style) error {
 					about = append(about, f.name+" "+f.value)
 				}
 			}
-			fmt.Fprintf(w, "from %s (%s)\n", a.Device, oneLine(strings.Join(about, ", ")))
+			fmt.Fprintf(w, "from %s (%s)\n", a.Device, Line(strings.Join(about, ", ")))
 			var rows [][]string
 			for _, f := range m.Files {
 				rows = append(rows, []string{f.Path, Bytes(f.Size), f.SHA256})

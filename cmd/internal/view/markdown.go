@@ -5,50 +5,62 @@ import (
 	"html"
 	"io"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/reconcile"
 )
 
+// longestSubject bounds the part of a commit's subject that is shown, in characters.
+const longestSubject = 200
+
 // Markdown prints a plan for a pull request. The first line marks the comment, so that a pipeline can update it in place;
-// the counts stay visible, details are folded. Output is cut to maxBytes (0: no limit), least severe sections first.
+// the counts stay visible, details are folded. Output is cut to maxBytes (0: no limit), least severe parts first; what is
+// above them, about 1 KiB, is never cut.
 func Markdown(w io.Writer, p *reconcile.Plan, allowed reconcile.Allowed, maxBytes int) error {
 	head := markdownHead(p, allowed)
-	secs := sections(p)
-	bodies := make([]string, len(secs))
-	total := len(head)
-	for i, s := range secs {
-		bodies[i] = markdownSection(s, len(s.lines))
-		total += len(bodies[i])
+	tail := fmt.Sprintf("\n<sub>Digest `%s`</sub>\n", p.Digest)
+	parts := []markdownPart{markdownFindings(p.Findings)}
+	for _, s := range sections(p) {
+		parts = append(parts, markdownSection(s))
 	}
-	for i := len(secs) - 1; i >= 0 && maxBytes > 0 && total > maxBytes; i-- {
-		total -= len(bodies[i])
-		keep := len(secs[i].lines)
-		for {
+	shown := make([]string, len(parts))
+	total := len(head) + len(tail)
+	for i, part := range parts {
+		shown[i] = part.text(part.lines)
+		total += len(shown[i])
+	}
+	for i := len(parts) - 1; i >= 0 && maxBytes > 0 && total > maxBytes; i-- {
+		total -= len(shown[i])
+		for keep := parts[i].lines; keep > 0; {
 			keep /= 2
-			bodies[i] = markdownSection(secs[i], keep)
-			if keep == 0 || total+len(bodies[i]) <= maxBytes {
+			shown[i] = parts[i].text(keep)
+			if total+len(shown[i]) <= maxBytes {
 				break
 			}
 		}
-		total += len(bodies[i])
+		total += len(shown[i])
 	}
-	_, err := io.WriteString(w, head+strings.Join(bodies, "")+fmt.Sprintf("\n<sub>Digest `%s`</sub>\n", p.Digest))
+	_, err := io.WriteString(w, head+strings.Join(shown, "")+tail)
 	return err
+}
+
+// markdownPart is a part that can be cut to its first lines.
+type markdownPart struct {
+	lines int
+	text  func(keep int) string
 }
 
 func markdownHead(p *reconcile.Plan, allowed reconcile.Allowed) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<!-- holdfast:plan %s -->\n", markdownText(p.Environment))
+	fmt.Fprintf(&b, "<!-- holdfast:plan %s -->\n", markdownMark(p.Environment))
 	fmt.Fprintf(&b, "### holdfast plan: %s\n\n**%s**\n\n", markdownText(p.Environment), markdownText(summary(p)))
 	if p.Config.Commit != "" {
-		fmt.Fprintf(&b, "Commit `%s` %s  \n", p.Config.Commit[:min(7, len(p.Config.Commit))], markdownText(p.Config.Subject))
-	}
-	for _, d := range p.Findings {
-		fmt.Fprintf(&b, "- **%s** `%s` %s: %s", d.Severity, d.Code, markdownText(d.Summary), markdownText(d.Detail))
-		if !d.Range.IsZero() {
-			fmt.Fprintf(&b, " (`%s`)", strings.ReplaceAll(Clean(d.Range.String()), "`", "'"))
+		subject := []rune(p.Config.Subject)
+		if len(subject) > longestSubject {
+			subject = append(subject[:longestSubject], []rune("...")...)
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "Commit `%s` %s\n\n", p.Config.Commit[:min(7, len(p.Config.Commit))], markdownText(string(subject)))
 	}
 	for _, g := range p.Closed(allowed) {
 		fmt.Fprintf(&b, "- Not applied without `%s`: %s\n", g.Allow, markdownText(g.Reason))
@@ -59,35 +71,65 @@ func markdownHead(p *reconcile.Plan, allowed reconcile.Allowed) string {
 	return b.String()
 }
 
-func markdownSection(s section, keep int) string {
-	var b strings.Builder
+func markdownFindings(all []diag.Diagnostic) markdownPart {
+	lines := make([]string, len(all))
+	for i, d := range all {
+		lines[i] = fmt.Sprintf("- **%s** `%s` %s: %s", d.Severity, d.Code, markdownText(d.Summary), markdownText(d.Detail))
+		if !d.Range.IsZero() {
+			lines[i] += fmt.Sprintf(" (`%s`)", strings.ReplaceAll(Line(d.Range.String()), "`", "'"))
+		}
+		lines[i] += "\n"
+	}
+	return markdownPart{len(all), func(keep int) string { return strings.Join(lines[:keep], "") + cutNote(len(lines)-keep) }}
+}
+
+func markdownSection(s section) markdownPart {
 	open := ""
 	if s.grave {
 		open = " open"
 	}
-	fmt.Fprintf(&b, "\n<details%s><summary>%s (%d)</summary>\n\n", open, s.title, len(s.lines))
-	for _, l := range s.lines[:keep] {
+	lines := make([]string, len(s.lines))
+	for i, l := range s.lines {
+		var b strings.Builder
 		fmt.Fprintf(&b, "- `%s` **%s** %s\n", l.sign, markdownText(l.subject), markdownText(l.text))
-		for i, t := range l.below {
-			if i == mostTasks {
+		for j, t := range l.below {
+			if j == mostTasks {
 				fmt.Fprintf(&b, "  - ... and %d more\n", len(l.below)-mostTasks)
 				break
 			}
 			fmt.Fprintf(&b, "  - %s\n", markdownText(t))
 		}
+		lines[i] = b.String()
 	}
-	if cut := len(s.lines) - keep; cut > 0 {
-		fmt.Fprintf(&b, "- ... %d more cut to fit; run `holdfast plan` to see them\n", cut)
+	return markdownPart{len(lines), func(keep int) string {
+		return fmt.Sprintf("\n<details%s><summary>%s (%d)</summary>\n\n%s%s\n</details>\n",
+			open, s.title, len(lines), strings.Join(lines[:keep], ""), cutNote(len(lines)-keep))
+	}}
+}
+
+func cutNote(n int) string {
+	if n == 0 {
+		return ""
 	}
-	b.WriteString("\n</details>\n")
-	return b.String()
+	return fmt.Sprintf("- ... %d more cut to fit; run `holdfast plan` to see them\n", n)
+}
+
+// markdownMark makes the name in the marker one that a pipeline can search for as it is, and that cannot end the comment.
+func markdownMark(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf && (r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') {
+			return r
+		}
+		return '-'
+	}, s)
 }
 
 var markdownEscape = strings.NewReplacer(
 	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "|", "\\|", "#", "\\#", "@", "@\u200b", "~", "\\~",
+	"http://", "http:\u200b//", "https://", "https:\u200b//", "www.", "www\u200b.",
 )
 
-// markdownText makes a text from outside harmless in a comment: no markup, no HTML, no mentions, one line.
+// markdownText makes a text from outside harmless in a comment: no markup, no HTML, no mentions, no links, one line.
 func markdownText(s string) string {
-	return markdownEscape.Replace(html.EscapeString(oneLine(s)))
+	return markdownEscape.Replace(html.EscapeString(Line(s)))
 }

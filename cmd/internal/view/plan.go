@@ -205,11 +205,11 @@ type planText struct {
 
 func (b *planText) header() {
 	p := b.p
-	fmt.Fprintf(b, "%s   %s", b.s.bold("holdfast plan"), Clean(p.Environment))
+	fmt.Fprintf(b, "%s   %s", b.s.bold("holdfast plan"), Line(p.Environment))
 	if p.Config.Commit != "" {
 		fmt.Fprintf(b, "   commit %s", p.Config.Commit[:min(7, len(p.Config.Commit))])
 		if p.Config.Subject != "" {
-			fmt.Fprintf(b, " %q", oneLine(p.Config.Subject))
+			fmt.Fprintf(b, " %q", Line(p.Config.Subject))
 		}
 	}
 	if p.Config.Dirty {
@@ -233,7 +233,7 @@ func (b *planText) section(sec section) {
 		wide = max(wide, min(width(l.subject), 40))
 	}
 	for _, l := range sec.lines {
-		text := fmt.Sprintf("%-*s  %s", wide, oneLine(l.subject), oneLine(l.text))
+		text := fmt.Sprintf("%-*s  %s", wide, Line(l.subject), Line(l.text))
 		fmt.Fprintf(b, "  %s %s\n", b.sign(l.sign), strings.TrimRight(text, " "))
 		for i, t := range l.below {
 			if i == mostTasks && !b.o.Verbose {
@@ -274,7 +274,7 @@ func (b *planText) footer() {
 		b.WriteString("This plan is incomplete: it was narrowed, or something is known only after inspection.\n")
 	}
 	for _, g := range p.Closed(b.o.Allowed) {
-		fmt.Fprintf(b, "Not applied without: %s (%s)\n", b.s.yellow(g.Allow), Clean(g.Reason))
+		fmt.Fprintf(b, "Not applied without: %s (%s)\n", b.s.yellow(g.Allow), Line(g.Reason))
 	}
 	fmt.Fprintf(b, "%s\n", b.s.dim("Digest "+p.Digest))
 }

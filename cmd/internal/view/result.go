@@ -30,6 +30,9 @@ type ResultJSON struct {
 	Exit        int         `json:"exit"`
 }
 
+// Summary is the line that says what a plan amounts to.
+func Summary(p *reconcile.Plan) string { return summary(p) }
+
 // Result prints how an execution ended.
 func Result(w io.Writer, runs []state.Run, recorded int, interrupted bool, s Style) error {
 	fmt.Fprintln(w)

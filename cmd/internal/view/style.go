@@ -61,11 +61,11 @@ func Clean(s string) string {
 }
 
 func unsafe(r rune) bool {
-	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf) || r == unicode.ReplacementChar)
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) || r == unicode.ReplacementChar)
 }
 
-// oneLine is Clean for a place where a line break would pretend to be another line.
-func oneLine(s string) string {
+// Line is Clean for a place where a line break would pretend to be another line.
+func Line(s string) string {
 	return strings.Join(strings.Fields(Clean(s)), " ")
 }
 
@@ -105,7 +105,7 @@ func table(w io.Writer, header []string, rows [][]string) error {
 	}
 	for _, r := range rows {
 		for i := range r {
-			r[i] = oneLine(r[i])
+			r[i] = Line(r[i])
 			if r[i] == "" {
 				r[i] = "-"
 			}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"holdfast": func() { os.Exit(command.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScript runs testdata/script/*.txtar: the program as its users see it, one topic in each file. The commands beside those of
+// testscript are in scriptcmd_test.go.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                filepath.Join("..", "..", "testdata", "script"),
+		RequireUniqueNames: true,
+		Cmds:               scriptCommands,
+		Condition: func(cond string) (bool, error) {
+			if cond != "root" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return os.Geteuid() == 0 || os.Getenv("CI") != "", nil // in CI such a script fails, it is never skipped
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Vars = append(env.Vars,
+				"HOLDFAST_VAR_root="+env.WorkDir,
+				"TZ=UTC", "LANG=C.UTF-8", "TERM=xterm",
+				"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+				"GIT_AUTHOR_NAME=Ana", "GIT_AUTHOR_EMAIL=ana@example.net", "GIT_AUTHOR_DATE=2026-03-02T08:00:00Z",
+				"GIT_COMMITTER_NAME=Ana", "GIT_COMMITTER_EMAIL=ana@example.net", "GIT_COMMITTER_DATE=2026-03-02T08:00:00Z",
+			)
+			env.Values[jobsKey{}] = map[string]*job{}
+			return nil
+		},
+	})
+}
