@@ -153,18 +153,21 @@ func (c *checker) zone(name string) *time.Location {
 // history checks moved and removed blocks.
 func (c *checker) history() {
 	exists := map[Address]diag.Range{}
+	movable := map[Address]diag.Range{} // also blocks with for_each: all their instances move
 	for _, o := range c.doc.Objects() {
 		exists[o.Head().Address] = o.Head().Range
+		movable[o.Head().Address] = o.Head().Range
+		movable[o.Head().Address.Block()] = o.Head().Range
 	}
 	moves := map[Address]Moved{}
 	sources := map[Address]Address{} // to -> from
 	for _, m := range c.doc.Moved {
-		c.move(m, moves, sources, exists)
+		c.move(m, moves, sources, movable)
 	}
 	judged := map[Address]bool{}
 	for _, m := range c.doc.Moved {
 		if moves[m.From] == m && !judged[m.From] {
-			c.destination(m, moves, exists, judged)
+			c.destination(m, moves, movable, judged)
 		}
 	}
 	for _, r := range c.doc.Removed {

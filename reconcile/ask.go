@@ -23,10 +23,9 @@ type Endpoints struct {
 func Ask(in Input) Questions {
 	b := newBuilder(in)
 	b.build()
-	q := Questions{
+	return Questions{
 		Devices: sortedKeys(b.asked.devices), Stores: sortedKeys(b.asked.stores), Targets: sortedKeys(b.asked.targets), Mirrors: b.asked.mirrors,
 	}
-	return q
 }
 
 // Empty reports whether there is nothing to look at.

@@ -24,46 +24,63 @@ const allDomains = "all-domains"
 
 // backups plans every backup plan that is due.
 func (b *builder) backups() {
-	for _, bp := range b.doc.BackupPlans {
+	for _, bp := range all[*config.BackupPlan](b) {
 		if !b.wants(bp.Address) {
 			continue
 		}
-		if bp.Enabled != nil && !*bp.Enabled {
-			b.diags.Warnf("HF-BKP-001", bp.At("enabled"), "A backup plan is switched off", "%s has enabled = false: it runs only by hand.", bp.Address)
+		if off(bp) {
+			b.warnf(bp.Address, "HF-BKP-001", bp.At("enabled"), "A backup plan is switched off", "%s has enabled = false: it runs only by hand.", bp.Address)
 			continue
 		}
 		due, ok := b.due(bp)
 		if !ok {
 			continue
 		}
-		if open, ok := b.running(bp.Address); ok {
-			b.postpone(bp.Address, ActionBackup, due.reason, "run "+open.ID+" of it, which has not ended", time.Time{})
+		if waits := b.backupWaits(bp, due); waits != "" {
+			b.postpone(bp.Address, ActionBackup, due.reason, waits, time.Time{})
 			continue
 		}
-		if due.skip {
-			b.plan.Actions = append(b.plan.Actions, Action{
-				Address: string(bp.Address), Kind: ActionBackup, Class: ClassSafe, Reason: due.reason, Trigger: state.TriggerSchedule,
-				TriggerKey: due.nominal, Nominal: due.nominal, DueAt: due.at, Summary: "not run: missed = \"skip\"", Missed: due.missed,
-			})
-			continue
-		}
-		if !b.mayStart(bp.Address, ActionBackup, due.reason, b.window(bp.Window, workBackup)) {
-			continue
-		}
-		b.addBackup(bp, Action{
+		a := Action{
 			Address: string(bp.Address), Kind: ActionBackup, Class: ClassSafe, Reason: due.reason, Trigger: state.TriggerSchedule,
 			TriggerKey: due.nominal, Nominal: due.nominal, DueAt: due.at, Missed: due.missed,
-		})
+		}
+		switch {
+		case due.skip:
+			a.Summary = "not run: missed = \"skip\""
+			b.needRecorded(bp.Address)
+			b.add(a)
+		case b.mayStart(bp.Address, ActionBackup, due.reason, b.window(bp.Window, workBackup)):
+			b.addBackup(bp, a)
+		}
 	}
+}
+
+// backupWaits says what a due backup plan waits for, besides its window; empty: nothing.
+func (b *builder) backupWaits(bp *config.BackupPlan, due dueWork) string {
+	open, running := b.running(bp.Address)
+	switch {
+	case due.held:
+		b.warnf(bp.Address, "HF-SCH-003", bp.At("schedule"), "The clock may be wrong",
+			"%s was not run at its times: %s. That is more often a wrong clock than a long pause. When the clock is right, go on with: holdfast run %s",
+			bp.Address, due.reason, bp.Address)
+		return "a person who looks at the clock and runs it"
+	case running:
+		return "run " + open.ID + " of it, which has not ended"
+	case b.recordedAddress(bp.Address) != string(bp.Address):
+		return "its new address, which this plan records: plan again afterwards"
+	case !b.wants(bp.Store) && !b.applied(bp.Store):
+		return string(bp.Store) + ", which has changes that are left out of this plan"
+	}
+	return ""
 }
 
 // running finds a run of an object that has not ended.
 func (b *builder) running(a config.Address) (state.Run, bool) {
-	i := slices.IndexFunc(b.st.OpenRuns, func(r state.Run) bool { return r.Address == string(a) })
-	if i < 0 {
-		return state.Run{}, false
+	if r, ok := b.open[string(a)]; ok {
+		return r, true
 	}
-	return b.st.OpenRuns[i], true
+	r, ok := b.open[b.recordedAddress(a)]
+	return r, ok
 }
 
 // addBackup expands a backup plan into tasks and adds its action.
@@ -76,11 +93,10 @@ func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 		work = append(work, tasks...)
 		complete = complete && known
 	}
+	a.Summary = summariseTasks(bp, work)
 	if !complete {
 		b.plan.Complete = false
-		a.Summary = "tasks are known after inspection"
-	} else {
-		a.Summary = summariseTasks(bp, work)
+		a.Summary += "; more tasks are known after inspection"
 	}
 	script := func(name string, stage int, s *config.Script, t Task) Task {
 		t.Kind, t.Stage, t.Activity = "script", stage, name
@@ -101,57 +117,65 @@ func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 	if i, ok := b.stores[bp.Store]; ok {
 		a.After = append(a.After, i)
 	}
-	b.plan.Actions = append(b.plan.Actions, a)
+	b.add(a)
 }
 
 // expand gives the tasks of one activity. Known is false when a device was never inspected.
 func (b *builder) expand(bp *config.BackupPlan, act *config.Activity, nominal string) (tasks []Task, known bool) {
 	known = true
-	base := Task{Kind: "backup", Stage: StageWork, Activity: act.Name, Action: act.Action, OnError: cmp.Or(act.OnError, bp.OnError)}
-	devices := b.matchDevices(act)
+	base := Task{
+		Kind: "backup", Stage: StageWork, Activity: act.Name, Action: act.Action, Domain: domainPattern(act), OnError: cmp.Or(act.OnError, bp.OnError),
+	}
+	devices := b.devices.match(act)
 	if len(devices) == 0 {
-		t := base
-		t.Domain = domainPattern(act)
-		t.Skip = &Skip{Code: SkippedNoDevices, Reason: "no device matches " + devicePattern(act)}
-		return []Task{t}, true
+		base.Skip = &Skip{Code: SkippedNoDevices, Reason: "no device matches " + devicePattern(act)}
+		return []Task{base}, true
 	}
 	for _, d := range devices {
 		t := base
 		t.Device = string(d.Address)
-		t.Domain = domainPattern(act)
-		if d.Exclude != nil {
-			if until, err := time.Parse(time.RFC3339, d.Exclude.Until); err == nil && b.now.Before(until) {
-				t.Skip = &Skip{Code: SkippedExcluded, Reason: "excluded until " + d.Exclude.Until + ": " + d.Exclude.Reason}
-				tasks = append(tasks, t)
-				continue
-			}
-		}
-		seen, ok := b.deviceSeen(d.Address)
-		switch {
-		case ok && (seen.Unavailable || seen.Error != ""):
-			t.Skip = &Skip{Code: SkippedUnavailable, Reason: "device unavailable (" + seen.Error + ")"}
+		var domains []string
+		var inspected bool
+		if domains, t.Skip, inspected = b.domains(d, act); t.Skip != nil {
 			tasks = append(tasks, t)
-		case act.Action == "secure_backup":
-			tasks = append(tasks, b.backupTask(t, bp, act, allDomains, nominal))
-		case !ok:
-			known = false
-		case len(seen.Domains) == 0 && len(act.Domains) == 0:
-			tasks = append(tasks, b.backupTask(t, bp, act, allDomains, nominal))
-		default:
-			matched := 0
-			for _, domain := range seen.Domains {
-				if len(act.Domains) == 0 || slices.ContainsFunc(act.Domains, func(p string) bool { return config.MatchPattern(p, domain) }) {
-					matched++
-					tasks = append(tasks, b.backupTask(t, bp, act, domain, nominal))
-				}
-			}
-			if matched == 0 {
-				t.Skip = &Skip{Code: SkippedNoDomains, Reason: "no domain matches " + t.Domain}
-				tasks = append(tasks, t)
-			}
 		}
+		for _, domain := range domains {
+			tasks = append(tasks, b.backupTask(t, bp, act, domain, nominal))
+		}
+		known = known && inspected
 	}
 	return tasks, known
+}
+
+// domains gives what an activity takes of a device, or why it takes nothing. Known is false when that takes an inspection
+// which never was.
+func (b *builder) domains(d *config.Device, act *config.Activity) (domains []string, skip *Skip, known bool) {
+	if d.Exclude != nil {
+		if until, err := time.Parse(time.RFC3339, d.Exclude.Until); err == nil && b.now.Before(until) {
+			return nil, &Skip{Code: SkippedExcluded, Reason: "excluded until " + d.Exclude.Until + ": " + d.Exclude.Reason}, true
+		}
+	}
+	seen, ok := b.deviceSeen(d.Address)
+	switch {
+	case ok && (seen.Unavailable || seen.Error != ""):
+		return nil, &Skip{Code: SkippedUnavailable, Reason: "device unavailable (" + cmp.Or(seen.Error, "no reason given") + ")"}, true
+	case act.Action == "secure_backup":
+		return []string{allDomains}, nil, true
+	case !ok:
+		return nil, nil, false
+	case len(seen.Domains) == 0 && len(act.Domains) == 0:
+		return []string{allDomains}, nil, true
+	}
+	for _, domain := range seen.Domains {
+		if len(act.Domains) == 0 || slices.ContainsFunc(act.Domains, func(p string) bool { return config.MatchPattern(p, domain) }) {
+			domains = append(domains, strings.ToValidUTF8(domain, "\uFFFD")) // a saved plan reads back as it was written
+		}
+	}
+	if len(domains) == 0 {
+		return nil, &Skip{Code: SkippedNoDomains, Reason: "no domain matches " + domainPattern(act)}, true
+	}
+	slices.Sort(domains)
+	return slices.Compact(domains), nil, true
 }
 
 // backupTask lays out the steps of one task, in the seed's order. Quiescing and the second capture of unsaved changes
@@ -161,25 +185,25 @@ func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity
 	t.Locks = []string{lockName(config.Address(t.Device))}
 	b.use(config.Address(t.Device))
 	b.needRecorded(config.Address(t.Device))
-	capture := CaptureArgs{
+	args := CaptureArgs{
 		Device: t.Device, Domain: domain, Action: act.Action, Store: string(bp.Store),
 		BackupPlan: string(bp.Address), Activity: act.Name, Nominal: nominal,
 	}
 	if act.Action == "export_domain" {
-		capture.Variant = "persisted"
+		args.Variant = "persisted"
 	}
-	t.Steps = []Step{
-		newStep("window", OpWindow, state.Rerun, b.window(bp.Window, workBackup)),
+	capture := newStep("capture", OpDeviceCapture, state.Rerun, args)
+	t.Steps = append(make([]Step, 0, 8),
+		b.window(bp.Window, workBackup).step,
 		newStep("store", OpStoreCheck, state.Rerun, StoreArgs{Store: string(bp.Store)}),
 		newStep("inspect", OpDeviceInspect, state.Rerun, DeviceArgs{Device: t.Device}),
-	}
+	)
 	if act.PreScript != nil {
 		t.Steps = append(t.Steps, b.scriptStep("pre_script", act.PreScript, bp))
 	}
-	t.Steps = append(t.Steps,
-		newStep("capture", OpDeviceCapture, state.Rerun, capture),
-		newStep("verify", OpArtifactVerify, state.Rerun, capture),
-		newStep("commit", OpArtifactCommit, state.Check, capture),
+	t.Steps = append(t.Steps, capture,
+		Step{Name: "verify", Op: OpArtifactVerify, Class: state.Rerun, Args: capture.Args},
+		Step{Name: "commit", Op: OpArtifactCommit, Class: state.Check, Args: capture.Args},
 	)
 	if act.PostScript != nil {
 		post := b.scriptStep("post_script", act.PostScript, bp)
@@ -198,31 +222,6 @@ func (b *builder) scriptStep(name string, s *config.Script, bp *config.BackupPla
 		Command: s.Command, Timeout: s.Timeout, On: s.On,
 		Env: map[string]string{"HOLDFAST_ENVIRONMENT": b.doc.Settings.Environment, "HOLDFAST_BACKUP_PLAN": bp.Address.Name()},
 	})
-}
-
-// matchDevices lists the devices an activity selects, ordered by address.
-func (b *builder) matchDevices(act *config.Activity) []*config.Device {
-	var found []*config.Device
-	for _, d := range b.doc.Devices {
-		name := d.Address.Name()
-		matches := func(patterns []string) bool {
-			return slices.ContainsFunc(patterns, func(p string) bool { return config.MatchPattern(p, name) })
-		}
-		if (matches(act.Devices) || len(act.Devices) == 0 && len(act.Labels) > 0) && hasLabels(d.Labels, act.Labels) && !matches(act.Exclude) {
-			found = append(found, d)
-		}
-	}
-	slices.SortFunc(found, func(x, y *config.Device) int { return strings.Compare(string(x.Address), string(y.Address)) })
-	return found
-}
-
-func hasLabels(have, want map[string]string) bool {
-	for k, v := range want {
-		if got, ok := have[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
 }
 
 func devicePattern(act *config.Activity) string {

@@ -4,10 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
@@ -32,12 +29,9 @@ type Options struct {
 	Mode     Mode     // ModeApply when empty
 	Run      string   // ModeRun: address of the object whose work starts now
 	Operator string   // ModeRun: who asks; shown as the reason
-	Targets  []string // addresses or patterns with *; what they refer to is included
+	Targets  []string // addresses or patterns with *; what they refer to is included (ModeDestroy: what refers to them)
 	Exclude  []string // addresses or patterns with *
 }
-
-// planLifetime is how long a plan that destroys or moves a role may be applied.
-const planLifetime = 24 * time.Hour
 
 // Build makes the plan. With errors in the list the plan is not applyable, but it holds whatever could be planned.
 func Build(in Input) (*Plan, diag.List) {
@@ -47,46 +41,103 @@ func Build(in Input) (*Plan, diag.List) {
 	return b.plan, b.diags
 }
 
+// builder carries one Build. Its methods are the phases, in the order build calls them.
+type builder struct {
+	in    Input
+	doc   *config.Document
+	st    *state.Snapshot
+	inv   *Inventory
+	now   time.Time
+	plan  *Plan
+	diags diag.List
+
+	desired  []desired                 // ordered by address
+	byAddr   map[config.Address]int    // into desired
+	selected func(config.Address) bool // nil: everything
+	recorded map[string]state.Object   // with moved objects under their new address
+	renamed  map[string]string         // recorded address -> the address it moves to
+
+	stores  map[config.Address]int      // stores initialised by this plan: index of the action
+	moves   map[config.Address]movement // roles written by this plan
+	planned map[string]bool             // addresses with an action
+	needed  map[Precondition]bool
+	asked   asked
+
+	open      map[string]state.Run // runs that have not ended, by address
+	devices   deviceIndex
+	freezes   []*config.Freeze
+	followers map[config.Address][]*config.Mirror // mirrors whose direction follows a failover
+	zones     map[string]*time.Location
+	openings  map[[2]string]opening // by window and kind of work
+	guards    []guard
+	guarded   bool // guards is filled
+}
+
+// desired is one declared object with its specification.
+type desired struct {
+	object config.Object
+	addr   config.Address
+	spec   json.RawMessage
+	digest string
+}
+
 func newBuilder(in Input) *builder {
 	b := &builder{
-		in:     in,
-		doc:    in.Doc,
-		st:     in.State,
-		inv:    in.Inventory,
-		now:    in.Now,
-		stores: map[config.Address]int{},
-		moves:  map[config.Address]movement{},
-		asked:  asked{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]Endpoints{}},
-		plan: &Plan{
-			FormatVersion: FormatVersion,
-			Version:       in.Version,
-			Timestamp:     in.Now.UTC(),
-			Environment:   in.Doc.Settings.Environment,
-			Mode:          in.Options.Mode,
-			Complete:      true,
-			Config:        in.Config,
-			State:         StateInfo{Lineage: in.State.Meta.Lineage, Generation: in.State.Meta.Generation},
-			Parallel:      in.Doc.Settings.MaxParallel,
-			Objects:       map[string]Spec{},
-			Changes:       []Change{}, // JSON shows an empty list, not null
-			Actions:       []Action{},
-			Deferred:      []Deferred{},
-			Drift:         []Drift{},
-			Roles:         []RoleStatus{},
-			Gates:         []Gate{},
-		},
-	}
-	if b.plan.Mode == "" {
-		b.plan.Mode = ModeApply
+		in:        in,
+		doc:       in.Doc,
+		st:        in.State,
+		inv:       in.Inventory,
+		now:       in.Now,
+		stores:    map[config.Address]int{},
+		moves:     map[config.Address]movement{},
+		planned:   map[string]bool{},
+		needed:    map[Precondition]bool{},
+		asked:     asked{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]Endpoints{}},
+		open:      make(map[string]state.Run, len(in.State.OpenRuns)),
+		followers: map[config.Address][]*config.Mirror{},
+		zones:     map[string]*time.Location{},
+		openings:  map[[2]string]opening{},
+		plan:      newPlan(in),
 	}
 	if b.inv == nil {
 		b.inv = &Inventory{Source: "none"}
 	}
 	b.plan.Inventory = InventoryInfo{TakenAt: b.inv.TakenAt, Source: b.inv.Source}
+	for _, r := range b.st.OpenRuns {
+		if _, ok := b.open[r.Address]; !ok {
+			b.open[r.Address] = r
+		}
+	}
 	b.desire()
+	b.index()
 	b.applyMoves()
 	b.selectTargets()
 	return b
+}
+
+func newPlan(in Input) *Plan {
+	p := &Plan{
+		FormatVersion: FormatVersion,
+		Version:       in.Version,
+		Timestamp:     in.Now.UTC(),
+		Environment:   in.Doc.Settings.Environment,
+		Mode:          in.Options.Mode,
+		Complete:      true,
+		Config:        in.Config,
+		State:         StateInfo{Lineage: in.State.Meta.Lineage, Generation: in.State.Meta.Generation},
+		Parallel:      in.Doc.Settings.MaxParallel,
+		Objects:       map[string]Spec{},
+		Changes:       []Change{}, // JSON shows an empty list, not null
+		Actions:       []Action{},
+		Deferred:      []Deferred{},
+		Drift:         []Drift{},
+		Roles:         []RoleStatus{},
+		Gates:         []Gate{},
+	}
+	if p.Mode == "" {
+		p.Mode = ModeApply
+	}
+	return p
 }
 
 // build runs the phases that fill the plan.
@@ -108,34 +159,6 @@ func (b *builder) build() {
 	b.storeDrift()
 }
 
-// builder carries one Build. Its methods are the phases, in the order Build calls them.
-type builder struct {
-	in    Input
-	doc   *config.Document
-	st    *state.Snapshot
-	inv   *Inventory
-	now   time.Time
-	plan  *Plan
-	diags diag.List
-
-	desired  []desired                 // ordered by address
-	byAddr   map[config.Address]int    // into desired
-	selected func(config.Address) bool // nil: everything
-	recorded map[string]state.Object   // with moved objects under their new address
-
-	stores map[config.Address]int      // stores initialised by this plan: index of the action
-	moves  map[config.Address]movement // roles written by this plan
-	asked  asked
-}
-
-// desired is one declared object with its specification.
-type desired struct {
-	object config.Object
-	addr   config.Address
-	spec   json.RawMessage
-	digest string
-}
-
 func (b *builder) desire() {
 	objects := b.doc.Objects()
 	b.desired = make([]desired, 0, len(objects))
@@ -151,91 +174,49 @@ func (b *builder) desire() {
 	b.plan.Config.Digest = "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }
 
-// selectTargets turns --target and --exclude into a filter. What a target refers to is part of it.
-func (b *builder) selectTargets() {
-	opts := b.in.Options
-	if len(opts.Targets) == 0 && len(opts.Exclude) == 0 {
-		return
-	}
-	b.plan.Complete = false
-	chosen := map[config.Address]bool{}
-	var choose func(a config.Address)
-	choose = func(a config.Address) {
-		if chosen[a] {
-			return
+// index prepares look-ups over the declared objects.
+func (b *builder) index() {
+	b.devices = indexDevices(all[*config.Device](b))
+	b.freezes = all[*config.Freeze](b)
+	for _, m := range all[*config.Mirror](b) {
+		group := roleOf(m.Source)
+		if group == "" {
+			group = roleOf(m.Target)
 		}
-		chosen[a] = true
-		if i, ok := b.byAddr[a]; ok {
-			for _, ref := range b.references(b.desired[i].object) {
-				choose(ref)
-			}
+		if group != "" {
+			b.followers[group] = append(b.followers[group], m)
 		}
 	}
-	known := make([]string, 0, len(b.desired))
+}
+
+// all lists the declared objects of one kind, ordered by address: the order of declaration means nothing.
+func all[T config.Object](b *builder) []T {
+	var found []T
 	for _, d := range b.desired {
-		known = append(known, string(d.addr))
-	}
-	for addr := range b.st.Objects {
-		if _, ok := b.byAddr[config.Address(addr)]; !ok {
-			known = append(known, addr)
+		if o, ok := d.object.(T); ok {
+			found = append(found, o)
 		}
 	}
-	for _, pattern := range append(slices.Clone(opts.Targets), opts.Exclude...) {
-		if !slices.ContainsFunc(known, func(a string) bool { return matchAddress(pattern, a) }) {
-			b.diags.Errorf("HF-TGT-001", diag.Range{}, "No such object", "No declared or recorded object matches %q.%s", pattern, didYouMean(pattern, known))
-		}
-	}
-	for _, a := range known {
-		if len(opts.Targets) == 0 || slices.ContainsFunc(opts.Targets, func(p string) bool { return matchAddress(p, a) }) {
-			choose(config.Address(a))
-		}
-	}
-	b.selected = func(a config.Address) bool {
-		return chosen[a] && !slices.ContainsFunc(opts.Exclude, func(p string) bool { return matchAddress(p, string(a)) })
-	}
+	return found
 }
 
-// matchAddress matches an address or the block it is an instance of.
-func matchAddress(pattern, address string) bool {
-	return config.MatchPattern(pattern, address) || config.MatchPattern(pattern, string(config.Address(address).Block()))
+// errorf reports what makes the plan not applyable.
+func (b *builder) errorf(a config.Address, code string, rng diag.Range, summary, detail string, args ...any) {
+	b.diags.Errorf(code, rng, summary, detail, args...)
+	b.diags[len(b.diags)-1].Address = string(a)
 }
 
-func (b *builder) wants(a config.Address) bool { return b.selected == nil || b.selected(a) }
+// warnf reports what a person should know before applying.
+func (b *builder) warnf(a config.Address, code string, rng diag.Range, summary, detail string, args ...any) {
+	b.diags.Warnf(code, rng, summary, detail, args...)
+	b.diags[len(b.diags)-1].Address = string(a)
+}
 
-// references lists what an object needs recorded before it.
-func (b *builder) references(o config.Object) []config.Address {
-	var refs []config.Address
-	put := func(all ...config.Address) {
-		for _, a := range all {
-			if a != "" {
-				refs = append(refs, a)
-			}
-		}
-	}
-	switch o := o.(type) {
-	case *config.Device:
-		put(o.Site)
-	case *config.Store:
-		put(o.Site)
-	case *config.BackupPlan:
-		put(o.Store, o.Window, o.Retention)
-		for _, act := range o.Activities {
-			for _, d := range b.matchDevices(act) {
-				put(d.Address)
-			}
-		}
-	case *config.Mirror:
-		put(o.Window, roleOf(o.Source), roleOf(o.Target))
-	case *config.FailoverTarget:
-		for _, m := range o.Members {
-			put(m.Site)
-		}
-	case *config.Failover:
-		put(o.Sites()...)
-		put(o.Targets()...)
-		put(o.Window)
-	}
-	return refs
+// add appends an action and gives its index.
+func (b *builder) add(a Action) int {
+	b.planned[a.Address] = true
+	b.plan.Actions = append(b.plan.Actions, a)
+	return len(b.plan.Actions) - 1
 }
 
 // use puts the specification of a declared object into the plan, so that steps can refer to it.
@@ -267,132 +248,39 @@ func (b *builder) needRecorded(a config.Address) {
 	}
 }
 
+// needEpoch adds the precondition that a role is still the one that was planned with.
+func (b *builder) needEpoch(failover config.Address, epoch int64) {
+	b.need(Precondition{Kind: NeedRoleEpoch, Address: b.recordedAddress(failover), Want: fmt.Sprint(epoch)})
+}
+
 func (b *builder) need(p Precondition) {
-	if !slices.Contains(b.plan.Preconditions, p) {
+	if !b.needed[p] {
+		b.needed[p] = true
 		b.plan.Preconditions = append(b.plan.Preconditions, p)
 	}
 }
 
-// finish counts, gates and seals the plan.
-func (b *builder) finish() {
-	p := b.plan
-	for _, s := range b.doc.Secrets {
-		if len(p.Actions) > 0 {
-			p.Objects[string(s.Address)] = Spec{Spec: config.Spec(s)}
-		}
-	}
-	b.gates()
-	b.preconditions()
-	for _, c := range p.Changes {
-		switch c.Action {
-		case Create, Adopt:
-			p.Summary.Add++
-		case Update:
-			p.Summary.Change++
-		case Delete, Forget:
-			p.Summary.Destroy++
-		case Move:
-			p.Summary.Move++
-		}
-	}
-	for _, a := range p.Actions {
-		p.Summary.Actions++
-		for _, t := range a.Tasks {
-			if t.Skip != nil {
-				p.Summary.Skipped++
-			} else {
-				p.Summary.Tasks++
-			}
-		}
-	}
-	p.Summary.Deferred = len(p.Deferred)
-	p.Summary.Drift = len(p.Drift)
-	b.diags.Sort()
-	p.Findings = append([]diag.Diagnostic{}, b.diags...)
-	p.Errored = b.diags.HasErrors()
-	p.Applyable = !p.Errored && !p.Empty() && p.Mode != ModeCompare
-	p.Digest = p.digest()
+// applied reports whether an object is recorded, under its address, as it is declared.
+func (b *builder) applied(a config.Address) bool {
+	i, declared := b.byAddr[a]
+	rec, recorded := b.recorded[string(a)]
+	return declared && recorded && rec.Address == string(a) && rec.Digest == b.desired[i].digest
 }
 
-// preconditions adds those that concern the plan as a whole; phases add the rest where they rely on something.
-func (b *builder) preconditions() {
-	p := b.plan
-	own := p.Preconditions
-	p.Preconditions = []Precondition{{Kind: NeedLineage, Want: p.State.Lineage}}
-	for _, c := range p.Changes {
-		addr := c.Address
-		if c.Action == Move {
-			addr = c.Previous
-		}
-		b.need(Precondition{Kind: NeedGeneration, Address: addr, Want: fmt.Sprint(c.IfGeneration)})
+// recordedAddress is the address an object has in the recorded state, before this plan.
+func (b *builder) recordedAddress(a config.Address) string {
+	if rec, ok := b.recorded[string(a)]; ok {
+		return rec.Address
 	}
-	for _, n := range own {
-		b.need(n)
-	}
-	if last := b.st.LastCommit(); last != "" && len(p.Changes) > 0 && p.Config.Commit != "" {
-		b.need(Precondition{Kind: NeedDescends, Want: last})
-	}
-	grave := slices.ContainsFunc(p.Gates, func(g Gate) bool { return g.Class == ClassDestroy || g.Class == ClassRole })
-	if grave {
-		p.ExpiresAt = p.Timestamp.Add(planLifetime)
-		b.need(Precondition{Kind: NeedNotAfter, Want: p.ExpiresAt.Format(time.RFC3339)})
-	}
-	slices.SortStableFunc(p.Preconditions, func(x, y Precondition) int {
-		return strings.Compare(string(x.Kind)+x.Address, string(y.Kind)+y.Address)
-	})
+	return string(a)
 }
 
-// Intact checks that a plan read from a file is of a form this version knows and is the plan its digest names.
-func (p *Plan) Intact() error {
-	if p.FormatVersion != FormatVersion {
-		return fmt.Errorf("its format is %q, this version reads %q; make a new plan", p.FormatVersion, FormatVersion)
+// current is the address that a recorded address has with this plan.
+func (b *builder) current(a string) string {
+	if to, ok := b.renamed[a]; ok {
+		return to
 	}
-	if p.digest() != p.Digest {
-		return errors.New("its content does not match its digest: it was cut or changed; make a new plan")
-	}
-	for address, spec := range p.Objects {
-		if !json.Valid(spec.Spec) {
-			return fmt.Errorf("the specification of %s is damaged; make a new plan", address)
-		}
-	}
-	return nil
-}
-
-// digest seals what an approval is about. Times, estimates and summaries are left out: the same work planned an hour
-// later has the same digest.
-func (p *Plan) digest() string {
-	type sealedAction struct {
-		Address, Kind, Class, Trigger, Key string
-		After                              []int
-		Tasks                              []Task
-		Missed                             []Missed
-	}
-	sealed := struct {
-		Mode          Mode
-		Config        string
-		Changes       []Change
-		Actions       []sealedAction
-		Preconditions []Precondition
-		Objects       map[string]Spec
-	}{Mode: p.Mode, Config: p.Config.Digest, Objects: p.Objects}
-	for _, c := range p.Changes {
-		c.Range = diag.Range{}
-		c.Note = ""
-		sealed.Changes = append(sealed.Changes, c)
-	}
-	for _, a := range p.Actions {
-		sealed.Actions = append(sealed.Actions, sealedAction{a.Address, string(a.Kind), string(a.Class), string(a.Trigger), a.TriggerKey, a.After, a.Tasks, a.Missed})
-	}
-	for _, n := range p.Preconditions {
-		if n.Kind != NeedNotAfter {
-			sealed.Preconditions = append(sealed.Preconditions, n)
-		}
-	}
-	sum := sha256.New()
-	if err := json.NewEncoder(sum).Encode(sealed); err != nil {
-		panic("reconcile: encode plan: " + err.Error()) // plain structs of ours: cannot fail
-	}
-	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
+	return a
 }
 
 func didYouMean(word string, candidates []string) string {

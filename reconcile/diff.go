@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -18,8 +19,10 @@ var protectedKinds = []string{config.KindStore, config.KindFailover, config.Kind
 // diff compares desired with recorded objects.
 func (b *builder) diff() {
 	if b.plan.Mode == ModeDestroy {
-		for _, addr := range slices.Sorted(maps.Keys(b.recorded)) {
-			b.removal(b.recorded[addr])
+		for _, addr := range sortedKeys(b.recorded) {
+			if b.wants(config.Address(addr)) {
+				b.removal(b.recorded[addr])
+			}
 		}
 		return
 	}
@@ -41,7 +44,7 @@ func (b *builder) diff() {
 			b.plan.Changes = append(b.plan.Changes, b.update(d, rec, moved))
 		}
 	}
-	for _, addr := range slices.Sorted(maps.Keys(b.recorded)) {
+	for _, addr := range sortedKeys(b.recorded) {
 		if _, ok := b.byAddr[config.Address(addr)]; !ok && b.wants(config.Address(addr)) {
 			b.removal(b.recorded[addr])
 		}
@@ -49,39 +52,50 @@ func (b *builder) diff() {
 	b.suggestMoves()
 }
 
-// applyMoves puts recorded objects under the addresses that moved blocks give them.
+// applyMoves puts recorded objects under the addresses that moved blocks give them. The order of the blocks means nothing.
 func (b *builder) applyMoves() {
 	b.recorded = maps.Clone(b.st.Objects)
 	if b.recorded == nil {
 		b.recorded = map[string]state.Object{}
 	}
-	for _, m := range b.doc.Moved {
-		for _, addr := range slices.Sorted(maps.Keys(b.recorded)) {
-			key, ok := movedInstance(m.From, config.Address(addr))
-			if !ok {
-				continue
-			}
-			to := string(m.To) + key
-			if _, taken := b.recorded[to]; taken {
-				b.diags.Errorf("HF-MOV-001", m.Range, "The new address is taken",
-					"%s cannot move to %s, which is recorded already. Remove the moved block, or remove one of the two objects first.", addr, to)
-				continue
-			}
-			b.recorded[to] = b.recorded[addr]
+	b.renamed = map[string]string{}
+	for _, addr := range sortedKeys(b.st.Objects) {
+		if to, _ := b.destination(addr); to != addr {
+			b.renamed[addr] = to
 			delete(b.recorded, addr)
 		}
 	}
+	for _, addr := range sortedKeys(b.renamed) {
+		to, by := b.destination(addr)
+		if _, taken := b.recorded[to]; taken {
+			b.errorf(config.Address(addr), "HF-MOV-001", by.Range, "The new address is taken",
+				"%s cannot move to %s, which is recorded already. Remove the moved block, or remove one of the two objects first.", addr, to)
+			delete(b.renamed, addr)
+			b.recorded[addr] = b.st.Objects[addr]
+			continue
+		}
+		b.recorded[to] = b.st.Objects[addr]
+	}
 }
 
-// movedInstance reports whether a moved block's from covers an address, and the instance key that is kept.
-func movedInstance(from, addr config.Address) (key string, ok bool) {
-	if from == addr {
-		return "", true
+// destination follows the moved blocks from a recorded address to the one it has now. By is the first of them.
+func (b *builder) destination(addr string) (to string, by config.Moved) {
+	to = addr
+	for range b.doc.Moved {
+		i := slices.IndexFunc(b.doc.Moved, func(m config.Moved) bool { return string(m.From) == to })
+		if i < 0 { // an instance may have a block of its own, which comes before that of all instances
+			i = slices.IndexFunc(b.doc.Moved, func(m config.Moved) bool { return m.From == config.Address(to).Block() && m.To == m.To.Block() })
+		}
+		if i < 0 {
+			break
+		}
+		m := b.doc.Moved[i]
+		if to == addr {
+			by = m
+		}
+		to = string(m.To) + strings.TrimPrefix(to, string(m.From))
 	}
-	if from.Block() == from && addr.Block() == from {
-		return strings.TrimPrefix(string(addr), string(from)), true
-	}
-	return "", false
+	return to, by
 }
 
 func (b *builder) creation(d desired) Change {
@@ -94,7 +108,7 @@ func (b *builder) creation(d desired) Change {
 		c.Identity = b.storeIdentity(d.addr)
 		c.ByAction = true
 	case *config.Failover:
-		c.ByAction = true
+		b.newFailover(o, &c)
 	case *config.Freeze:
 		c.Class = ClassDegrade
 		c.Note = fmt.Sprintf("holds work back from %s to %s", o.From, o.To)
@@ -104,7 +118,7 @@ func (b *builder) creation(d desired) Change {
 
 func (b *builder) update(d desired, rec state.Object, moved bool) Change {
 	c := Change{
-		Address: string(d.addr), Action: Update, Class: ClassSafe, Before: rec.Spec, After: d.spec,
+		Address: string(d.addr), Action: Update, Class: ClassSafe, Before: readable(rec.Spec), After: d.spec,
 		Protect: rec.Protect, IfGeneration: rec.Generation, Range: d.object.Head().Range,
 		Paths: diffPaths(rec.Spec, d.spec),
 	}
@@ -128,7 +142,7 @@ func (b *builder) update(d desired, rec state.Object, moved bool) Change {
 // removal plans the end of a recorded object that is no longer declared.
 func (b *builder) removal(rec state.Object) {
 	addr := config.Address(rec.Address)
-	c := Change{Address: rec.Address, Action: Delete, Class: ClassSafe, Before: rec.Spec, IfGeneration: rec.Generation, Protect: rec.Protect}
+	c := Change{Address: rec.Address, Action: Delete, Class: ClassSafe, Before: readable(rec.Spec), IfGeneration: rec.Generation, Protect: rec.Protect}
 	switch addr.Kind() {
 	case config.KindDevice, config.KindMirror, config.KindFailoverTarget:
 		c.Class = ClassDegrade
@@ -140,18 +154,18 @@ func (b *builder) removal(rec state.Object) {
 		c.Action, c.Range = Forget, b.doc.Removed[i].Range
 		c.Note = "its data stays where it is"
 		if b.doc.Removed[i].Data == "delete" {
-			b.diags.Errorf("HF-DEL-003", c.Range, "Deleting data is not in this version",
+			b.errorf(addr, "HF-DEL-003", c.Range, "Deleting data is not in this version",
 				"This version of holdfast never deletes artifacts. Write data = \"keep\" to forget %s and keep what it made.", addr)
 		}
 	} else if (rec.Protect || b.owns(rec)) && b.plan.Mode != ModeDestroy {
-		b.diags.Errorf("HF-DEL-001", diag.Range{}, "The object is protected",
+		b.errorf(addr, "HF-DEL-001", diag.Range{}, "The object is protected",
 			"%s is recorded as protected, so taking its block away is not enough. To forget it and keep its data, add: removed { from = %s } - or put the block back.", addr, addr)
 	}
 	if h := b.st.Artifacts[rec.Address]; h.Count > 0 {
-		c.Note = fmt.Sprintf("its %d artifacts stay in their store", h.Count)
+		c.Note = fmt.Sprintf("its %s in their store", plural(h.Count, "artifact stays", "artifacts stay"))
 	}
 	if role, ok := b.st.Roles[rec.Address]; ok {
-		c.Note = fmt.Sprintf("its role is forgotten: %s was active with epoch %d", role.Active, role.Epoch)
+		c.Note = fmt.Sprintf("%s stays active; its epoch %d is remembered", role.Active, role.Epoch)
 	}
 	b.plan.Changes = append(b.plan.Changes, c)
 }
@@ -161,29 +175,33 @@ func (b *builder) owns(rec state.Object) bool { return b.st.Artifacts[rec.Addres
 
 // suggestMoves notices a rename without a moved block: same specification, other name.
 func (b *builder) suggestMoves() {
+	created := map[string][]Change{} // by kind and specification
+	key := func(c Change, spec json.RawMessage) string {
+		return config.Address(c.Address).Kind() + " " + string(spec)
+	}
+	for _, c := range b.plan.Changes {
+		if c.Action == Create {
+			created[key(c, c.After)] = append(created[key(c, c.After)], c)
+		}
+	}
 	for _, gone := range b.plan.Changes {
 		if gone.Action != Delete {
 			continue
 		}
-		for _, c := range b.plan.Changes {
-			if c.Action == Create && config.Address(c.Address).Kind() == config.Address(gone.Address).Kind() && config.Digest(c.After) == config.Digest(gone.Before) {
-				b.diags.Warnf("HF-MOV-002", c.Range, "This looks like a rename",
-					"%s has the specification that %s had. To keep its history, add: moved { from = %s  to = %s } with each argument on its own line.",
-					c.Address, gone.Address, gone.Address, c.Address)
-				break
-			}
+		like := created[key(gone, gone.Before)]
+		if len(like) == 0 {
+			continue
 		}
+		created[key(gone, gone.Before)] = like[1:]
+		b.warnf(config.Address(like[0].Address), "HF-MOV-002", like[0].Range, "This looks like a rename",
+			"%s has the specification that %s had. To keep its history, add: moved { from = %s  to = %s } with each argument on its own line.",
+			like[0].Address, gone.Address, gone.Address, like[0].Address)
 	}
 }
 
 // grade says how grave an update is, with a note where it is not obvious.
 func grade(o config.Object, before json.RawMessage, paths []string) (Class, string) {
-	touched := func(names ...string) bool {
-		return slices.ContainsFunc(paths, func(p string) bool {
-			head, _, _ := strings.Cut(p, "[")
-			return slices.Contains(names, head)
-		})
-	}
+	touched := func(names ...string) bool { return touches(paths, names...) }
 	switch o := o.(type) {
 	case *config.Retention:
 		if shrinks(before, o) {
@@ -204,6 +222,8 @@ func grade(o config.Object, before json.RawMessage, paths []string) (Class, stri
 		case touched("store"):
 			return ClassDegrade, "new artifacts go to another store"
 		}
+	case *config.Mirror:
+		return gradeMirror(o, before, touched)
 	case *config.Device:
 		if o.Exclude != nil && touched("exclude") {
 			return ClassDegrade, "excluded until " + o.Exclude.Until + ": " + o.Exclude.Reason
@@ -214,6 +234,43 @@ func grade(o config.Object, before json.RawMessage, paths []string) (Class, stri
 		return ClassDegrade, ""
 	}
 	return ClassSafe, ""
+}
+
+// gradeMirror looks at what a pass would overwrite after the change.
+func gradeMirror(m *config.Mirror, before json.RawMessage, touched func(...string) bool) (Class, string) {
+	var old config.Mirror
+	unreadable := json.Unmarshal(before, &old) != nil
+	switch {
+	case unreadable:
+		return ClassDegrade, ""
+	case m.Source == old.Target && m.Target == old.Source:
+		return ClassDestroy, "copies the other way round: what was the source is overwritten"
+	case touched("target"):
+		return ClassDegrade, "what is at the new target is overwritten"
+	case touched("source"):
+		return ClassDegrade, "the target becomes a copy of another source"
+	case m.Every > old.Every:
+		return ClassDegrade, "copies less often"
+	}
+	return ClassSafe, ""
+}
+
+// touches reports whether any path lies in one of some arguments.
+func touches(paths []string, names ...string) bool {
+	return slices.ContainsFunc(paths, func(p string) bool {
+		if i := strings.IndexAny(p, ".["); i >= 0 {
+			p = p[:i]
+		}
+		return slices.Contains(names, p)
+	})
+}
+
+// readable leaves out a recorded specification that is no JSON: a damaged record does not stop planning.
+func readable(spec json.RawMessage) json.RawMessage {
+	if !json.Valid(spec) {
+		return nil
+	}
+	return spec
 }
 
 // shrinks reports whether any rule of a retention keeps less than the recorded one. A rule that goes away keeps less,
@@ -265,7 +322,7 @@ func diffPaths(before, after json.RawMessage) []string {
 			return
 		}
 		if string(encode(x)) != string(encode(y)) {
-			paths = append(paths, path)
+			paths = append(paths, cmp.Or(path, "(unreadable)"))
 		}
 	}
 	walk("", x, y)

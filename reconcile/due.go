@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,21 +26,13 @@ type dueWork struct {
 	at      time.Time
 	missed  []Missed
 	skip    bool // nothing runs: the occurrence is recorded as missed, too
+	held    bool // too many nominal times passed: a person looks first
 }
 
 // due says whether a backup plan's time came, and why, in words.
 func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
-	if bp.Schedule == "" {
-		return dueWork{}, false
-	}
-	loc, err := schedule.LoadZone(b.zone(bp.Timezone))
-	if err != nil {
-		b.diags.Errorf("HF-SCH-001", bp.At("timezone"), "Unknown time zone", "%v", err)
-		return dueWork{}, false
-	}
-	cron, err := schedule.ParseCron(bp.Schedule, loc)
-	if err != nil {
-		b.diags.Errorf("HF-SCH-002", bp.At("schedule"), "Invalid schedule", "%v", err)
+	cron, loc, ok := b.cron(bp)
+	if !ok {
 		return dueWork{}, false
 	}
 	latest, ok := cron.Latest(b.now)
@@ -47,7 +40,6 @@ func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
 		return dueWork{}, false
 	}
 	work := dueWork{nominal: latest.Nominal, at: latest.At}
-	when := latest.At.In(loc).Format("Mon 2006-01-02 15:04")
 	cursor, followed := b.cursor(bp.Address)
 	if !followed {
 		work.reason = "never run"
@@ -56,33 +48,80 @@ func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
 	if !latest.At.After(cursor) {
 		return dueWork{}, false
 	}
-	passed, more := cron.Between(cursor, b.now, mostMissed+1)
-	if more || len(passed) > mostMissed {
-		b.diags.Errorf("HF-SCH-003", bp.At("schedule"), "The clock may be wrong",
-			"More than %d nominal times of %s passed since %s. Check the clock. If it is right, run: holdfast run %s",
-			mostMissed, bp.Address, cursor.In(loc).Format(time.RFC3339), bp.Address)
-		return dueWork{}, false
-	}
-	for _, o := range passed {
-		if o.Nominal != latest.Nominal {
-			work.missed = append(work.missed, Missed{Nominal: o.Nominal, At: o.At})
+	if b.sameSchedule(bp) { // otherwise the times that passed were not asked for when they passed
+		passed, more := cron.Between(cursor, b.now, mostMissed+1)
+		if more || len(passed) > mostMissed {
+			work.held = true
+			work.reason = fmt.Sprintf("more than %d nominal times passed since %s", mostMissed, cursor.In(loc).Format("Mon 2006-01-02 15:04"))
+			return work, true
+		}
+		for _, o := range passed {
+			if o.Nominal != latest.Nominal {
+				work.missed = append(work.missed, Missed{Nominal: o.Nominal, At: o.At})
+			}
 		}
 	}
-	late := b.now.Sub(latest.At) > onTime && !b.sameOpening(bp, latest.At)
+	b.judge(bp, &work, latest.At.In(loc).Format("Mon 2006-01-02 15:04"))
+	return work, true
+}
+
+// judge says whether work that is due is late, and what becomes of it then.
+func (b *builder) judge(bp *config.BackupPlan, work *dueWork, when string) {
+	late := b.now.Sub(work.at) > onTime && !b.sameOpening(bp, work.at)
+	before := ""
+	if n := len(work.missed); n > 0 {
+		before = fmt.Sprintf("; %s missed before it", plural(n, "run", "runs"))
+	}
 	switch {
 	case late && bp.Missed == "skip":
 		work.skip = true
-		work.missed = append(work.missed, Missed{Nominal: latest.Nominal, At: latest.At})
-		work.reason = fmt.Sprintf("missed %s", when)
-	case len(work.missed) > 0:
-		work.reason = fmt.Sprintf("overdue since %s; %s missed before it", when, plural(len(work.missed), "run", "runs"))
+		work.missed = append(work.missed, Missed{Nominal: work.nominal, At: work.at})
+		work.reason = "missed " + when + before
 	case late:
-		work.reason = "overdue since " + when
+		work.reason = "overdue since " + when + before
 	default:
-		work.reason = "due since " + when
+		work.reason = "due since " + when + before
 	}
-	return work, true
 }
+
+// cron reads a backup plan's schedule. False: it has none that can be followed.
+func (b *builder) cron(bp *config.BackupPlan) (*schedule.Cron, *time.Location, bool) {
+	if bp.Schedule == "" {
+		return nil, nil, false
+	}
+	name := b.zone(bp.Timezone)
+	loc, known := b.zones[name]
+	if !known {
+		var err error
+		if loc, err = schedule.LoadZone(name); err != nil {
+			b.errorf(bp.Address, "HF-SCH-001", bp.At("timezone"), "Unknown time zone", "%v", err)
+			return nil, nil, false
+		}
+		b.zones[name] = loc
+	}
+	cron, err := schedule.ParseCron(bp.Schedule, loc)
+	if err != nil {
+		b.errorf(bp.Address, "HF-SCH-002", bp.At("schedule"), "Invalid schedule", "%v", err)
+		return nil, nil, false
+	}
+	return cron, loc, true
+}
+
+// sameSchedule reports whether the recorded backup plan was to run at the times of the declared one.
+func (b *builder) sameSchedule(bp *config.BackupPlan) bool {
+	rec := b.recorded[string(bp.Address)]
+	if i, ok := b.byAddr[bp.Address]; ok && rec.Digest == b.desired[i].digest {
+		return true
+	}
+	var old config.BackupPlan
+	if json.Unmarshal(rec.Spec, &old) != nil {
+		return false
+	}
+	return old.Schedule == bp.Schedule && b.zone(old.Timezone) == b.zone(bp.Timezone) && off(&old) == off(bp)
+}
+
+// off reports whether a backup plan's schedule is switched off.
+func off(bp *config.BackupPlan) bool { return bp.Enabled != nil && !*bp.Enabled }
 
 // cursor is the newest nominal time that was turned into a run.
 func (b *builder) cursor(a config.Address) (time.Time, bool) {
@@ -98,7 +137,7 @@ func (b *builder) sameOpening(bp *config.BackupPlan, at time.Time) bool {
 	if bp.Window == "" {
 		return false
 	}
-	win, err := b.window(bp.Window, workBackup).schedule()
+	win, err := b.window(bp.Window, workBackup).args.schedule()
 	if err != nil {
 		return false
 	}

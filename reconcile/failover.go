@@ -18,6 +18,28 @@ type movement struct {
 	action   int // index of the action
 }
 
+// newFailover looks at a failover that is not recorded. A role that is remembered from before stays what it is.
+func (b *builder) newFailover(f *config.Failover, c *Change) {
+	role, ok := b.role(f.Address)
+	if !ok {
+		c.ByAction = true
+		return
+	}
+	if b.activeStays(f, role) {
+		c.Note = fmt.Sprintf("its role is remembered: %s is active with epoch %d", role.Active, role.Epoch)
+	}
+}
+
+// activeStays refuses a failover that no longer lists the side that is active.
+func (b *builder) activeStays(f *config.Failover, role state.Role) bool {
+	if slices.Contains(f.Sites(), config.Address(role.Active)) || role.Active == "" {
+		return true
+	}
+	b.errorf(f.Address, "HF-ROL-001", f.At("preferred"), "The active side would be removed",
+		"%s is active at %s, which this commit does not list. Move it first: keep the site as standby, apply, and remove it afterwards.", f.Address, role.Active)
+	return false
+}
+
 // preferenceChange looks at an update of a recorded failover: a commit that prefers another site is a planned switchover,
 // one that prefers the active site ends a displacement.
 func (b *builder) preferenceChange(f *config.Failover, rec state.Object, c *Change) {
@@ -26,19 +48,20 @@ func (b *builder) preferenceChange(f *config.Failover, rec state.Object, c *Chan
 		c.ByAction = true // never established: the action that establishes the role records it
 		return
 	}
-	if !slices.Contains(f.Sites(), config.Address(role.Active)) {
-		b.diags.Errorf("HF-ROL-001", f.At("preferred"), "The active side would be removed",
-			"%s is active at %s, which this commit no longer lists. Move it first: keep the site as standby, apply, and remove it afterwards.", f.Address, role.Active)
-		return
-	}
-	if recordedPreference(rec.Spec) == f.Preferred {
+	if !b.activeStays(f, role) || b.current(string(recordedPreference(rec.Spec))) == string(f.Preferred) {
 		return
 	}
 	if string(f.Preferred) == role.Active {
 		c.Note = "prefers the side that is active: the displacement ends"
 		return
 	}
+	if c.Action == Move {
+		b.errorf(f.Address, "HF-MOV-003", f.At("preferred"), "Renamed and moved at once",
+			"%s was %s, and it is to prefer another side. One apply can do one of the two: rename it first, and change preferred afterwards.", f.Address, rec.Address)
+		return
+	}
 	c.ByAction = true
+	c.Class = ClassRole
 	c.Note = "prefers the other side: planned switchover"
 }
 
@@ -52,35 +75,42 @@ func recordedPreference(spec json.RawMessage) config.Address {
 	return old.Preferred
 }
 
-// role is the recorded role of a group, also when its address changes with this plan.
+// role is the recorded role of a group, under the addresses that the group and its sites have with this plan.
 func (b *builder) role(a config.Address) (state.Role, bool) {
-	if rec, ok := b.recorded[string(a)]; ok {
-		a = config.Address(rec.Address)
-	}
-	role, ok := b.st.Roles[string(a)]
+	role, ok := b.st.Roles[b.recordedAddress(a)]
+	role.Active, role.MovingTo = b.current(role.Active), b.current(role.MovingTo)
 	return role, ok
 }
 
 // switchRoles plans what writes roles. It runs before mirrors are planned, since their direction follows the role.
 func (b *builder) switchRoles() {
-	for _, f := range b.doc.Failovers {
-		i := slices.IndexFunc(b.plan.Changes, func(c Change) bool { return c.Address == string(f.Address) && c.ByAction })
-		if i < 0 || !b.wants(f.Address) {
-			continue
+	byAction := map[string]bool{}
+	for _, c := range b.plan.Changes {
+		byAction[c.Address] = c.ByAction
+	}
+	for _, f := range all[*config.Failover](b) {
+		if byAction[string(f.Address)] {
+			b.switchRole(f)
 		}
-		_, recorded := b.recorded[string(f.Address)]
-		role, settled := b.role(f.Address)
-		switch {
-		case !recorded || !settled:
-			b.establish(f)
-		case role.State != state.RoleSettled:
-			b.postpone(f.Address, ActionFailover, "prefers "+string(f.Preferred), "its role, which is "+string(role.State), time.Time{})
-		default:
-			b.switchover(f, role, "the commit prefers "+string(f.Preferred))
-		}
-		if !b.planned(f.Address) { // deferred or refused: nothing will record the change
-			b.plan.Changes = slices.Delete(b.plan.Changes, i, i+1)
-		}
+	}
+	b.plan.Changes = slices.DeleteFunc(b.plan.Changes, func(c Change) bool { // deferred or refused: nothing will record it
+		return c.ByAction && config.Address(c.Address).Kind() == config.KindFailover && !b.planned[c.Address]
+	})
+}
+
+func (b *builder) switchRole(f *config.Failover) {
+	role, known := b.role(f.Address)
+	reason := "prefers " + string(f.Preferred)
+	open, running := b.running(f.Address)
+	switch {
+	case running:
+		b.postpone(f.Address, ActionFailover, reason, "run "+open.ID+" of it, which has not ended", time.Time{})
+	case !known:
+		b.establish(f)
+	case role.State != state.RoleSettled:
+		b.postpone(f.Address, ActionFailover, reason, "its role, which is "+string(role.State), time.Time{})
+	default:
+		b.switchover(f, role, "the commit "+reason)
 	}
 }
 
@@ -140,14 +170,14 @@ func (b *builder) establish(f *config.Failover) {
 		b.plan.Complete = false
 		b.postpone(f.Address, ActionFailover, "never recorded", "an inspection of its targets"+b.targetErrors(f), time.Time{})
 	case s.conflict != "":
-		b.diags.Errorf("HF-ROL-002", f.Range, "The targets disagree about the active side",
+		b.errorf(f.Address, "HF-ROL-002", f.Range, "The targets disagree about the active side",
 			"%s: %s. Bring all targets of the group to one side by hand, then plan again.", f.Address, s.conflict)
 	case s.site == "":
-		b.addMove(f, movement{to: f.Preferred, epoch: s.epoch + 1}, state.Role{}, ClassSafe, "nothing is active yet", state.TriggerApply)
-	case !slices.Contains(f.Sites(), s.site):
-		b.diags.Errorf("HF-ROL-001", f.At("preferred"), "The active side would be removed",
-			"%s is active at %s, which this commit does not list.", f.Address, s.site)
-	default:
+		const reason = "nothing is active yet"
+		if w := b.window(f.Window, workRole); b.mayStart(f.Address, ActionFailover, reason, w) {
+			b.addMove(f, movement{to: f.Preferred, epoch: s.epoch + 1}, state.Role{}, w, ClassSafe, reason, state.TriggerApply, nil)
+		}
+	case b.activeStays(f, state.Role{Active: string(s.site)}):
 		b.addAdoption(f, movement{from: s.site, to: s.site, epoch: max(s.epoch, 1)})
 	}
 }
@@ -165,7 +195,7 @@ func (b *builder) targetErrors(f *config.Failover) string {
 	return ": " + strings.Join(texts, "; ")
 }
 
-// switchover plans a move of the role to the preferred side.
+// switchover plans a move of the role to the preferred side, after a final pass of the mirrors that follow it.
 func (b *builder) switchover(f *config.Failover, role state.Role, reason string) {
 	s := b.look(f)
 	switch {
@@ -174,28 +204,49 @@ func (b *builder) switchover(f *config.Failover, role state.Role, reason string)
 		b.postpone(f.Address, ActionFailover, reason, "an inspection of its targets"+b.targetErrors(f), time.Time{})
 		return
 	case s.conflict != "" || s.site != config.Address(role.Active) || s.epoch > role.Epoch:
-		return // failovers reports it; a group in conflict is not moved
-	}
-	if !b.mayStart(f.Address, ActionFailover, reason, b.window(f.Window, workRole)) {
+		b.postpone(f.Address, ActionFailover, reason, "its targets, which do not show the recorded role", time.Time{})
 		return
 	}
-	var after []int
-	for _, m := range b.doc.Mirrors {
-		if roleOf(m.Source) == f.Address || roleOf(m.Target) == f.Address {
-			if r := b.route(m); r.waits == "" {
-				after = append(after, b.addMirror(m, r, "final pass before the switchover of "+string(f.Address), state.TriggerApply))
-			}
-		}
+	w := b.window(f.Window, workRole)
+	if !b.mayStart(f.Address, ActionFailover, reason, w) {
+		return
 	}
 	trigger := state.TriggerApply
 	if b.plan.Mode == ModeRun {
 		trigger = state.TriggerManual
 	}
-	b.addMove(f, movement{from: config.Address(role.Active), to: f.Preferred, epoch: max(role.Epoch, s.epoch) + 1}, role, ClassRole, reason, trigger, after...)
+	after, waits := b.finalPasses(f, w, trigger)
+	if waits != "" {
+		b.postpone(f.Address, ActionFailover, reason, waits, time.Time{})
+		return
+	}
+	b.addMove(f, movement{from: config.Address(role.Active), to: f.Preferred, epoch: role.Epoch + 1}, role, w, ClassRole, reason, trigger, after)
+}
+
+// finalPasses adds one pass of every mirror that follows a group, within the window of the switchover that comes after them.
+// When one of them cannot be made it adds none and says what the switchover waits for.
+func (b *builder) finalPasses(f *config.Failover, w opening, trigger state.Trigger) (after []int, waits string) {
+	routes := make([]route, len(b.followers[f.Address]))
+	for i, m := range b.followers[f.Address] {
+		routes[i] = b.route(m)
+		open, running := b.running(m.Address)
+		switch {
+		case !b.wants(m.Address):
+			return nil, "a final pass of " + string(m.Address) + ", which is left out of this plan"
+		case running:
+			return nil, "run " + open.ID + " of " + string(m.Address) + ", which has not ended"
+		case routes[i].waits != "":
+			return nil, routes[i].waits
+		}
+	}
+	for i, m := range b.followers[f.Address] {
+		after = append(after, b.addMirror(m, routes[i], w, "final pass before the switchover of "+string(f.Address), trigger))
+	}
+	return after, ""
 }
 
 // addMove adds the ordered steps of a switch: freeze, switch, verify, and the role with its epoch in one transaction.
-func (b *builder) addMove(f *config.Failover, mv movement, role state.Role, class Class, reason string, trigger state.Trigger, after ...int) {
+func (b *builder) addMove(f *config.Failover, mv movement, role state.Role, w opening, class Class, reason string, trigger state.Trigger, after []int) {
 	args := func(target config.Address) MoveArgs {
 		m := MoveArgs{
 			Failover: string(f.Address), Target: string(target), FromSite: string(mv.from), ToSite: string(mv.to),
@@ -213,7 +264,7 @@ func (b *builder) addMove(f *config.Failover, mv movement, role state.Role, clas
 		}
 		return m
 	}
-	steps := []Step{newStep("window", OpWindow, state.Rerun, b.window(f.Window, workRole)), newStep("begin", OpRoleBegin, state.Rerun, args(""))}
+	steps := []Step{w.step, newStep("begin", OpRoleBegin, state.Rerun, args(""))}
 	if mv.from != "" {
 		for _, t := range freezeOrder(f) {
 			steps = append(steps, newStep("freeze "+string(t), OpTargetFreeze, state.Rerun, args(t)))
@@ -238,6 +289,7 @@ func (b *builder) addAdoption(f *config.Failover, mv movement) {
 			continue
 		}
 		b.use(a)
+		b.needRecorded(a)
 		m := t.Member(mv.to)
 		steps = append(steps, newStep("verify "+string(a), OpTargetVerify, state.Rerun, MoveArgs{
 			Failover: string(f.Address), Target: string(a), From: m.Name, To: m.Name, FromSite: string(mv.from), ToSite: string(mv.to), Epoch: mv.epoch,
@@ -252,23 +304,24 @@ func (b *builder) addAdoption(f *config.Failover, mv movement) {
 func (b *builder) addRole(f *config.Failover, mv movement, class Class, reason string, trigger state.Trigger, steps []Step, after []int) {
 	b.use(f.Address)
 	b.needRecorded(f.Address)
-	if role, ok := b.role(f.Address); ok {
-		b.need(Precondition{Kind: NeedRoleEpoch, Address: string(f.Address), Want: fmt.Sprint(role.Epoch)})
-	}
+	role, _ := b.role(f.Address)
+	b.needEpoch(f.Address, role.Epoch)
 	locks := []string{lockName(f.Address)}
 	for _, t := range f.Targets() {
 		locks = append(locks, lockName(t))
 	}
-	mv.action = len(b.plan.Actions)
-	b.moves[f.Address] = mv
 	summary := fmt.Sprintf("%s -> %s, epoch %d", orNone(mv.from), mv.to, mv.epoch)
-	if mv.from == mv.to {
+	switch {
+	case mv.from == mv.to && mv.to != f.Preferred:
+		summary = fmt.Sprintf("%s stays active, epoch %d; preferred is %s", mv.to, mv.epoch, f.Preferred)
+	case mv.from == mv.to:
 		summary = fmt.Sprintf("%s stays active, epoch %d", mv.to, mv.epoch)
 	}
-	b.plan.Actions = append(b.plan.Actions, Action{
+	mv.action = b.add(Action{
 		Address: string(f.Address), Kind: ActionFailover, Class: class, Reason: reason, Trigger: trigger, After: after, Summary: summary,
 		Tasks: []Task{{Kind: "failover", Stage: StageWork, Device: string(f.Address), Action: summary, Locks: locks, Steps: steps}},
 	})
+	b.moves[f.Address] = mv
 }
 
 // freezeOrder gives the targets whose writers are stopped first: those of the step named freeze, or all in reverse.
@@ -285,52 +338,52 @@ func freezeOrder(f *config.Failover) []config.Address {
 
 // failovers reports every group whose role is worth a line, and what is wrong with it.
 func (b *builder) failovers() {
-	for _, f := range b.doc.Failovers {
-		if !b.wants(f.Address) {
-			continue
-		}
+	for _, f := range all[*config.Failover](b) {
 		role, ok := b.role(f.Address)
-		if !ok {
+		if !ok || !b.wants(f.Address) {
 			continue
 		}
-		line := RoleStatus{
-			Failover: string(f.Address), Active: role.Active, Preferred: string(f.Preferred), Epoch: role.Epoch, State: string(role.State), Since: role.Since,
-		}
-		s := b.look(f)
-		switch {
-		case s.complete && s.epoch > role.Epoch && role.State == state.RoleSettled:
-			b.diags.Errorf("HF-ROL-003", f.Range, "Reality is ahead of the record",
-				"The targets of %s carry epoch %d, the recorded one is %d: this state is older than the last switchover, for example restored from a backup. Nothing is done to the group until: holdfast state adopt %s",
-				f.Address, s.epoch, role.Epoch, f.Address)
-			line.State, line.Note = "conflict", fmt.Sprintf("the targets carry epoch %d", s.epoch)
-		case role.State == state.RoleMoving:
-			b.plan.Complete = false
-			line.Note = fmt.Sprintf("run %s is moving it to %s", role.Run, role.MovingTo)
-		case role.State == state.RoleUncertain:
-			b.diags.Warnf("HF-ROL-004", f.Range, "The active side is uncertain",
-				"A switchover of %s to %s ended with an unknown outcome (run %s: %s). Look at the targets, then either continue it with: holdfast apply --resume %s - or record what is active with: holdfast state adopt %s",
-				f.Address, role.MovingTo, role.Run, role.Reason, role.Run, f.Address)
-			line.Note = "a person decides"
-		case s.complete && (s.conflict != "" || string(s.site) != role.Active):
-			detail := s.conflict
-			if detail == "" {
-				detail = fmt.Sprintf("%s is recorded as active with epoch %d, but its targets show %s", role.Active, role.Epoch, orNone(s.site))
-			}
-			b.plan.Drift = append(b.plan.Drift, Drift{
-				Address: string(f.Address), Summary: "its targets show another active side",
-				Detail: detail + ". Nothing is done by itself: put the targets back, or record what they show with: holdfast state adopt " + string(f.Address),
-			})
-			line.State, line.Note = "conflict", detail
-		case role.Active != string(f.Preferred):
-			if _, moving := b.moves[f.Address]; !moving {
-				line.State = "displaced"
-				line.Note = fmt.Sprintf("prefers %s; to return: holdfast run %s --allow=role", f.Preferred, f.Address)
-			}
-		}
-		if line.Note != "" {
+		if line := b.roleStatus(f, role); line.Note != "" {
 			b.plan.Roles = append(b.plan.Roles, line)
 		}
 	}
+}
+
+// roleStatus compares a recorded role with the preference and with what the targets show.
+func (b *builder) roleStatus(f *config.Failover, role state.Role) RoleStatus {
+	line := RoleStatus{
+		Failover: string(f.Address), Active: role.Active, Preferred: string(f.Preferred), Epoch: role.Epoch, State: string(role.State), Since: role.Since,
+	}
+	s := b.look(f)
+	switch {
+	case s.epoch > role.Epoch && role.State == state.RoleSettled:
+		b.errorf(f.Address, "HF-ROL-003", f.Range, "Reality is ahead of the record",
+			"The targets of %s carry epoch %d, the recorded one is %d: this state is older than the last switchover, for example restored from a backup. Nothing is done until: holdfast state adopt %s",
+			f.Address, s.epoch, role.Epoch, f.Address)
+		line.State, line.Note = "conflict", fmt.Sprintf("the targets carry epoch %d", s.epoch)
+	case role.State == state.RoleMoving:
+		b.plan.Complete = false
+		line.Note = fmt.Sprintf("run %s is moving it to %s", role.Run, role.MovingTo)
+	case role.State == state.RoleUncertain:
+		b.warnf(f.Address, "HF-ROL-004", f.Range, "The active side is uncertain",
+			"A switchover of %s to %s ended with an unknown outcome (run %s: %s). Look at the targets, then either continue it with: holdfast apply --resume %s - or record what is active with: holdfast state adopt %s",
+			f.Address, role.MovingTo, role.Run, role.Reason, role.Run, f.Address)
+		line.Note = "a person decides"
+	case s.complete && (s.conflict != "" || string(s.site) != role.Active):
+		detail := s.conflict
+		if detail == "" {
+			detail = fmt.Sprintf("%s is recorded as active with epoch %d, but its targets show %s", role.Active, role.Epoch, orNone(s.site))
+		}
+		b.plan.Drift = append(b.plan.Drift, Drift{
+			Address: string(f.Address), Summary: "its targets show another active side",
+			Detail: detail + ". Nothing is done by itself: put the targets back, or record what they show with: holdfast state adopt " + string(f.Address),
+		})
+		line.State, line.Note = "conflict", detail
+	case role.Active != string(f.Preferred) && !b.planned[string(f.Address)]:
+		line.State = "displaced"
+		line.Note = fmt.Sprintf("prefers %s; to return: holdfast run %s --allow=role", f.Preferred, f.Address)
+	}
+	return line
 }
 
 // Adoption gives the role that a group's targets show, with an epoch above every marker and the recorded one, for an operator who

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +121,7 @@ func memberPath(m *config.Member) string {
 
 // mirrors plans every mirror whose pass is due.
 func (b *builder) mirrors() {
-	for _, m := range b.doc.Mirrors {
+	for _, m := range all[*config.Mirror](b) {
 		if !b.wants(m.Address) {
 			continue
 		}
@@ -130,27 +131,18 @@ func (b *builder) mirrors() {
 			b.postpone(m.Address, ActionMirror, reason, r.waits, time.Time{})
 			continue
 		}
-		if !due || !b.mirrorSafe(m, r) || b.planned(m.Address) {
+		if !b.mirrorSafe(m, r) || !due || b.planned[string(m.Address)] {
 			continue
 		}
 		if open, ok := b.running(m.Address); ok {
 			b.postpone(m.Address, ActionMirror, reason, "run "+open.ID+" of it, which has not ended", time.Time{})
 			continue
 		}
-		if b.mayStart(m.Address, ActionMirror, reason, b.window(m.Window, workMirror)) {
-			b.addMirror(m, r, reason, state.TriggerApply)
+		w := b.window(m.Window, workMirror)
+		if b.mayStart(m.Address, ActionMirror, reason, w) {
+			b.addMirror(m, r, w, reason, state.TriggerApply)
 		}
 	}
-}
-
-// planned reports whether an object has an action in this plan already.
-func (b *builder) planned(a config.Address) bool {
-	for _, act := range b.plan.Actions {
-		if act.Address == string(a) {
-			return true
-		}
-	}
-	return false
 }
 
 // mirrorDue says whether a pass is due and why, in words.
@@ -161,8 +153,10 @@ func (b *builder) mirrorDue(m *config.Mirror, r route) (reason string, due bool)
 		return "first sync", true
 	case r.waits != "":
 		return "a pass in the new direction", false
-	case pos.Source == r.target && pos.Target == r.source:
+	case pos.Source == r.target && pos.Target == r.source && r.failover != "":
 		return fmt.Sprintf("direction reversed with epoch %d", r.epoch), true
+	case pos.Source == r.target && pos.Target == r.source:
+		return "direction reversed", true
 	case pos.Source != r.source || pos.Target != r.target:
 		return "its endpoints changed", true
 	}
@@ -171,11 +165,48 @@ func (b *builder) mirrorDue(m *config.Mirror, r route) (reason string, due bool)
 }
 
 func (b *builder) position(a config.Address) (state.Position, bool) {
-	if rec, ok := b.recorded[string(a)]; ok {
-		p, ok := b.st.Positions[rec.Address]
-		return p, ok
+	p, ok := b.st.Positions[b.recordedAddress(a)]
+	return p, ok
+}
+
+// guard is a directory that is the active side of a failover, and those of its standby sides.
+type guard struct {
+	failover config.Address
+	active   config.Address // site
+	path     string
+	standby  []string
+}
+
+// guardActive lists what no mirror with fixed endpoints may overwrite from a standby side.
+func (b *builder) guardActive() []guard {
+	if b.guarded {
+		return b.guards
 	}
-	return state.Position{}, false
+	b.guarded = true
+	for _, f := range all[*config.Failover](b) {
+		role, ok := b.role(f.Address)
+		site := config.Address(role.Active)
+		if mv, moving := b.moves[f.Address]; moving {
+			site, ok = mv.to, true
+		}
+		if !ok {
+			continue
+		}
+		for _, a := range f.Targets() {
+			t, found := config.Lookup[*config.FailoverTarget](b.doc, a)
+			if !found || t.Type != filesTarget || t.Member(site) == nil {
+				continue
+			}
+			g := guard{failover: f.Address, active: site, path: memberPath(t.Member(site))}
+			for _, m := range t.Members {
+				if m.Site != site {
+					g.standby = append(g.standby, memberPath(m))
+				}
+			}
+			b.guards = append(b.guards, g)
+		}
+	}
+	return b.guards
 }
 
 // mirrorSafe refuses a mirror with fixed endpoints that would copy from a standby over the active side.
@@ -183,31 +214,13 @@ func (b *builder) mirrorSafe(m *config.Mirror, r route) bool {
 	if r.failover != "" {
 		return true
 	}
-	for _, f := range b.doc.Failovers {
-		role, ok := b.role(f.Address)
-		if mv, moving := b.moves[f.Address]; moving {
-			role, ok = state.Role{Active: string(mv.to)}, true
-		}
-		if !ok {
-			continue
-		}
-		for _, a := range f.Targets() {
-			t, found := config.Lookup[*config.FailoverTarget](b.doc, a)
-			if !found || t.Type != filesTarget {
-				continue
-			}
-			active := t.Member(config.Address(role.Active))
-			if active == nil || !within(r.target, memberPath(active)) {
-				continue
-			}
-			for _, member := range t.Members {
-				if member != active && within(r.source, memberPath(member)) {
-					b.diags.Errorf("HF-MIR-003", m.At("source"), "The mirror would overwrite the active side",
-						"%s copies from %s over %s, but %s is the active side of %s. Write source = %s.active and target = %s.standby, so that the direction follows the role.",
-						m.Address, r.source, r.target, role.Active, f.Address, f.Address, f.Address)
-					return false
-				}
-			}
+	for _, g := range b.guardActive() {
+		from := func(dir string) bool { return within(r.source, dir) }
+		if within(r.target, g.path) && slices.ContainsFunc(g.standby, from) {
+			b.errorf(m.Address, "HF-MIR-003", m.At("source"), "The mirror would overwrite the active side",
+				"%s copies from %s over %s, but %s is the active side of %s. Write source = %s.active and target = %s.standby, so that the direction follows the role.",
+				m.Address, r.source, r.target, g.active, g.failover, g.failover, g.failover)
+			return false
 		}
 	}
 	return true
@@ -223,8 +236,8 @@ func within(url, dir string) bool {
 	return p == dir || strings.HasPrefix(p, dir+"/") || strings.HasPrefix(dir, p+"/")
 }
 
-// addMirror adds the action of one pass and gives its index.
-func (b *builder) addMirror(m *config.Mirror, r route, reason string, trigger state.Trigger) int {
+// addMirror adds the action of one pass, to be done within a window, and gives its index.
+func (b *builder) addMirror(m *config.Mirror, r route, w opening, reason string, trigger state.Trigger) int {
 	args := MirrorArgs{
 		Mirror: string(m.Address), Source: r.source, Target: r.target, Exclude: m.Exclude, MaxDeletePercent: 20,
 		Failover: string(r.failover), Epoch: r.epoch,
@@ -233,26 +246,24 @@ func (b *builder) addMirror(m *config.Mirror, r route, reason string, trigger st
 		args.MaxDeletePercent = m.Delete.MaxPercent
 	}
 	if r.failover != "" && len(r.after) == 0 {
-		b.need(Precondition{Kind: NeedRoleEpoch, Address: string(r.failover), Want: fmt.Sprint(r.epoch)})
+		b.needEpoch(r.failover, r.epoch)
 	}
 	b.needRecorded(m.Address)
 	b.use(m.Address)
-	a := Action{
+	return b.add(Action{
 		Address: string(m.Address), Kind: ActionMirror, Class: ClassSafe, Reason: reason, Trigger: trigger, After: r.after,
 		Summary: b.mirrorSummary(m, r, args.MaxDeletePercent),
 		Tasks: []Task{{
 			Kind: "mirror", Stage: StageWork, Device: string(m.Address), Action: r.source + " -> " + r.target,
 			Locks: []string{lockName(m.Address)},
 			Steps: []Step{
-				newStep("window", OpWindow, state.Rerun, b.window(m.Window, workMirror)),
+				w.step,
 				newStep("copy", OpMirrorCopy, state.Rerun, args),
 				newStep("prune", OpMirrorPrune, state.Rerun, args),
 				newStep("record", OpMirrorRecord, state.Rerun, args),
 			},
 		}},
-	}
-	b.plan.Actions = append(b.plan.Actions, a)
-	return len(b.plan.Actions) - 1
+	})
 }
 
 // mirrorSummary tells what the pass will do, as far as it was looked at.
@@ -263,14 +274,14 @@ func (b *builder) mirrorSummary(m *config.Mirror, r route, maxPercent int) strin
 		return where
 	}
 	if seen.Error != "" {
-		b.diags.Warnf("HF-MIR-001", m.At("source"), "The mirror cannot be compared", "%s: %s.", m.Address, seen.Error)
+		b.warnf(m.Address, "HF-MIR-001", m.At("source"), "The mirror cannot be compared", "%s: %s.", m.Address, seen.Error)
 		return where
 	}
 	s := fmt.Sprintf("%s: %s to copy (%s)", where, plural(int(seen.CopyFiles), "file", "files"), bytesText(seen.CopyBytes))
 	if seen.DeleteFiles > 0 {
 		s += fmt.Sprintf(", %d to delete", seen.DeleteFiles)
 		if seen.DeleteFiles*100 > int64(maxPercent)*seen.TargetFiles {
-			b.diags.Warnf("HF-MIR-002", m.At("delete"), "Too many deletes",
+			b.warnf(m.Address, "HF-MIR-002", m.At("delete"), "Too many deletes",
 				"A pass of %s would delete %d of %d files at the target, more than %d %%. It will copy, but delete nothing and fail. If that is meant, raise delete { max_percent } for one pass.",
 				m.Address, seen.DeleteFiles, seen.TargetFiles, maxPercent)
 		}

@@ -68,6 +68,7 @@ const (
 	ModeApply   Mode = "apply"   // bring recorded to desired and do what is due
 	ModeRun     Mode = "run"     // start one object's work now
 	ModeDestroy Mode = "destroy" // remove every object
+	ModeCompare Mode = "compare" // only the difference between two configurations; never applied
 )
 
 // ConfigInfo says which configuration was planned.

@@ -1,7 +1,7 @@
 package reconcile
 
 import (
-	"fmt"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
@@ -12,48 +12,80 @@ import (
 func (b *builder) runOne(a config.Address) {
 	i, ok := b.byAddr[a]
 	if !ok {
-		var known []string
-		for _, d := range b.desired {
-			known = append(known, string(d.addr))
-		}
-		b.diags.Errorf("HF-RUN-001", diag.Range{}, "No such object", "%s is not declared.%s", a, didYouMean(string(a), known))
+		b.errorf(a, "HF-RUN-001", diag.Range{}, "No such object", "%s is not declared.%s", a, didYouMean(string(a), b.known()))
 		return
 	}
-	b.requireApplied(a)
+	roots := []config.Address{a}
+	for _, m := range b.followers[a] {
+		roots = append(roots, m.Address)
+	}
+	b.requireApplied(roots)
 	reason := "asked for"
 	if b.in.Options.Operator != "" {
 		reason = "asked for by " + b.in.Options.Operator
 	}
-	if open, ok := b.running(a); ok {
-		b.postpone(a, "", reason, "run "+open.ID+" of it, which has not ended", b.now)
-		return
-	}
+	open, running := b.running(a)
+	waits := "run " + open.ID + " of it, which has not ended"
 	switch o := b.desired[i].object.(type) {
 	case *config.BackupPlan:
-		if b.mayStart(a, ActionBackup, reason, b.window(o.Window, workBackup)) {
-			b.addBackup(o, Action{Address: string(a), Kind: ActionBackup, Class: ClassSafe, Reason: reason, Trigger: state.TriggerManual})
+		if running {
+			b.postpone(a, ActionBackup, reason, waits, time.Time{})
+		} else {
+			b.runBackup(o, reason)
 		}
 	case *config.Mirror:
-		r := b.route(o)
-		if r.waits != "" {
-			b.postpone(a, ActionMirror, reason, r.waits, b.now)
-		} else if b.mirrorSafe(o, r) && b.mayStart(a, ActionMirror, reason, b.window(o.Window, workMirror)) {
-			b.addMirror(o, r, reason, state.TriggerManual)
+		if running {
+			b.postpone(a, ActionMirror, reason, waits, time.Time{})
+		} else {
+			b.runMirror(o, reason)
 		}
 	case *config.Failover:
-		role, ok := b.role(a)
-		switch {
-		case !ok || role.State != state.RoleSettled:
-			b.postpone(a, ActionFailover, reason, "its role, which is "+roleText(role, ok), b.now)
-		case role.Active == string(o.Preferred):
-			b.diags.Errorf("HF-RUN-003", o.At("preferred"), "It is where it belongs",
-				"%s is active at %s, the preferred side. To move it, change preferred in the configuration and apply.", a, role.Active)
-		default:
-			b.switchover(o, role, reason)
+		if running {
+			b.postpone(a, ActionFailover, reason, waits, time.Time{})
+		} else {
+			b.runFailover(o, reason)
 		}
 		b.failovers()
 	default:
-		b.diags.Errorf("HF-RUN-002", o.Head().Range, "Nothing to run", "%s is a %s; only a backup_plan, a mirror or a failover can be run.", a, a.Kind())
+		b.errorf(a, "HF-RUN-002", o.Head().Range, "Nothing to run", "%s is a %s; only a backup_plan, a mirror or a failover can be run.", a, a.Kind())
+	}
+}
+
+// runBackup plans a backup by hand. When so many nominal times passed that the schedule is held, this is the person's word that
+// the clock is right: the run takes the newest of them, and the schedule goes on from there.
+func (b *builder) runBackup(bp *config.BackupPlan, reason string) {
+	a := Action{Address: string(bp.Address), Kind: ActionBackup, Class: ClassSafe, Reason: reason, Trigger: state.TriggerManual}
+	if due, ok := b.due(bp); ok && due.held {
+		a.Reason += "; " + due.reason
+		a.Trigger, a.TriggerKey, a.Nominal, a.DueAt = state.TriggerSchedule, due.nominal, due.nominal, due.at
+	}
+	if b.mayStart(bp.Address, ActionBackup, reason, b.window(bp.Window, workBackup)) {
+		b.addBackup(bp, a)
+	}
+}
+
+func (b *builder) runMirror(m *config.Mirror, reason string) {
+	r := b.route(m)
+	if r.waits != "" {
+		b.postpone(m.Address, ActionMirror, reason, r.waits, time.Time{})
+		return
+	}
+	w := b.window(m.Window, workMirror)
+	if b.mirrorSafe(m, r) && b.mayStart(m.Address, ActionMirror, reason, w) {
+		b.addMirror(m, r, w, reason, state.TriggerManual)
+	}
+}
+
+func (b *builder) runFailover(f *config.Failover, reason string) {
+	role, ok := b.role(f.Address)
+	switch {
+	case !ok || role.State != state.RoleSettled:
+		b.postpone(f.Address, ActionFailover, reason, "its role, which is "+roleText(role, ok), time.Time{})
+	case role.Active == string(f.Preferred):
+		b.errorf(f.Address, "HF-RUN-003", f.At("preferred"), "It is where it belongs",
+			"%s is active at %s, the preferred side. To move it, change preferred in the configuration and apply.", f.Address, role.Active)
+	default:
+		b.switchover(f, role, reason)
 	}
 }
 
@@ -64,8 +96,8 @@ func roleText(r state.Role, recorded bool) string {
 	return string(r.State)
 }
 
-// requireApplied refuses to run what was reviewed nowhere: the object and all it refers to must be recorded as declared.
-func (b *builder) requireApplied(a config.Address) {
+// requireApplied refuses to run what was reviewed nowhere: the objects and all they refer to must be recorded as declared.
+func (b *builder) requireApplied(roots []config.Address) {
 	seen := map[config.Address]bool{}
 	var check func(a config.Address)
 	check = func(a config.Address) {
@@ -74,20 +106,21 @@ func (b *builder) requireApplied(a config.Address) {
 			return
 		}
 		seen[a] = true
-		rec, recorded := b.recorded[string(a)]
-		what := ""
-		if !recorded {
-			what = "is not applied yet"
-		} else if rec.Digest != b.desired[i].digest {
-			what = "has changes that are not applied"
-		}
-		if what != "" {
-			b.diags.Errorf("HF-RUN-004", b.desired[i].object.Head().Range, "Not applied", "%s %s. Run holdfast apply first.", a, what)
+		if !b.applied(a) {
+			what := "has changes that are not applied"
+			if _, recorded := b.recorded[string(a)]; !recorded {
+				what = "is not applied yet"
+			} else if b.recordedAddress(a) != string(a) {
+				what = "was " + b.recordedAddress(a) + ", and its new address is not applied yet"
+			}
+			b.errorf(a, "HF-RUN-004", b.desired[i].object.Head().Range, "Not applied", "%s %s. Run holdfast apply first.", a, what)
 		}
 		for _, ref := range b.references(b.desired[i].object) {
 			check(ref)
 		}
 	}
-	check(a)
-	b.need(Precondition{Kind: NeedGeneration, Address: string(a), Want: fmt.Sprint(b.recorded[string(a)].Generation)})
+	for _, a := range roots {
+		check(a)
+		b.needRecorded(a)
+	}
 }

@@ -19,6 +19,7 @@ type Status struct {
 	Mirrors     []MirrorStatus     `json:"mirrors"`
 	Failovers   []state.Role       `json:"failovers"`
 	OpenRuns    []state.Run        `json:"open_runs"`
+	Attention   []state.Run        `json:"attention"` // newest runs with a task whose outcome is unknown: a person decides
 	Locks       []state.Lock       `json:"locks"`
 }
 
@@ -29,6 +30,7 @@ type BackupPlanStatus struct {
 	LastGood  *state.Run     `json:"last_good,omitempty"` // newest that succeeded, also in part
 	Next      time.Time      `json:"next,omitzero"`       // next nominal time; zero: no schedule
 	Overdue   bool           `json:"overdue,omitempty"`   // a nominal time passed that has no run
+	Missed    []Missed       `json:"missed,omitempty"`    // those nominal times, oldest first, at most 1000; of one never run only the newest
 	Artifacts state.Holdings `json:"artifacts"`
 }
 
@@ -44,7 +46,11 @@ type MirrorStatus struct {
 
 // Standing works out the status at an instant.
 func Standing(st *state.Snapshot, now time.Time) Status {
-	s := Status{At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects), OpenRuns: st.OpenRuns, Locks: st.Locks}
+	s := Status{
+		At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects),
+		BackupPlans: []BackupPlanStatus{}, Mirrors: []MirrorStatus{}, Failovers: []state.Role{}, // JSON shows an empty list, not null
+		OpenRuns: append([]state.Run{}, st.OpenRuns...), Attention: []state.Run{}, Locks: append([]state.Lock{}, st.Locks...),
+	}
 	for _, addr := range sortedKeys(st.Objects) {
 		switch config.Address(addr).Kind() {
 		case config.KindBackupPlan:
@@ -55,6 +61,11 @@ func Standing(st *state.Snapshot, now time.Time) Status {
 	}
 	for _, addr := range sortedKeys(st.Roles) {
 		s.Failovers = append(s.Failovers, st.Roles[addr])
+	}
+	for _, addr := range sortedKeys(st.LastRuns) {
+		if r := st.LastRuns[addr]; r.Status == state.Attention {
+			s.Attention = append(s.Attention, r)
+		}
 	}
 	return s
 }
@@ -69,10 +80,10 @@ func lastRun(runs map[string]state.Run, addr string) *state.Run {
 func backupPlanStatus(st *state.Snapshot, addr string, now time.Time) BackupPlanStatus {
 	s := BackupPlanStatus{Address: addr, Last: lastRun(st.LastRuns, addr), LastGood: lastRun(st.LastGood, addr), Artifacts: st.Artifacts[addr]}
 	var bp config.BackupPlan
-	if json.Unmarshal(st.Objects[addr].Spec, &bp) != nil || bp.Schedule == "" || (bp.Enabled != nil && !*bp.Enabled) {
+	if json.Unmarshal(st.Objects[addr].Spec, &bp) != nil || bp.Schedule == "" || off(&bp) {
 		return s
 	}
-	loc, err := schedule.LoadZone(bp.Timezone) // the loader fills it in
+	loc, err := schedule.LoadZone(bp.Timezone) // that of the settings when none was written: the loader fills it in
 	if err != nil {
 		return s
 	}
@@ -81,10 +92,26 @@ func backupPlanStatus(st *state.Snapshot, addr string, now time.Time) BackupPlan
 		return s
 	}
 	s.Next = cron.Next(now).At
-	if latest, ok := cron.Latest(now); ok {
-		s.Overdue = latest.At.After(st.Cursors[addr].At)
-	}
+	s.Missed = passed(cron, st.Cursors[addr].At, now)
+	s.Overdue = len(s.Missed) > 0
 	return s
+}
+
+// passed lists the nominal times after a cursor that have come; without a cursor only the newest.
+func passed(cron *schedule.Cron, cursor, now time.Time) []Missed {
+	latest, ok := cron.Latest(now)
+	if !ok || !latest.At.After(cursor) {
+		return nil
+	}
+	occurrences := []schedule.Occurrence{latest}
+	if !cursor.IsZero() {
+		occurrences, _ = cron.Between(cursor, now, mostMissed)
+	}
+	missed := make([]Missed, len(occurrences))
+	for i, o := range occurrences {
+		missed[i] = Missed{Nominal: o.Nominal, At: o.At}
+	}
+	return missed
 }
 
 func mirrorStatus(st *state.Snapshot, addr string, now time.Time) MirrorStatus {
@@ -95,8 +122,9 @@ func mirrorStatus(st *state.Snapshot, addr string, now time.Time) MirrorStatus {
 	}
 	if pos, ok := st.Positions[addr]; ok {
 		s.Position = pos
-		s.Lag = now.Sub(pos.At)
+		s.Lag = max(0, now.Sub(pos.At))
 	}
-	s.Healthy = s.Lag >= 0 && (s.MaxLag == 0 || s.Lag <= s.MaxLag) && (s.Last == nil || s.Last.Status != state.Failed)
+	broken := s.Last != nil && (s.Last.Status == state.Failed || s.Last.Status == state.Partial || s.Last.Status == state.Attention)
+	s.Healthy = s.Lag >= 0 && (s.MaxLag == 0 || s.Lag <= s.MaxLag) && !broken
 	return s
 }

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/state"
@@ -32,24 +33,26 @@ func (b *builder) initStores() {
 		seen, known := b.storeSeen(addr)
 		switch {
 		case known && seen.Error != "":
-			b.diags.Errorf("HF-STO-001", store.Range, "The store cannot be inspected", "%s: %s.", addr, seen.Error)
+			b.errorf(addr, "HF-STO-001", store.Range, "The store cannot be inspected", "%s: %s.", addr, seen.Error)
 			continue
 		case known && seen.Initialised && seen.Identity != c.Identity:
-			b.diags.Errorf("HF-STO-002", store.Range, "The place belongs to another store",
+			b.errorf(addr, "HF-STO-002", store.Range, "The place belongs to another store",
 				"The place of %s carries the identity %s, which this state did not give it. Choose another path, or restore the state that recorded it.", addr, seen.Identity)
 			continue
 		case known && !seen.Initialised && !seen.Empty:
-			b.diags.Errorf("HF-STO-003", store.Range, "The place is not empty",
+			b.errorf(addr, "HF-STO-003", store.Range, "The place is not empty",
 				"The place of %s holds files and is no holdfast store. Choose an empty or absent directory.", addr)
 			continue
 		case known && seen.Initialised:
 			b.plan.Changes[i].Note = "is a store already, with this identity"
-		default:
+		case known:
 			b.plan.Changes[i].Note = "will be initialised"
+		default:
+			b.plan.Changes[i].Note = "will be initialised if it is empty: known after inspection"
+			b.plan.Complete = false
 		}
 		b.use(addr)
-		b.stores[addr] = len(b.plan.Actions)
-		b.plan.Actions = append(b.plan.Actions, Action{
+		b.stores[addr] = b.add(Action{
 			Address: c.Address, Kind: ActionStore, Class: ClassSafe, Reason: "recorded for the first time", Trigger: state.TriggerApply,
 			Summary: "initialise",
 			Tasks: []Task{{
@@ -62,8 +65,8 @@ func (b *builder) initStores() {
 
 // storeDrift reports recorded stores that are not what was recorded.
 func (b *builder) storeDrift() {
-	for _, s := range b.doc.Stores {
-		rec, ok := b.st.Objects[string(s.Address)]
+	for _, s := range all[*config.Store](b) {
+		rec, ok := b.recorded[string(s.Address)]
 		if !ok || !b.wants(s.Address) {
 			continue
 		}
@@ -76,17 +79,27 @@ func (b *builder) storeDrift() {
 		case seen.Error != "":
 			drift.Summary = "cannot be inspected"
 			drift.Detail = seen.Error
+		case seen.Initialised && seen.Identity == rec.Identity:
+			continue
+		case b.replaced(s.Address):
+			b.errorf(s.Address, "HF-STO-004", s.Range, "The new place is not this store",
+				"%s is to be at another place, which does not carry its identity %s. Copy the old place there first, all of it. For an empty store, declare one with another name.",
+				s.Address, rec.Identity)
+			continue
 		case !seen.Initialised:
 			drift.Summary = "is not there"
 			drift.Detail = "Its place carries no marker: not mounted, emptied, or moved. Backups into it will fail until it is back."
-		case seen.Identity != rec.Identity:
+		default:
 			drift.Summary = "is another store"
 			drift.Detail = fmt.Sprintf("Its place carries the identity %s; recorded is %s. Nothing is written to it.", seen.Identity, rec.Identity)
-		default:
-			continue
 		}
 		b.plan.Drift = append(b.plan.Drift, drift)
 	}
+}
+
+// replaced reports whether this plan puts a recorded store at another place.
+func (b *builder) replaced(a config.Address) bool {
+	return slices.ContainsFunc(b.plan.Changes, func(c Change) bool { return c.Address == string(a) && touches(c.Paths, "path", "type") })
 }
 
 // lockName is the lock that work on an object takes: "store/nas".

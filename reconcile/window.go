@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/schedule"
+	"github.com/holdfast-dr/holdfast/state"
 )
 
 // Kinds of work a freeze may hold back.
@@ -81,18 +82,36 @@ func (w WindowArgs) schedule() (schedule.Window, error) {
 	return schedule.Window{Days: days, Start: start, End: end, Location: loc}, nil
 }
 
-// window gives the run-time form of a declared window and of the freezes for one kind of work.
-func (b *builder) window(a config.Address, work string) WindowArgs {
+// opening is a window with its freezes, judged at the time of planning.
+type opening struct {
+	args WindowArgs
+	step Step // that checks it again at run time
+	now  Opening
+}
+
+// window gives a declared window and the freezes for one kind of work. A bad window was reported when the configuration was
+// loaded, so here its error is what the work waits for.
+func (b *builder) window(a config.Address, work string) opening {
+	key := [2]string{string(a), work}
+	if o, ok := b.openings[key]; ok {
+		return o
+	}
 	var args WindowArgs
 	if w, ok := config.Lookup[*config.MaintenanceWindow](b.doc, a); ok {
 		args = WindowArgs{Window: string(a), Days: w.Days, Start: w.Start, End: w.End, Timezone: b.zone(w.Timezone), AtClose: w.AtClose}
 	}
-	for _, f := range b.doc.Freezes {
+	for _, f := range b.freezes {
 		if len(f.AppliesTo) == 0 || slices.Contains(f.AppliesTo, work) {
 			args.Freezes = append(args.Freezes, FreezeArgs{Freeze: string(f.Address), From: f.From, To: f.To, Timezone: b.zone(f.Timezone), Reason: f.Reason})
 		}
 	}
-	return args
+	now, err := args.Check(b.now)
+	if err != nil {
+		now = Opening{Waits: err.Error()}
+	}
+	o := opening{args: args, step: newStep("window", OpWindow, state.Rerun, args), now: now}
+	b.openings[key] = o
+	return o
 }
 
 // zone gives a block's own zone or that of the settings.
@@ -103,17 +122,12 @@ func (b *builder) zone(own string) string {
 	return b.doc.Settings.Timezone
 }
 
-// mayStart reports whether work may start now; otherwise it puts the work under Deferred. A bad window was reported
-// when the configuration was loaded, so an error here defers with its text.
-func (b *builder) mayStart(addr config.Address, kind ActionKind, reason string, w WindowArgs) bool {
-	o, err := w.Check(b.now)
-	if err != nil {
-		o = Opening{Waits: err.Error()}
+// mayStart reports whether work may start now; otherwise it puts the work under Deferred.
+func (b *builder) mayStart(addr config.Address, kind ActionKind, reason string, w opening) bool {
+	if !w.now.Open {
+		b.postpone(addr, kind, reason, w.now.Waits, w.now.Until)
 	}
-	if !o.Open {
-		b.postpone(addr, kind, reason, o.Waits, o.Until)
-	}
-	return o.Open
+	return w.now.Open
 }
 
 func (b *builder) postpone(addr config.Address, kind ActionKind, reason, waits string, until time.Time) {
