@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
 const (
@@ -177,6 +179,11 @@ func (r *reader) directory(b *batch, it *item) error {
 // file captures a regular file.
 func (r *reader) file(ctx context.Context, b *batch, it *item, st *unix.Stat_t, last bool) (bool, error) {
 	e, d := &r.e, it.dir
+	release, err := opened.Read(ctx, opened.Inode{Dev: st.Dev, Ino: st.Ino})
+	if err != nil {
+		return true, err
+	}
+	defer release()
 	fd, err := r.open(d, it.name)
 	switch err {
 	case nil:

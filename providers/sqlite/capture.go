@@ -137,7 +137,11 @@ func (d *device) copyTo(ctx context.Context, db database, path string) (err erro
 	if err := enoughSpace(filepath.Dir(path), info.Size()); err != nil {
 		return err
 	}
-	defer hold(info)()
+	release, err := hold(ctx, db.path, info)
+	if err != nil {
+		return err
+	}
+	defer release()
 	source, err := sql.Open("sqlite", sourceURI(db.path))
 	if err != nil {
 		return err

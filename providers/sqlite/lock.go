@@ -1,52 +1,52 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"sync"
+	"syscall"
+
+	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
-// When a process closes any descriptor of a file, the kernel drops all POSIX
-// locks the process holds on it, and SQLite's go with them
-// (https://sqlite.org/howtocorrupt.html, section 2.2). So nothing here opens a
-// file that SQLite has open in this process, other than through SQLite: holdfast's own files
-// are told by their identity before they are opened, and sources by the list below.
-var sources struct {
-	sync.Mutex
-	open []fs.FileInfo
+// hold takes a database and, when it is there, its shared memory file for SQLite; see package opened.
+func hold(ctx context.Context, path string, info fs.FileInfo) (release func(), err error) {
+	free, err := opened.Database(ctx, inodeOf(info))
+	if err != nil {
+		return nil, err
+	}
+	shm, err := os.Stat(path + "-shm")
+	if err != nil {
+		return free, nil // not in write-ahead mode, or nobody has it open yet
+	}
+	freeShm, err := opened.Database(ctx, inodeOf(shm))
+	if err != nil {
+		free()
+		return nil, err
+	}
+	return func() { freeShm(); free() }, nil
 }
 
-// hold notes that SQLite opens the file. The caller calls release when SQLite has closed it.
-func hold(info fs.FileInfo) (release func()) {
-	sources.Lock()
-	defer sources.Unlock()
-	sources.open = append(sources.open, info)
-	return func() {
-		sources.Lock()
-		defer sources.Unlock()
-		for i, o := range sources.open {
-			if o == info {
-				sources.open = append(sources.open[:i:i], sources.open[i+1:]...)
-				return
-			}
-		}
+func inodeOf(info fs.FileInfo) opened.Inode {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return opened.Inode{}
 	}
+	return opened.Inode{Dev: st.Dev, Ino: st.Ino}
 }
 
 const magic = "SQLite format 3\x00"
 
 // isDatabase looks for SQLite's mark at the start of a file. One that is open as a source is a database.
 func isDatabase(path string, info fs.FileInfo) (bool, error) {
-	sources.Lock()
-	defer sources.Unlock()
-	for _, o := range sources.open {
-		if os.SameFile(o, info) {
-			return true, nil
-		}
+	release, ok := opened.TryRead(inodeOf(info))
+	if !ok {
+		return true, nil
 	}
+	defer release()
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
 // describe gives an open file or directory the source's owner, mode, extended
@@ -62,6 +63,13 @@ func (c *copying) mend(b *both, e *entry) error {
 	}
 	if !e.src.isFile() {
 		return describeNode(b.dst, e.name, &e.src)
+	}
+	for _, f := range []id{e.src.id, e.dst.id} {
+		release, err := opened.Read(c.ctx, opened.Inode{Dev: f.dev, Ino: f.ino})
+		if err != nil {
+			return err
+		}
+		defer release()
 	}
 	from, err := b.src.openat(e.name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

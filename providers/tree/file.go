@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
 const (
@@ -103,6 +104,11 @@ func (c *copying) symlink(b *both, e *entry, temp string) error {
 
 // content copies a regular file and checks that it did not change meanwhile.
 func (c *copying) content(b *both, e *entry, temp string) (int64, error) {
+	release, err := opened.Read(c.ctx, opened.Inode{Dev: e.src.id.dev, Ino: e.src.id.ino})
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	from, err := b.src.openat(e.name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return 0, err
