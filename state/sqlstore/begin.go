@@ -13,7 +13,7 @@ import (
 
 // Begin stores a plan and its runs with their tasks. A run whose tasks are all ended, or that has none, is ended from the start:
 // with the status it comes with if that is terminal, else with that of its tasks. The distinct devices and domains are counted
-// over the tasks that name one.
+// over the tasks that name one. After an unknown outcome the same call is a *state.DuplicateError that names the run which is there.
 func (s *Store) Begin(ctx context.Context, p state.StoredPlan, runs []state.NewRun) ([]state.Run, error) {
 	if err := checkBegin(p, runs); err != nil {
 		return nil, fmt.Errorf("begin plan %s: %w", p.ID, err)

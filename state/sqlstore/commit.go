@@ -116,7 +116,7 @@ func (s *Store) commit(ctx context.Context, c *connection, first *request, last 
 	}
 	for _, r := range batch {
 		if err != nil {
-			r.err = err
+			r.err = remedy(err)
 		}
 		close(r.done)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -326,5 +327,15 @@ func TestWriterThatWaitsForAnotherProcessCanBeCancelled(t *testing.T) {
 	}
 	if n, err := s.OpenSession(t.Context(), state.Session{}); err != nil || n.Epoch != 1 {
 		t.Errorf("the cancelled write was done: %+v, %v", n, err)
+	}
+}
+
+func TestDamageFoundWhileRunningSaysWhatToDo(t *testing.T) {
+	path := used(t, t.TempDir())
+	s := statetest.Open(t, path)
+	damage(t, path, 4096, 20*4096)
+	err := s.Export(t.Context(), io.Discard)
+	if !errors.Is(err, state.ErrCorrupt) || strings.Count(err.Error(), "holdfast state restore") != 1 {
+		t.Errorf("got %v", err)
 	}
 }

@@ -15,12 +15,13 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// ended gives the reason of a read that was broken off: the context, not what the engine makes of it.
-func ended(ctx context.Context, err error) error {
+// readError gives the reason of a read that was broken off, which is the context and not what the engine makes of it, and
+// what to do about damage.
+func readError(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return err
+	return remedy(err)
 }
 
 // list reads all rows of a query into records.
@@ -36,7 +37,7 @@ func list[T any](ctx context.Context, q querier, scan func(scanner) (T, error), 
 		return err
 	})
 	if err != nil {
-		return nil, ended(ctx, err)
+		return nil, readError(ctx, err)
 	}
 	return all, nil
 }
@@ -64,7 +65,7 @@ func (s *Store) read(ctx context.Context, do func(querier) error) error {
 	if end := t.Rollback(); !errors.Is(end, sql.ErrTxDone) { // it is done when the context ended
 		err = errors.Join(err, explain(end))
 	}
-	return ended(ctx, err)
+	return readError(ctx, err)
 }
 
 // Meta tells which state this is.

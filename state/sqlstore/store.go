@@ -309,13 +309,23 @@ func locate(path string, create bool) (string, error) {
 	return path, nil
 }
 
-// remedy adds to an error what to do about it.
+// remedy adds to an error what to do about it, once.
 func remedy(err error) error {
-	if errors.Is(err, state.ErrCorrupt) {
-		return fmt.Errorf("%w; nothing was changed: restore a backup with `holdfast state restore FILE`", err)
+	var said *remediedError
+	if !errors.Is(err, state.ErrCorrupt) || errors.As(err, &said) {
+		return err
 	}
-	return err
+	return &remediedError{err}
 }
+
+// remediedError is damage, with what to do about it.
+type remediedError struct{ error }
+
+func (e *remediedError) Error() string {
+	return e.error.Error() + "; restore a backup with `holdfast state restore FILE`"
+}
+
+func (e *remediedError) Unwrap() error { return e.error }
 
 func newLineage() string {
 	var b [16]byte

@@ -1,0 +1,50 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+const putArtifact = `INSERT INTO artifact (` + artifactColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	ON CONFLICT (id) DO UPDATE SET store = excluded.store, backup_plan = excluded.backup_plan, run = excluded.run, task = excluded.task,
+	device = excluded.device, domain = excluded.domain, action = excluded.action, variant = excluded.variant, files = excluded.files,
+	bytes = excluded.bytes, manifest = excluded.manifest, state = excluded.state, started_at = excluded.started_at,
+	verified_at = excluded.verified_at, error = excluded.error`
+
+func (t *tx) putArtifact(a state.Artifact) error {
+	_, err := t.exec(putArtifact, a.ID, a.Store, a.BackupPlan, a.Run, a.Task, a.Device, a.Domain, a.Action, a.Variant, a.Files, a.Bytes,
+		text(a.Manifest), a.State, micros(a.Started), micros(a.Verified), a.Error)
+	return err
+}
+
+// PutArtifact writes what a later check of an artifact found. One that was deleted stays so: then the check came too late and is
+// state.ErrStale.
+func (s *Store) PutArtifact(ctx context.Context, a state.Artifact) error {
+	err := wantArtifact(a)
+	if err == nil {
+		err = s.write(ctx, func(t *tx) error {
+			var cur state.ArtifactState
+			if _, err := t.row(`SELECT state FROM artifact WHERE id = ?`, []any{a.ID}, &cur); err != nil {
+				return err
+			}
+			if cur == state.ArtifactDeleted && a.State != cur {
+				return fmt.Errorf("it was deleted: %w", state.ErrStale)
+			}
+			return t.putArtifact(a)
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("put artifact %s: %w", a.ID, err)
+	}
+	return nil
+}
+
+func wantArtifact(a state.Artifact) error {
+	if a.ID == "" {
+		return errors.New("it needs an id")
+	}
+	return wantJSON("its manifest", a.Manifest)
+}
