@@ -17,6 +17,8 @@ const (
 	SkippedNoDomains   = "SKIPPED_NO_DOMAINS_MATCHING_PATTERN"
 	SkippedUnavailable = "SKIPPED_DEVICE_NOT_AVAILABLE"
 	SkippedExcluded    = "SKIPPED_DEVICE_EXCLUDED"
+	SkippedUninspected = "SKIPPED_DEVICE_NOT_INSPECTED" // only with a recorded inventory: what it holds is not known
+	SkippedNoTasks     = "SKIPPED_ALL_TASKS_SKIPPED"    // scripts of a backup plan that has nothing to do
 )
 
 // allDomains is the reserved domain name of a task on a whole device; the providers use the same word.
@@ -86,20 +88,18 @@ func (b *builder) running(a config.Address) (state.Run, bool) {
 // addBackup expands a backup plan into tasks and adds its action.
 func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 	a.Parallel = bp.Parallel
-	complete := true
 	var work []Task
 	for _, act := range bp.Activities {
-		tasks, known := b.expand(bp, act, a.Nominal)
-		work = append(work, tasks...)
-		complete = complete && known
+		work = append(work, b.expand(bp, act, a.Nominal)...)
 	}
 	a.Summary = summariseTasks(bp, work)
-	if !complete {
-		b.plan.Complete = false
-		a.Summary += "; more tasks are known after inspection"
-	}
+	idle := !slices.ContainsFunc(work, func(t Task) bool { return t.Skip == nil })
 	script := func(name string, stage int, s *config.Script, t Task) Task {
 		t.Kind, t.Stage, t.Activity = "script", stage, name
+		if idle {
+			t.Skip = &Skip{Code: SkippedNoTasks, Reason: "every task is skipped"}
+			return t
+		}
 		t.Steps = []Step{b.scriptStep(name, s, bp)}
 		return t
 	}
@@ -120,62 +120,60 @@ func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 	b.add(a)
 }
 
-// expand gives the tasks of one activity. Known is false when a device was never inspected.
-func (b *builder) expand(bp *config.BackupPlan, act *config.Activity, nominal string) (tasks []Task, known bool) {
-	known = true
+// expand gives the tasks of one activity.
+func (b *builder) expand(bp *config.BackupPlan, act *config.Activity, nominal string) []Task {
 	base := Task{
 		Kind: "backup", Stage: StageWork, Activity: act.Name, Action: act.Action, Domain: domainPattern(act), OnError: cmp.Or(act.OnError, bp.OnError),
 	}
 	devices := b.devices.match(act)
 	if len(devices) == 0 {
 		base.Skip = &Skip{Code: SkippedNoDevices, Reason: "no device matches " + devicePattern(act)}
-		return []Task{base}, true
+		return []Task{base}
 	}
+	tasks := make([]Task, 0, len(devices))
 	for _, d := range devices {
 		t := base
 		t.Device = string(d.Address)
-		var domains []string
-		var inspected bool
-		if domains, t.Skip, inspected = b.domains(d, act); t.Skip != nil {
+		domains, skip := b.domains(d, act)
+		if skip != nil {
+			t.Skip = skip
 			tasks = append(tasks, t)
 		}
 		for _, domain := range domains {
 			tasks = append(tasks, b.backupTask(t, bp, act, domain, nominal))
 		}
-		known = known && inspected
 	}
-	return tasks, known
+	return tasks
 }
 
-// domains gives what an activity takes of a device, or why it takes nothing. Known is false when that takes an inspection
-// which never was.
-func (b *builder) domains(d *config.Device, act *config.Activity) (domains []string, skip *Skip, known bool) {
+// domains gives what an activity takes of a device, or why it takes nothing.
+func (b *builder) domains(d *config.Device, act *config.Activity) ([]string, *Skip) {
 	if d.Exclude != nil {
 		if until, err := time.Parse(time.RFC3339, d.Exclude.Until); err == nil && b.now.Before(until) {
-			return nil, &Skip{Code: SkippedExcluded, Reason: "excluded until " + d.Exclude.Until + ": " + d.Exclude.Reason}, true
+			return nil, &Skip{Code: SkippedExcluded, Reason: "excluded until " + d.Exclude.Until + ": " + d.Exclude.Reason}
 		}
 	}
-	seen, ok := b.deviceSeen(d.Address)
+	seen, inspected := b.deviceSeen(d.Address)
 	switch {
-	case ok && (seen.Unavailable || seen.Error != ""):
-		return nil, &Skip{Code: SkippedUnavailable, Reason: "device unavailable (" + cmp.Or(seen.Error, "no reason given") + ")"}, true
-	case act.Action == "secure_backup":
-		return []string{allDomains}, nil, true
-	case !ok:
-		return nil, nil, false
-	case len(seen.Domains) == 0 && len(act.Domains) == 0:
-		return []string{allDomains}, nil, true
+	case inspected && (seen.Unavailable || seen.Error != ""):
+		return nil, &Skip{Code: SkippedUnavailable, Reason: "device unavailable (" + cmp.Or(seen.Error, "no reason given") + ")"}
+	case act.Action == "secure_backup", inspected && len(seen.Domains) == 0 && len(act.Domains) == 0:
+		return []string{allDomains}, nil
+	case !inspected:
+		b.plan.Complete = false
+		return nil, &Skip{Code: SkippedUninspected, Reason: "never inspected: its domains are not known"}
 	}
+	var domains []string
 	for _, domain := range seen.Domains {
 		if len(act.Domains) == 0 || slices.ContainsFunc(act.Domains, func(p string) bool { return config.MatchPattern(p, domain) }) {
 			domains = append(domains, strings.ToValidUTF8(domain, "\uFFFD")) // a saved plan reads back as it was written
 		}
 	}
 	if len(domains) == 0 {
-		return nil, &Skip{Code: SkippedNoDomains, Reason: "no domain matches " + domainPattern(act)}, true
+		return nil, &Skip{Code: SkippedNoDomains, Reason: "no domain matches " + domainPattern(act)}
 	}
 	slices.Sort(domains)
-	return slices.Compact(domains), nil, true
+	return slices.Compact(domains), nil
 }
 
 // backupTask lays out the steps of one task, in the seed's order. Quiescing and the second capture of unsaved changes

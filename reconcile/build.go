@@ -69,6 +69,7 @@ type builder struct {
 	followers map[config.Address][]*config.Mirror // mirrors whose direction follows a failover
 	zones     map[string]*time.Location
 	openings  map[[2]string]opening // by window and kind of work
+	sights    map[config.Address]sight
 	guards    []guard
 	guarded   bool // guards is filled
 }
@@ -97,6 +98,7 @@ func newBuilder(in Input) *builder {
 		followers: map[config.Address][]*config.Mirror{},
 		zones:     map[string]*time.Location{},
 		openings:  map[[2]string]opening{},
+		sights:    map[config.Address]sight{},
 		plan:      newPlan(in),
 	}
 	if b.inv == nil {

@@ -36,7 +36,7 @@ func (b *builder) activeStays(f *config.Failover, role state.Role) bool {
 		return true
 	}
 	b.errorf(f.Address, "HF-ROL-001", f.At("preferred"), "The active side would be removed",
-		"%s is active at %s, which this commit does not list. Move it first: keep the site as standby, apply, and remove it afterwards.", f.Address, role.Active)
+		"%s is active at %s, which this commit does not list. List that site as standby and apply; take it out when the role has moved.", f.Address, role.Active)
 	return false
 }
 
@@ -116,15 +116,24 @@ func (b *builder) switchRole(f *config.Failover) {
 
 // sight is what the targets of a group show together.
 type sight struct {
-	site     config.Address // where all of them are active; empty: none is
+	site     config.Address // where all of them that were seen are active; empty: none is
 	epoch    int64          // the highest marker seen
-	complete bool           // every target was seen
+	seen     bool           // any target was
+	complete bool           // every target was
 	conflict string         // they disagree, or show what no member is
 }
 
+// contradicts reports whether what was seen is not what is recorded.
+func (s sight) contradicts(role state.Role) bool {
+	return s.seen && (s.conflict != "" || string(s.site) != role.Active || s.epoch > role.Epoch)
+}
+
+// look puts together what the targets of a group show.
 func (b *builder) look(f *config.Failover) sight {
+	if s, ok := b.sights[f.Address]; ok {
+		return s
+	}
 	s := sight{complete: true}
-	first := true
 	for _, a := range f.Targets() {
 		t, ok := config.Lookup[*config.FailoverTarget](b.doc, a)
 		if !ok {
@@ -136,23 +145,27 @@ func (b *builder) look(f *config.Failover) sight {
 			continue
 		}
 		s.epoch = max(s.epoch, seen.Epoch)
-		var site config.Address
-		if seen.Active != "" {
-			for _, m := range t.Members {
-				if m.Name == seen.Active {
-					site = m.Site
-				}
-			}
-			if site == "" {
-				s.conflict = fmt.Sprintf("%s says that %q is active, which is no member", a, seen.Active)
-			}
-		}
-		if !first && site != s.site {
+		site := siteOf(t, seen.Active)
+		switch {
+		case site == "" && seen.Active != "":
+			s.conflict = fmt.Sprintf("%s says that %q is active, which is no member", a, seen.Active)
+		case s.seen && site != s.site && s.conflict == "":
 			s.conflict = fmt.Sprintf("%s is active at %s, another target of the group at %s", a, orNone(site), orNone(s.site))
 		}
-		s.site, first = site, false
+		s.site, s.seen = site, true
 	}
+	b.sights[f.Address] = s
 	return s
+}
+
+// siteOf gives the site of a member, or "" when there is no such member.
+func siteOf(t *config.FailoverTarget, member string) config.Address {
+	for _, m := range t.Members {
+		if m.Name == member {
+			return m.Site
+		}
+	}
+	return ""
 }
 
 func orNone(site config.Address) string {
@@ -203,7 +216,7 @@ func (b *builder) switchover(f *config.Failover, role state.Role, reason string)
 		b.plan.Complete = false
 		b.postpone(f.Address, ActionFailover, reason, "an inspection of its targets"+b.targetErrors(f), time.Time{})
 		return
-	case s.conflict != "" || s.site != config.Address(role.Active) || s.epoch > role.Epoch:
+	case s.contradicts(role):
 		b.postpone(f.Address, ActionFailover, reason, "its targets, which do not show the recorded role", time.Time{})
 		return
 	}
@@ -369,7 +382,7 @@ func (b *builder) roleStatus(f *config.Failover, role state.Role) RoleStatus {
 			"A switchover of %s to %s ended with an unknown outcome (run %s: %s). Look at the targets, then either continue it with: holdfast apply --resume %s - or record what is active with: holdfast state adopt %s",
 			f.Address, role.MovingTo, role.Run, role.Reason, role.Run, f.Address)
 		line.Note = "a person decides"
-	case s.complete && (s.conflict != "" || string(s.site) != role.Active):
+	case s.contradicts(role):
 		detail := s.conflict
 		if detail == "" {
 			detail = fmt.Sprintf("%s is recorded as active with epoch %d, but its targets show %s", role.Active, role.Epoch, orNone(s.site))
@@ -379,11 +392,20 @@ func (b *builder) roleStatus(f *config.Failover, role state.Role) RoleStatus {
 			Detail: detail + ". Nothing is done by itself: put the targets back, or record what they show with: holdfast state adopt " + string(f.Address),
 		})
 		line.State, line.Note = "conflict", detail
-	case role.Active != string(f.Preferred) && !b.planned[string(f.Address)]:
+	case role.Active == string(f.Preferred) || b.planned[string(f.Address)]:
+	case b.prefersAnew(f, role):
+		line.Note = fmt.Sprintf("this commit prefers %s; the switchover is not part of this plan", f.Preferred)
+	default:
 		line.State = "displaced"
 		line.Note = fmt.Sprintf("prefers %s; to return: holdfast run %s --allow=role", f.Preferred, f.Address)
 	}
 	return line
+}
+
+// prefersAnew reports whether the recorded configuration prefers the active side and the declared one does not.
+func (b *builder) prefersAnew(f *config.Failover, role state.Role) bool {
+	rec, ok := b.recorded[string(f.Address)]
+	return ok && b.current(string(recordedPreference(rec.Spec))) == role.Active
 }
 
 // Adoption gives the role that a group's targets show, with an epoch above every marker and the recorded one, for an operator who

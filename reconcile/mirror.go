@@ -49,6 +49,9 @@ func (b *builder) route(m *config.Mirror) route {
 	case role.State != state.RoleSettled:
 		r.waits = fmt.Sprintf("%s, whose role is %s", group, role.State)
 		return r
+	case b.look(f).contradicts(role):
+		r.waits = fmt.Sprintf("%s, whose targets do not show the recorded role", group)
+		return r
 	default:
 		active, r.epoch = config.Address(role.Active), role.Epoch
 	}
@@ -184,29 +187,44 @@ func (b *builder) guardActive() []guard {
 	}
 	b.guarded = true
 	for _, f := range all[*config.Failover](b) {
-		role, ok := b.role(f.Address)
-		site := config.Address(role.Active)
-		if mv, moving := b.moves[f.Address]; moving {
-			site, ok = mv.to, true
-		}
-		if !ok {
-			continue
-		}
+		sites := b.activeSites(f)
 		for _, a := range f.Targets() {
-			t, found := config.Lookup[*config.FailoverTarget](b.doc, a)
-			if !found || t.Type != filesTarget || t.Member(site) == nil {
-				continue
+			if t, ok := config.Lookup[*config.FailoverTarget](b.doc, a); ok && t.Type == filesTarget {
+				b.guardMembers(f, t, sites)
 			}
-			g := guard{failover: f.Address, active: site, path: memberPath(t.Member(site))}
-			for _, m := range t.Members {
-				if m.Site != site {
-					g.standby = append(g.standby, memberPath(m))
-				}
-			}
-			b.guards = append(b.guards, g)
 		}
 	}
 	return b.guards
+}
+
+// activeSites lists where a group is active: as recorded or written by this plan, and as its targets show.
+func (b *builder) activeSites(f *config.Failover) []config.Address {
+	var sites []config.Address
+	if role, ok := b.role(f.Address); ok {
+		sites = append(sites, config.Address(role.Active))
+	}
+	if mv, moving := b.moves[f.Address]; moving {
+		sites = []config.Address{mv.to}
+	} else if s := b.look(f); s.seen && !slices.Contains(sites, s.site) {
+		sites = append(sites, s.site)
+	}
+	return sites
+}
+
+func (b *builder) guardMembers(f *config.Failover, t *config.FailoverTarget, sites []config.Address) {
+	for _, site := range sites {
+		active := t.Member(site)
+		if active == nil {
+			continue
+		}
+		g := guard{failover: f.Address, active: site, path: memberPath(active)}
+		for _, m := range t.Members {
+			if m != active {
+				g.standby = append(g.standby, memberPath(m))
+			}
+		}
+		b.guards = append(b.guards, g)
+	}
 }
 
 // mirrorSafe refuses a mirror with fixed endpoints that would copy from a standby over the active side.

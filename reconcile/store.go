@@ -80,8 +80,11 @@ func (b *builder) storeDrift() {
 			drift.Summary = "cannot be inspected"
 			drift.Detail = seen.Error
 		case seen.Initialised && seen.Identity == rec.Identity:
+			if c := b.replacement(s.Address); c != nil {
+				c.Class, c.Note = ClassSafe, "the new place is this store already"
+			}
 			continue
-		case b.replaced(s.Address):
+		case b.replacement(s.Address) != nil:
 			b.errorf(s.Address, "HF-STO-004", s.Range, "The new place is not this store",
 				"%s is to be at another place, which does not carry its identity %s. Copy the old place there first, all of it. For an empty store, declare one with another name.",
 				s.Address, rec.Identity)
@@ -97,9 +100,13 @@ func (b *builder) storeDrift() {
 	}
 }
 
-// replaced reports whether this plan puts a recorded store at another place.
-func (b *builder) replaced(a config.Address) bool {
-	return slices.ContainsFunc(b.plan.Changes, func(c Change) bool { return c.Address == string(a) && touches(c.Paths, "path", "type") })
+// replacement is the change that puts a recorded store at another place, or nil.
+func (b *builder) replacement(a config.Address) *Change {
+	i := slices.IndexFunc(b.plan.Changes, func(c Change) bool { return c.Address == string(a) && touches(c.Paths, "path", "type") })
+	if i < 0 {
+		return nil
+	}
+	return &b.plan.Changes[i]
 }
 
 // lockName is the lock that work on an object takes: "store/nas".
