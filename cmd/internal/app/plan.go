@@ -1,10 +1,12 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,7 +55,30 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 	}
 	plan, _ := reconcile.Build(in)
 	withWarnings(plan, cfg)
+	plan.Findings = append(plan.Findings, unfinished(snap)...)
 	return plan, nil
+}
+
+// unfinished reminds of runs that somebody must continue or decide about: no plan does it by itself.
+func unfinished(snap *state.Snapshot) diag.List {
+	var list diag.List
+	for _, r := range snap.OpenRuns {
+		if r.Status == state.Interrupted {
+			list = append(list, diag.Diagnostic{
+				Severity: diag.Warning, Code: "HF-RUN-005", Address: r.Address, Summary: "A run was interrupted",
+				Detail: fmt.Sprintf("Run %s has not ended. Continue it with: holdfast apply --resume %s", r.ID, r.ID),
+			})
+		}
+	}
+	for _, addr := range slices.Sorted(maps.Keys(snap.LastRuns)) {
+		if r := snap.LastRuns[addr]; r.Status == state.Attention {
+			list = append(list, diag.Diagnostic{
+				Severity: diag.Warning, Code: "HF-RUN-006", Address: r.Address, Summary: "A run needs a decision",
+				Detail: fmt.Sprintf("Whether a step of run %s took effect is not known. Look at holdfast history %s, then decide with holdfast task resolve.", r.ID, r.ID),
+			})
+		}
+	}
+	return list
 }
 
 // withWarnings puts what was found in the configuration before what was found in planning, with source lines.
@@ -211,7 +236,8 @@ func ReadPlan(path string) (*reconcile.Plan, error) {
 		return nil, fmt.Errorf("read plan: %w", err)
 	}
 	var p reconcile.Plan
-	if err := json.Unmarshal(body, &p); err != nil {
+	var plain bytes.Buffer // specifications are recorded, and compared later, byte for byte: without the layout of the file
+	if err := errors.Join(json.Compact(&plain, body), json.Unmarshal(plain.Bytes(), &p)); err != nil {
 		return nil, fmt.Errorf("read plan %s: %w: %w", path, ErrBadPlan, err)
 	}
 	if err := p.Intact(); err != nil {

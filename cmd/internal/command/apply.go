@@ -343,7 +343,13 @@ func (c *cli) resume(ctx context.Context, run string) error {
 		return err
 	}
 	defer st.Close()
-	return c.execute(ctx, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Resume(ctx, run) })
+	return c.execute(ctx, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) {
+		res, err := x.Resume(ctx, run)
+		if err == nil && len(res.Runs) == 0 && c.stream == nil {
+			fmt.Fprintln(c.out, "Nothing to continue: no run waits for it.")
+		}
+		return res, err
+	})
 }
 
 // statePath finds the state for commands that need no configuration: as told, or as the configuration says if it can be read.

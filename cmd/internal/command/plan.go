@@ -71,6 +71,9 @@ without any state.`,
   holdfast plan --against origin/main`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if against != "" && out != "" {
+				return errors.New("--against compares two commits, which is nothing that can be applied: leave --out away")
+			}
 			p, err := c.makePlan(cmd.Context(), f, against)
 			if err != nil {
 				return err

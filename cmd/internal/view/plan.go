@@ -212,8 +212,15 @@ func (b *planText) header() {
 			fmt.Fprintf(b, " %q", Line(p.Config.Subject))
 		}
 	}
-	if p.Config.Dirty {
+	switch {
+	case p.Config.Commit == "":
+		b.WriteString("   " + b.s.yellow("not from a commit"))
+	case p.Config.Dirty:
 		b.WriteString(b.s.yellow(" + uncommitted changes"))
+	}
+	if p.Mode == reconcile.ModeCompare {
+		b.WriteString("   compared with another commit, without any state\n\n")
+		return
 	}
 	fmt.Fprintf(b, "   state gen %d   inventory %s", p.State.Generation, p.Inventory.Source)
 	if p.Inventory.Source == "recorded" && !p.Inventory.TakenAt.IsZero() {
@@ -286,6 +293,9 @@ func summary(p *reconcile.Plan) string {
 		return fmt.Sprintf("Plan failed: %s. Nothing can be applied.", plural(errors, "error", "errors"))
 	}
 	s := p.Summary
+	if p.Empty() && p.Mode == reconcile.ModeCompare {
+		return "Nothing differs."
+	}
 	if p.Empty() && s.Deferred == 0 && s.Drift == 0 {
 		return "Nothing to do: the recorded state is as declared and no work is due."
 	}
@@ -293,7 +303,11 @@ func summary(p *reconcile.Plan) string {
 	if s.Move > 0 {
 		parts = append(parts, fmt.Sprintf("%d to move", s.Move))
 	}
-	text := "Plan: " + strings.Join(parts, ", ") + "; " + plural(s.Actions, "action", "actions") + " now"
+	text := "Plan: " + strings.Join(parts, ", ")
+	if p.Mode == reconcile.ModeCompare {
+		return text + "."
+	}
+	text += "; " + plural(s.Actions, "action", "actions") + " now"
 	if s.Deferred > 0 {
 		text += fmt.Sprintf(", %d deferred", s.Deferred)
 	}

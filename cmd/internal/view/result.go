@@ -35,7 +35,9 @@ func Summary(p *reconcile.Plan) string { return summary(p) }
 
 // Result prints how an execution ended.
 func Result(w io.Writer, runs []state.Run, recorded int, interrupted bool, s Style) error {
-	fmt.Fprintln(w)
+	if len(runs) > 0 || recorded > 0 {
+		fmt.Fprintln(w)
+	}
 	if recorded > 0 {
 		fmt.Fprintf(w, "Recorded %s.\n", plural(recorded, "change", "changes"))
 	}

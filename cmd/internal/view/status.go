@@ -23,6 +23,9 @@ func Status(w io.Writer, st reconcile.Status, s Style) error {
 			next := s.time(b.Next)
 			if b.Overdue {
 				next = "due now"
+				if len(b.Missed) > 1 {
+					next = fmt.Sprintf("due now, %d passed", len(b.Missed))
+				}
 			}
 			rows = append(rows, []string{b.Address, runText(b.Last), runTime(b.LastGood, s), next, strconv.Itoa(b.Artifacts.Count), Bytes(b.Artifacts.Bytes)})
 		}
@@ -61,6 +64,12 @@ func Status(w io.Writer, st reconcile.Status, s Style) error {
 	if len(st.OpenRuns) > 0 {
 		fmt.Fprintf(w, "\n%s\n", s.yellow("Runs that did not end (continue: holdfast apply --resume)"))
 		if err := Runs(w, st.OpenRuns, s); err != nil {
+			return err
+		}
+	}
+	if len(st.Attention) > 0 {
+		fmt.Fprintf(w, "\n%s\n", s.red("Runs that need a decision (look: holdfast history RUN, then: holdfast task resolve TASK)"))
+		if err := Runs(w, st.Attention, s); err != nil {
 			return err
 		}
 	}
