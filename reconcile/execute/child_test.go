@@ -96,7 +96,7 @@ func (l life) live() error {
 	var rep report
 	x := execute.New(execute.Options{
 		Backend: &mortal{b, c}, Registry: providertest.Faulty(registry(), c.point), Actor: "test",
-		Sleep: func(context.Context, time.Duration) error { return nil },
+		Sleep: func(context.Context, time.Duration) error { time.Sleep(breath); return nil },
 	})
 	runs, err := b.Runs(ctx, state.RunFilter{})
 	if err != nil {
@@ -109,9 +109,11 @@ func (l life) live() error {
 		}
 	}
 	if len(runs) == 0 {
-		_, err = x.Apply(ctx, plan)
+		for _, err = x.Apply(ctx, plan); errors.Is(err, state.ErrLocked) && ctx.Err() == nil; _, err = x.Apply(ctx, plan) {
+			time.Sleep(breath)
+		}
 	} else {
-		_, err = x.Resume(ctx, "")
+		err = resume(ctx, x, b)
 	}
 	if err != nil {
 		rep.Findings.addf("execute: %v", err)
@@ -130,6 +132,22 @@ func (l life) live() error {
 		return err
 	}
 	return os.WriteFile(w.path("report.json"), raw(rep), 0o644)
+}
+
+// breath is long enough for a process that was just forked, and holds our locks until it runs its program, to be gone.
+const breath = 20 * time.Millisecond
+
+// resume goes on with the runs. A process between fork and exec may outlive its killed parent for an instant, and keeps
+// the parent's session alive as long.
+func resume(ctx context.Context, x *execute.Executor, b state.Backend) error {
+	for {
+		res, err := x.Resume(ctx, "")
+		open, listErr := b.Runs(ctx, state.RunFilter{Open: true})
+		if err != nil || listErr != nil || len(open) == 0 || len(res.Runs) > 0 || ctx.Err() != nil {
+			return errors.Join(err, listErr, ctx.Err())
+		}
+		time.Sleep(breath)
+	}
 }
 
 // noteHalts remembers over the lives which tasks may end with attention.

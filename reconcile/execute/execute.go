@@ -124,7 +124,7 @@ func (x *Executor) Resume(ctx context.Context, runID string) (res Result, err er
 
 // result reads back how the runs stand.
 func (l *life) result(jobs []*job, err error) (Result, error) {
-	res := Result{Interrupted: l.stopping()}
+	var res Result
 	ctx, cancel := context.WithTimeout(l.journal, journalTimeout)
 	defer cancel()
 	for _, j := range jobs {

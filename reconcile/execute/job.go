@@ -72,11 +72,25 @@ func (j *job) start(locked bool) error {
 	}
 	if left := j.plan.Unrecorded(snap); locked && len(left) > 0 {
 		if err := j.record(lock, left); err != nil {
-			return err
+			return j.drop(err)
 		}
 	}
 	j.unlockApply()
 	return nil
+}
+
+// drop cancels the runs of a plan whose changes were refused: an action of another plan wrote to the same objects.
+func (j *job) drop(err error) error {
+	if !errors.Is(err, state.ErrStale) {
+		return err // unknown, or the lock was lost: a resume records and goes on
+	}
+	for _, r := range j.runs {
+		cancelErr := j.persist(func(ctx context.Context) error {
+			return j.o.Backend.Cancel(ctx, r.rec.ID, state.Cancelled, CancelledStale, err.Error(), j.o.Now())
+		})
+		err = errors.Join(err, cancelErr)
+	}
+	return err
 }
 
 func planLock(id string) string { return "plan/" + id }

@@ -183,8 +183,8 @@ func commit(ctx context.Context, c *call) (outcome, error) {
 	})
 	if err != nil {
 		// An error after the commit point: what is published is published.
-		if stored, getErr := store.Get(ctx, ref); getErr == nil {
-			return c.committed(a, stored), nil
+		if out, done, checkErr := checkCommit(ctx, c); checkErr == nil && done {
+			return out, nil
 		}
 		return outcome{}, fmt.Errorf("commit to %s: %w", a.Store, err)
 	}
@@ -207,6 +207,10 @@ func checkCommit(ctx context.Context, c *call) (outcome, bool, error) {
 		return outcome{}, false, nil
 	case err != nil:
 		return outcome{}, false, fmt.Errorf("look for the artifact in %s: %w", a.Store, err)
+	}
+	// The process may have died between the commit point and the sweep of what was staged.
+	if err := store.Discard(ctx, ref.ID); err != nil {
+		return outcome{}, false, fmt.Errorf("sweep what was staged in %s: %w", a.Store, err)
 	}
 	return c.committed(a, m), true, nil
 }
