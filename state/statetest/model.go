@@ -35,7 +35,7 @@ type modelState struct {
 	holder     map[string]*modelTask
 	generation int64
 	objects    map[string]int64
-	n          int
+	n, steps   int
 }
 
 func model(t *testing.T, b state.Backend) {
@@ -61,6 +61,7 @@ func model(t *testing.T, b state.Backend) {
 			"record":  m.record,
 			"":        m.check,
 		})
+		m.checkRuns(t)
 		for _, e := range m.sessions {
 			m.must(t, b.CloseSession(m.ctx, e))
 		}
@@ -292,6 +293,13 @@ func (m *modelState) check(t *rapid.T) {
 			t.Fatalf("%s is held by %q, want %v", l.Name, l.Task, holder)
 		}
 	}
+	if m.steps++; m.steps%4 == 0 {
+		m.checkRuns(t)
+	}
+}
+
+// checkRuns compares all runs; it is not done after every action, since it reads a lot.
+func (m *modelState) checkRuns(t *rapid.T) {
 	runs := map[string][]*modelTask{}
 	for _, task := range m.tasks {
 		runs[task.run] = append(runs[task.run], task)
