@@ -132,7 +132,9 @@ func verify(ctx context.Context, c *call) (out outcome, err error) {
 	}
 	out.output = &report{Note: fmt.Sprintf("%d files read back", len(captured.Files))}
 	if mutant == mutantEarlyRecord {
-		out.entry.Artifacts = []state.Artifact{c.record(a, providers.Manifest{ArtifactRef: ref, Files: captured.Files})}
+		art := c.record(a, providers.Manifest{ArtifactRef: ref, Files: captured.Files})
+		art.Verified = c.o.Now()
+		out.entry.Artifacts = []state.Artifact{art}
 	}
 	if mutant == mutantNoVerify {
 		return out, nil
