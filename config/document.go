@@ -82,7 +82,8 @@ type Document struct {
 	// Sources is the text of every file read, by name, for snippets.
 	Sources map[string][]byte
 
-	index map[Address]Object
+	index     map[Address]Object
+	specified []Specified
 }
 
 // Objects lists every recordable object, ordered by address. Secrets are not
@@ -135,6 +136,28 @@ func Spec(o Object) json.RawMessage {
 		merge(fields, p.providerSettings())
 	}
 	return must(json.Marshal(fields))
+}
+
+// Specified is an object with its specification.
+type Specified struct {
+	Address Address
+	Object  Object
+	Spec    json.RawMessage
+	Digest  string // of Spec
+}
+
+// Specified lists every recordable object with its specification, ordered by
+// address. The first call works them out; do not change objects after it.
+func (d *Document) Specified() []Specified {
+	if d.specified == nil {
+		objects := d.Objects()
+		d.specified = make([]Specified, len(objects))
+		for i, o := range objects {
+			spec := Spec(o)
+			d.specified[i] = Specified{Address: o.Head().Address, Object: o, Spec: spec, Digest: Digest(spec)}
+		}
+	}
+	return d.specified
 }
 
 // Digest is the SHA-256 of a specification, "sha256:" and 64 hex digits.

@@ -22,6 +22,7 @@ type Endpoints struct {
 // can depend on answers, so a caller may ask again with them until nothing new comes.
 func Ask(in Input) Questions {
 	b := newBuilder(in)
+	b.asking = true
 	b.build()
 	return Questions{
 		Devices: sortedKeys(b.asked.devices), Stores: sortedKeys(b.asked.stores), Targets: sortedKeys(b.asked.targets), Mirrors: b.asked.mirrors,

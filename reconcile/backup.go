@@ -139,6 +139,9 @@ func (b *builder) expand(bp *config.BackupPlan, act *config.Activity, nominal st
 			t.Skip = skip
 			tasks = append(tasks, t)
 		}
+		if b.asking {
+			continue
+		}
 		for _, domain := range domains {
 			tasks = append(tasks, b.backupTask(t, bp, act, domain, nominal))
 		}
@@ -191,7 +194,7 @@ func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity
 		args.Variant = "persisted"
 	}
 	capture := newStep("capture", OpDeviceCapture, state.Rerun, args)
-	t.Steps = append(make([]Step, 0, 8),
+	t.Steps = append(make([]Step, 0, 6),
 		b.window(bp.Window, workBackup).step,
 		newStep("store", OpStoreCheck, state.Rerun, StoreArgs{Store: string(bp.Store)}),
 		newStep("inspect", OpDeviceInspect, state.Rerun, DeviceArgs{Device: t.Device}),

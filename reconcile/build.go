@@ -3,7 +3,6 @@ package reconcile
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -51,7 +50,7 @@ type builder struct {
 	plan  *Plan
 	diags diag.List
 
-	desired  []desired                 // ordered by address
+	desired  []config.Specified        // ordered by address
 	byAddr   map[config.Address]int    // into desired
 	selected func(config.Address) bool // nil: everything
 	recorded map[string]state.Object   // with moved objects under their new address
@@ -62,24 +61,17 @@ type builder struct {
 	planned map[string]bool             // addresses with an action
 	needed  map[Precondition]bool
 	asked   asked
+	asking  bool // only asked matters: tasks are not laid out
 
 	open      map[string]state.Run // runs that have not ended, by address
 	devices   deviceIndex
 	freezes   []*config.Freeze
 	followers map[config.Address][]*config.Mirror // mirrors whose direction follows a failover
-	zones     map[string]*time.Location
-	openings  map[[2]string]opening // by window and kind of work
+	crons     map[[2]string]cron                  // by schedule and zone
+	openings  map[[2]string]opening               // by window and kind of work
 	sights    map[config.Address]sight
 	guards    []guard
 	guarded   bool // guards is filled
-}
-
-// desired is one declared object with its specification.
-type desired struct {
-	object config.Object
-	addr   config.Address
-	spec   json.RawMessage
-	digest string
 }
 
 func newBuilder(in Input) *builder {
@@ -96,7 +88,7 @@ func newBuilder(in Input) *builder {
 		asked:     asked{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]Endpoints{}},
 		open:      make(map[string]state.Run, len(in.State.OpenRuns)),
 		followers: map[config.Address][]*config.Mirror{},
-		zones:     map[string]*time.Location{},
+		crons:     map[[2]string]cron{},
 		openings:  map[[2]string]opening{},
 		sights:    map[config.Address]sight{},
 		plan:      newPlan(in),
@@ -162,16 +154,12 @@ func (b *builder) build() {
 }
 
 func (b *builder) desire() {
-	objects := b.doc.Objects()
-	b.desired = make([]desired, 0, len(objects))
-	b.byAddr = make(map[config.Address]int, len(objects))
+	b.desired = b.doc.Specified()
+	b.byAddr = make(map[config.Address]int, len(b.desired))
 	sum := sha256.New()
-	for _, o := range objects {
-		spec := config.Spec(o)
-		d := desired{object: o, addr: o.Head().Address, spec: spec, digest: config.Digest(spec)}
-		b.byAddr[d.addr] = len(b.desired)
-		b.desired = append(b.desired, d)
-		fmt.Fprintf(sum, "%s %s\n", d.addr, d.digest)
+	for i, d := range b.desired {
+		b.byAddr[d.Address] = i
+		fmt.Fprintf(sum, "%s %s\n", d.Address, d.Digest)
 	}
 	b.plan.Config.Digest = "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }
@@ -195,7 +183,7 @@ func (b *builder) index() {
 func all[T config.Object](b *builder) []T {
 	var found []T
 	for _, d := range b.desired {
-		if o, ok := d.object.(T); ok {
+		if o, ok := d.Object.(T); ok {
 			found = append(found, o)
 		}
 	}
@@ -230,8 +218,8 @@ func (b *builder) use(a config.Address) {
 	if _, done := b.plan.Objects[string(a)]; done {
 		return
 	}
-	spec := Spec{Spec: b.desired[i].spec}
-	switch o := b.desired[i].object.(type) {
+	spec := Spec{Spec: b.desired[i].Spec}
+	switch o := b.desired[i].Object.(type) {
 	case *config.Device:
 		spec.Type = o.Type
 	case *config.Store:
@@ -266,7 +254,7 @@ func (b *builder) need(p Precondition) {
 func (b *builder) applied(a config.Address) bool {
 	i, declared := b.byAddr[a]
 	rec, recorded := b.recorded[string(a)]
-	return declared && recorded && rec.Address == string(a) && rec.Digest == b.desired[i].digest
+	return declared && recorded && rec.Address == string(a) && rec.Digest == b.desired[i].Digest
 }
 
 // recordedAddress is the address an object has in the recorded state, before this plan.

@@ -31,16 +31,17 @@ func (b *builder) diff() {
 			"Commit %s does not descend from %s, which was applied last. Planning it would undo what was applied since. Merge the applied commit first, or allow it with --allow-rewind.",
 			short(b.in.Config.Commit), short(b.st.LastCommit()))
 	}
+	b.plan.Changes = make([]Change, 0, max(0, len(b.desired)-len(b.recorded)))
 	for _, d := range b.desired {
-		if !b.wants(d.addr) {
+		if !b.wants(d.Address) {
 			continue
 		}
-		rec, ok := b.recorded[string(d.addr)]
-		moved := ok && rec.Address != string(d.addr)
+		rec, ok := b.recorded[string(d.Address)]
+		moved := ok && rec.Address != string(d.Address)
 		switch {
 		case !ok:
 			b.plan.Changes = append(b.plan.Changes, b.creation(d))
-		case moved, rec.Digest != d.digest:
+		case moved, rec.Digest != d.Digest:
 			b.plan.Changes = append(b.plan.Changes, b.update(d, rec, moved))
 		}
 	}
@@ -98,14 +99,14 @@ func (b *builder) destination(addr string) (to string, by config.Moved) {
 	return to, by
 }
 
-func (b *builder) creation(d desired) Change {
+func (b *builder) creation(d config.Specified) Change {
 	c := Change{
-		Address: string(d.addr), Action: Create, Class: ClassSafe, After: d.spec, Range: d.object.Head().Range,
-		Protect: slices.Contains(protectedKinds, d.addr.Kind()),
+		Address: string(d.Address), Action: Create, Class: ClassSafe, After: d.Spec, Range: d.Object.Head().Range,
+		Protect: slices.Contains(protectedKinds, d.Address.Kind()),
 	}
-	switch o := d.object.(type) {
+	switch o := d.Object.(type) {
 	case *config.Store:
-		c.Identity = b.storeIdentity(d.addr)
+		c.Identity = b.storeIdentity(d.Address)
 		c.ByAction = true
 	case *config.Failover:
 		b.newFailover(o, &c)
@@ -116,21 +117,21 @@ func (b *builder) creation(d desired) Change {
 	return c
 }
 
-func (b *builder) update(d desired, rec state.Object, moved bool) Change {
+func (b *builder) update(d config.Specified, rec state.Object, moved bool) Change {
 	c := Change{
-		Address: string(d.addr), Action: Update, Class: ClassSafe, Before: readable(rec.Spec), After: d.spec,
-		Protect: rec.Protect, IfGeneration: rec.Generation, Range: d.object.Head().Range,
-		Paths: diffPaths(rec.Spec, d.spec),
+		Address: string(d.Address), Action: Update, Class: ClassSafe, Before: readable(rec.Spec), After: d.Spec,
+		Protect: rec.Protect, IfGeneration: rec.Generation, Range: d.Object.Head().Range,
+		Paths: diffPaths(rec.Spec, d.Spec),
 	}
 	if moved {
 		c.Action, c.Previous = Move, rec.Address
-		if rec.Digest == d.digest {
+		if rec.Digest == d.Digest {
 			c.Class, c.Paths = ClassNone, nil
 			return c
 		}
 	}
-	c.Class, c.Note = grade(d.object, rec.Spec, c.Paths)
-	switch o := d.object.(type) {
+	c.Class, c.Note = grade(d.Object, rec.Spec, c.Paths)
+	switch o := d.Object.(type) {
 	case *config.Store:
 		c.Identity = rec.Identity
 	case *config.Failover:
@@ -175,27 +176,26 @@ func (b *builder) owns(rec state.Object) bool { return b.st.Artifacts[rec.Addres
 
 // suggestMoves notices a rename without a moved block: same specification, other name.
 func (b *builder) suggestMoves() {
-	created := map[string][]Change{} // by kind and specification
-	key := func(c Change, spec json.RawMessage) string {
-		return config.Address(c.Address).Kind() + " " + string(spec)
+	gone := map[string][]string{} // addresses by kind and specification
+	key := func(address string, spec json.RawMessage) string { return config.Address(address).Kind() + " " + string(spec) }
+	for _, c := range b.plan.Changes {
+		if c.Action == Delete {
+			gone[key(c.Address, c.Before)] = append(gone[key(c.Address, c.Before)], c.Address)
+		}
+	}
+	if len(gone) == 0 {
+		return
 	}
 	for _, c := range b.plan.Changes {
-		if c.Action == Create {
-			created[key(c, c.After)] = append(created[key(c, c.After)], c)
-		}
-	}
-	for _, gone := range b.plan.Changes {
-		if gone.Action != Delete {
+		k := key(c.Address, c.After)
+		if c.Action != Create || len(gone[k]) == 0 {
 			continue
 		}
-		like := created[key(gone, gone.Before)]
-		if len(like) == 0 {
-			continue
-		}
-		created[key(gone, gone.Before)] = like[1:]
-		b.warnf(config.Address(like[0].Address), "HF-MOV-002", like[0].Range, "This looks like a rename",
+		was := gone[k][0]
+		gone[k] = gone[k][1:]
+		b.warnf(config.Address(c.Address), "HF-MOV-002", c.Range, "This looks like a rename",
 			"%s has the specification that %s had. To keep its history, add: moved { from = %s  to = %s } with each argument on its own line.",
-			like[0].Address, gone.Address, gone.Address, like[0].Address)
+			c.Address, was, was, c.Address)
 	}
 }
 

@@ -31,12 +31,9 @@ type dueWork struct {
 
 // due says whether a backup plan's time came, and why, in words.
 func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
-	cron, loc, ok := b.cron(bp)
-	if !ok {
-		return dueWork{}, false
-	}
-	latest, ok := cron.Latest(b.now)
-	if !ok {
+	cron := b.cron(bp)
+	latest := cron.latest
+	if latest.IsZero() {
 		return dueWork{}, false
 	}
 	work := dueWork{nominal: latest.Nominal, at: latest.At}
@@ -52,7 +49,7 @@ func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
 		passed, more := cron.Between(cursor, b.now, mostMissed+1)
 		if more || len(passed) > mostMissed {
 			work.held = true
-			work.reason = fmt.Sprintf("more than %d nominal times passed since %s", mostMissed, cursor.In(loc).Format("Mon 2006-01-02 15:04"))
+			work.reason = fmt.Sprintf("more than %d nominal times passed since %s", mostMissed, cursor.In(cron.loc).Format("Mon 2006-01-02 15:04"))
 			return work, true
 		}
 		for _, o := range passed {
@@ -61,7 +58,7 @@ func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
 			}
 		}
 	}
-	b.judge(bp, &work, latest.At.In(loc).Format("Mon 2006-01-02 15:04"))
+	b.judge(bp, &work, latest.At.In(cron.loc).Format("Mon 2006-01-02 15:04"))
 	return work, true
 }
 
@@ -84,33 +81,42 @@ func (b *builder) judge(bp *config.BackupPlan, work *dueWork, when string) {
 	}
 }
 
-// cron reads a backup plan's schedule. False: it has none that can be followed.
-func (b *builder) cron(bp *config.BackupPlan) (*schedule.Cron, *time.Location, bool) {
+// cron is a schedule in a zone, with its newest occurrence at the time of planning; none when it cannot be followed.
+type cron struct {
+	*schedule.Cron
+	loc    *time.Location
+	latest schedule.Occurrence
+}
+
+// cron reads a backup plan's schedule. Many backup plans share one.
+func (b *builder) cron(bp *config.BackupPlan) cron {
 	if bp.Schedule == "" {
-		return nil, nil, false
+		return cron{}
 	}
-	name := b.zone(bp.Timezone)
-	loc, known := b.zones[name]
-	if !known {
-		var err error
-		if loc, err = schedule.LoadZone(name); err != nil {
-			b.errorf(bp.Address, "HF-SCH-001", bp.At("timezone"), "Unknown time zone", "%v", err)
-			return nil, nil, false
-		}
-		b.zones[name] = loc
+	key := [2]string{bp.Schedule, b.zone(bp.Timezone)}
+	if c, known := b.crons[key]; known {
+		return c
 	}
-	cron, err := schedule.ParseCron(bp.Schedule, loc)
+	loc, err := schedule.LoadZone(key[1])
+	if err != nil {
+		b.errorf(bp.Address, "HF-SCH-001", bp.At("timezone"), "Unknown time zone", "%v", err)
+		return cron{}
+	}
+	parsed, err := schedule.ParseCron(bp.Schedule, loc)
 	if err != nil {
 		b.errorf(bp.Address, "HF-SCH-002", bp.At("schedule"), "Invalid schedule", "%v", err)
-		return nil, nil, false
+		return cron{}
 	}
-	return cron, loc, true
+	c := cron{Cron: parsed, loc: loc}
+	c.latest, _ = parsed.Latest(b.now)
+	b.crons[key] = c
+	return c
 }
 
 // sameSchedule reports whether the recorded backup plan was to run at the times of the declared one.
 func (b *builder) sameSchedule(bp *config.BackupPlan) bool {
 	rec := b.recorded[string(bp.Address)]
-	if i, ok := b.byAddr[bp.Address]; ok && rec.Digest == b.desired[i].digest {
+	if i, ok := b.byAddr[bp.Address]; ok && rec.Digest == b.desired[i].Digest {
 		return true
 	}
 	var old config.BackupPlan

@@ -217,14 +217,22 @@ func (b *builder) guardMembers(f *config.Failover, t *config.FailoverTarget, sit
 		if active == nil {
 			continue
 		}
-		g := guard{failover: f.Address, active: site, path: memberPath(active)}
+		g := guard{failover: f.Address, active: site, path: cleaned(active)}
 		for _, m := range t.Members {
 			if m != active {
-				g.standby = append(g.standby, memberPath(m))
+				g.standby = append(g.standby, cleaned(m))
 			}
 		}
 		b.guards = append(b.guards, g)
 	}
+}
+
+// cleaned is the path of a files target's member; empty: it has none.
+func cleaned(m *config.Member) string {
+	if p := memberPath(m); p != "" {
+		return path.Clean(p)
+	}
+	return ""
 }
 
 // mirrorSafe refuses a mirror with fixed endpoints that would copy from a standby over the active side.
@@ -232,9 +240,10 @@ func (b *builder) mirrorSafe(m *config.Mirror, r route) bool {
 	if r.failover != "" {
 		return true
 	}
+	source, target := localPath(r.source), localPath(r.target)
 	for _, g := range b.guardActive() {
-		from := func(dir string) bool { return within(r.source, dir) }
-		if within(r.target, g.path) && slices.ContainsFunc(g.standby, from) {
+		from := func(dir string) bool { return overlap(source, dir) }
+		if overlap(target, g.path) && slices.ContainsFunc(g.standby, from) {
 			b.errorf(m.Address, "HF-MIR-003", m.At("source"), "The mirror would overwrite the active side",
 				"%s copies from %s over %s, but %s is the active side of %s. Write source = %s.active and target = %s.standby, so that the direction follows the role.",
 				m.Address, r.source, r.target, g.active, g.failover, g.failover, g.failover)
@@ -244,14 +253,20 @@ func (b *builder) mirrorSafe(m *config.Mirror, r route) bool {
 	return true
 }
 
-// within reports whether a file URL lies in a directory or the directory in it.
-func within(url, dir string) bool {
-	p, ok := strings.CutPrefix(url, "file://")
-	if !ok || dir == "" {
-		return false
+// localPath gives the cleaned path of a file URL; empty: it is none.
+func localPath(url string) string {
+	if p, ok := strings.CutPrefix(url, "file://"); ok {
+		return path.Clean(p)
 	}
-	p, dir = path.Clean(p), path.Clean(dir)
-	return p == dir || strings.HasPrefix(p, dir+"/") || strings.HasPrefix(dir, p+"/")
+	return ""
+}
+
+// overlap reports whether one of two cleaned paths lies in the other.
+func overlap(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	return a != "" && strings.HasPrefix(b, a) && (len(a) == len(b) || a == "/" || b[len(a)] == '/')
 }
 
 // addMirror adds the action of one pass, to be done within a window, and gives its index.

@@ -26,7 +26,7 @@ func (b *builder) runOne(a config.Address) {
 	}
 	open, running := b.running(a)
 	waits := "run " + open.ID + " of it, which has not ended"
-	switch o := b.desired[i].object.(type) {
+	switch o := b.desired[i].Object.(type) {
 	case *config.BackupPlan:
 		if running {
 			b.postpone(a, ActionBackup, reason, waits, time.Time{})
@@ -113,9 +113,9 @@ func (b *builder) requireApplied(roots []config.Address) {
 			} else if b.recordedAddress(a) != string(a) {
 				what = "was " + b.recordedAddress(a) + ", and its new address is not applied yet"
 			}
-			b.errorf(a, "HF-RUN-004", b.desired[i].object.Head().Range, "Not applied", "%s %s. Run holdfast apply first.", a, what)
+			b.errorf(a, "HF-RUN-004", b.desired[i].Object.Head().Range, "Not applied", "%s %s. Run holdfast apply first.", a, what)
 		}
-		for _, ref := range b.references(b.desired[i].object) {
+		for _, ref := range b.references(b.desired[i].Object) {
 			check(ref)
 		}
 	}

@@ -1,11 +1,14 @@
 package reconcile
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"slices"
 	"strings"
 	"time"
@@ -84,7 +87,7 @@ func (b *builder) preconditions() {
 		b.need(Precondition{Kind: NeedNotAfter, Want: p.ExpiresAt.Format(time.RFC3339)})
 	}
 	slices.SortFunc(p.Preconditions, func(x, y Precondition) int {
-		return strings.Compare(string(x.Kind)+" "+x.Address+" "+x.Want, string(y.Kind)+" "+y.Address+" "+y.Want)
+		return cmp.Or(strings.Compare(string(x.Kind), string(y.Kind)), strings.Compare(x.Address, y.Address), strings.Compare(x.Want, y.Want))
 	})
 }
 
@@ -142,63 +145,113 @@ func (p *Plan) wellFormed() error {
 	return nil
 }
 
-// sealedPlan is what an approval is about, besides the lists that digest adds.
-type sealedPlan struct {
-	Format      string
-	Mode        Mode
-	Environment string
-	Config      string
-	Errored     bool
-	Applyable   bool
-	Parallel    int
-}
-
 // digest seals what an approval is about. Texts for people, observations and the time of planning are left out: the same
 // work planned an hour later has the same digest.
 func (p *Plan) digest() (string, error) {
-	sum := sha256.New()
-	enc := json.NewEncoder(sum)
-	err := enc.Encode(sealedPlan{p.FormatVersion, p.Mode, p.Environment, p.Config.Digest, p.Errored, p.Applyable, p.Parallel})
-	put := func(list string, n int, item func(i int) any) {
-		fmt.Fprintf(sum, "%s %d\n", list, n)
-		for i := range n {
-			err = errors.Join(err, enc.Encode(item(i)))
-		}
+	s := sealer{sum: sha256.New()}
+	s.enc = json.NewEncoder(s.sum)
+	s.put(p.FormatVersion, p.Mode, p.Environment, p.Config.Digest, p.Errored, p.Applyable, p.Parallel)
+	s.put("changes", len(p.Changes))
+	for _, c := range p.Changes {
+		before, after := c.Before, c.After
+		c.Range, c.Note, c.Before, c.After = diag.Range{}, "", nil, nil
+		s.put(c)
+		s.raw(before)
+		s.raw(after)
 	}
-	put("changes", len(p.Changes), func(i int) any {
-		c := p.Changes[i]
-		c.Range, c.Note = diag.Range{}, ""
-		return c
-	})
-	put("actions", len(p.Actions), func(i int) any {
-		a := p.Actions[i]
-		a.Reason, a.Summary, a.Tasks = "", "", nil
-		return a
-	})
+	s.put("actions", len(p.Actions))
 	for _, a := range p.Actions {
-		put("tasks", len(a.Tasks), func(i int) any {
-			t := a.Tasks[i]
-			if t.Skip != nil {
-				t.Skip = &Skip{Code: t.Skip.Code}
-			}
-			return t
-		})
+		s.action(a)
 	}
-	put("gates", len(p.Gates), func(i int) any {
-		g := p.Gates[i]
+	s.put("gates", len(p.Gates))
+	for _, g := range p.Gates {
 		g.Reason = ""
-		return g
-	})
-	put("preconditions", len(p.Preconditions), func(i int) any {
-		if n := p.Preconditions[i]; n.Kind != NeedNotAfter {
-			return n
-		}
-		return NeedNotAfter
-	})
-	names := sortedKeys(p.Objects)
-	put("objects", len(names), func(i int) any { return map[string]Spec{names[i]: p.Objects[names[i]]} })
-	if err != nil {
-		return "", fmt.Errorf("encode plan: %w", err)
+		s.put(g)
 	}
-	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), nil
+	s.put("preconditions", len(p.Preconditions))
+	for _, n := range p.Preconditions {
+		if n.Kind == NeedNotAfter {
+			n.Want = ""
+		}
+		s.put(n)
+	}
+	s.put("objects", len(p.Objects))
+	for _, address := range sortedKeys(p.Objects) {
+		o := p.Objects[address]
+		s.put(address, o.Type, o.Identity)
+		s.raw(o.Spec)
+	}
+	if s.err != nil {
+		return "", fmt.Errorf("encode plan: %w", s.err)
+	}
+	return "sha256:" + hex.EncodeToString(s.sum.Sum(nil)), nil
+}
+
+// sealer adds values to a digest. What is JSON already is not decoded for it.
+type sealer struct {
+	sum hash.Hash
+	enc *json.Encoder
+	buf []byte
+	of  *byte // what buf was made of by raw: several steps share their arguments
+	err error
+}
+
+func (s *sealer) put(values ...any) {
+	for _, v := range values {
+		s.err = errors.Join(s.err, s.enc.Encode(v))
+	}
+}
+
+func (s *sealer) action(a Action) {
+	tasks := a.Tasks
+	a.Reason, a.Summary, a.Tasks = "", "", nil
+	s.put(a, len(tasks))
+	for _, t := range tasks {
+		steps := t.Steps
+		t.Steps = nil
+		if t.Skip != nil {
+			t.Skip = &Skip{Code: t.Skip.Code}
+		}
+		s.put(t, len(steps))
+		for _, step := range steps {
+			fmt.Fprintf(s.sum, "%q %q %q %t\n", step.Name, step.Op, step.Class, step.Always)
+			s.raw(step.Args)
+		}
+	}
+}
+
+// raw adds JSON in the form that encoding and decoding a plan, indented or not, does not change.
+func (s *sealer) raw(m json.RawMessage) {
+	if len(m) > 0 && &m[0] == s.of {
+		s.sum.Write(s.buf)
+		return
+	}
+	buf, text, escaped := s.buf[:0], false, false
+	for _, c := range m {
+		switch {
+		case !text && (c == ' ' || c == '\n' || c == '\t' || c == '\r'):
+			continue
+		case c == '<' || c == '>' || c == '&':
+			buf = fmt.Appendf(buf, "\\u%04x", c)
+		default:
+			buf = append(buf, c)
+		}
+		switch {
+		case escaped:
+			escaped = false
+		case text && c == '\\':
+			escaped = true
+		case c == '"':
+			text = !text
+		}
+	}
+	if bytes.Contains(buf, []byte("\u2028")) || bytes.Contains(buf, []byte("\u2029")) {
+		buf = bytes.ReplaceAll(bytes.ReplaceAll(buf, []byte("\u2028"), []byte(`\u2028`)), []byte("\u2029"), []byte(`\u2029`))
+	}
+	s.buf = append(buf, '\n')
+	s.of = nil
+	if len(m) > 0 {
+		s.of = &m[0]
+	}
+	s.sum.Write(s.buf)
 }

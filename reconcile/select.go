@@ -49,7 +49,7 @@ func (b *builder) selectTargets() {
 func (b *builder) known() []string {
 	known := make([]string, 0, len(b.desired))
 	for _, d := range b.desired {
-		known = append(known, string(d.addr))
+		known = append(known, string(d.Address))
 	}
 	for addr := range b.st.Objects {
 		if _, ok := b.byAddr[config.Address(addr)]; !ok {
@@ -77,7 +77,7 @@ func (b *builder) needs(a config.Address) []config.Address {
 	if !ok {
 		return nil
 	}
-	refs := b.references(b.desired[i].object)
+	refs := b.references(b.desired[i].Object)
 	for _, m := range b.followers[a] {
 		refs = append(refs, m.Address)
 	}
@@ -88,8 +88,8 @@ func (b *builder) needs(a config.Address) []config.Address {
 func (b *builder) users() func(config.Address) []config.Address {
 	users := map[config.Address][]config.Address{}
 	for _, d := range b.desired {
-		for _, ref := range b.references(d.object) {
-			users[ref] = append(users[ref], d.addr)
+		for _, ref := range b.references(d.Object) {
+			users[ref] = append(users[ref], d.Address)
 		}
 	}
 	return func(a config.Address) []config.Address { return users[a] }
