@@ -129,6 +129,11 @@ func notThere(side, path string, err error) error {
 
 func (s *sides) close() {
 	s.src.close()
+	if s.dst.exists() {
+		// A program that another task is just starting holds a copy of the descriptor until it runs, and with it
+		// the lock; a lock that was given back is free at once.
+		_ = unix.Flock(s.dst.fd, unix.LOCK_UN)
+	}
 	s.dst.close()
 }
 
