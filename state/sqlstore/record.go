@@ -180,9 +180,11 @@ func unchanged(address string, want int64, cur state.Object, found bool) error {
 }
 
 // deleteObject forgets an object and where its schedule and mirror stood. Its runs and artifacts stay, and its role:
-// the epoch of a role is a fence and never starts again.
+// the epoch of a role is a fence and never starts again. Its runs keep their keys with their numbers added, so that an
+// object that is declared anew under the address has its own run of the same occurrence.
 func (t *tx) deleteObject(address string) error {
 	return t.each(address,
+		`UPDATE run SET trigger_key = trigger_key || '#' || id WHERE address = ? AND trigger_key NOT LIKE '%#%'`,
 		`DELETE FROM object WHERE address = ?`,
 		`DELETE FROM schedule_cursor WHERE address = ?`,
 		`DELETE FROM mirror_position WHERE mirror = ?`,

@@ -213,6 +213,25 @@ var recordTests = map[string]func(*fixture){
 		equal(f, "run", f.run(r.ID).Address, "failover.orders")
 		equal(f, "epoch", f.snapshot().Roles["failover.orders"].Epoch, 4)
 	},
+	"an object declared anew has its own run of an occurrence": func(f *fixture) {
+		l := f.lock(f.session())
+		f.record(l, []state.Change{f.put("backup_plan.qa", 0)})
+		run := f.newRun("backup_plan.qa")
+		run.Run.TriggerKey = "2026-10-25T02:30"
+		for i := range 3 {
+			runs, err := f.b.Begin(f.ctx(), f.plan(), []state.NewRun{run})
+			f.ok(err)
+			equal(f, "key", f.run(runs[0].ID).TriggerKey, "2026-10-25T02:30")
+			_, err = f.b.Begin(f.ctx(), f.plan(), []state.NewRun{run})
+			f.is(err, state.ErrDuplicate)
+			generation := f.snapshot().Objects["backup_plan.qa"].Generation
+			f.record(l, []state.Change{{Op: state.OpDelete, Address: "backup_plan.qa", IfGeneration: generation}})
+			f.record(l, []state.Change{f.put("backup_plan.qa", 0)})
+			all, err := f.b.Runs(f.ctx(), state.RunFilter{Address: "backup_plan.qa"})
+			f.ok(err)
+			equal(f, "runs", len(all), i+1)
+		}
+	},
 	"observations do not raise the generation and do not go back": func(f *fixture) {
 		f.ok(f.b.Observe(f.ctx(), nil))
 		seen := state.Observation{Address: "device.QA1", At: f.tick(), Body: json.RawMessage(`{"model":"X3"}`)}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -371,6 +372,9 @@ func (c *cli) execute(ctx context.Context, a *app.App, st *sqlstore.Store, work 
 	progress.close()
 	c.result = view.ResultJSON{Runs: res.Runs, Recorded: res.Recorded, Generation: res.Generation, Interrupted: res.Interrupted}
 	code := resultCode(res, err)
+	if code == exitDone && unavailable(st, res.Runs) {
+		code = exitFailed
+	}
 	if c.stream == nil && (err == nil || len(res.Runs) > 0) {
 		// The exit code says how it ended, even when nobody can read this any more.
 		_ = view.Result(c.out, res.Runs, res.Recorded, res.Interrupted, c.style(c.out))
@@ -380,6 +384,26 @@ func (c *cli) execute(ctx context.Context, a *app.App, st *sqlstore.Store, work 
 	}
 	return exit(code)
 }
+
+// unavailable reports whether a run did nothing because its devices could not be reached. A task that is skipped is no failure;
+// a backup of which nothing was made must not look like one that was.
+func unavailable(st *sqlstore.Store, runs []state.Run) bool {
+	for _, r := range runs {
+		if r.Status != state.Skipped {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+		tasks, err := st.Tasks(ctx, r.ID)
+		cancel()
+		if err != nil || slices.ContainsFunc(tasks, func(t state.TaskRun) bool { return t.Reason == reconcile.SkippedUnavailable }) {
+			return true
+		}
+	}
+	return false
+}
+
+// readTimeout bounds a last look at the state after the work.
+const readTimeout = 10 * time.Second
 
 // resultCode is the exit code of what was executed.
 func resultCode(res execute.Result, err error) int {

@@ -257,7 +257,7 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	if c.json {
 		err = view.JSON(c.out, map[string]any{"verdicts": verdicts})
 	} else {
-		_, err = fmt.Fprintf(c.out, "%d artifacts read, %d not good.\n", len(chosen), bad)
+		_, err = fmt.Fprintf(c.out, "%s read, %d not good.\n", view.Count(len(chosen), "artifact", "artifacts"), bad)
 	}
 	switch {
 	case err != nil:

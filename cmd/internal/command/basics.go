@@ -64,7 +64,7 @@ again changes nothing. No device, store or target is contacted.`,
 				verb = "was made"
 			}
 			fmt.Fprintf(c.out, "State %s %s (lineage %s).\n", path, verb, meta.Lineage)
-			fmt.Fprintf(c.out, "The configuration is valid: %d objects. Next: holdfast plan\n", len(cfg.Doc.Objects()))
+			fmt.Fprintf(c.out, "The configuration is valid: %s. Next: holdfast plan\n", view.Count(len(cfg.Doc.Objects()), "object", "objects"))
 			return nil
 		},
 	}
@@ -97,9 +97,9 @@ func (c *cli) validateCommand() *cobra.Command {
 				}
 				errs, warnings := diags.Count()
 				if errs > 0 {
-					fmt.Fprintf(c.err, "%d errors, %d warnings.\n", errs, warnings)
+					fmt.Fprintf(c.err, "%s, %s.\n", view.Count(errs, "error", "errors"), view.Count(warnings, "warning", "warnings"))
 				} else {
-					fmt.Fprintf(c.out, "The configuration is valid: %d objects, %d warnings.\n", len(cfg.Doc.Objects()), warnings)
+					fmt.Fprintf(c.out, "The configuration is valid: %s, %s.\n", view.Count(len(cfg.Doc.Objects()), "object", "objects"), view.Count(warnings, "warning", "warnings"))
 				}
 			}
 			if diags.HasErrors() {

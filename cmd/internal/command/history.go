@@ -198,8 +198,12 @@ task in "attention": holdfast cannot know whether it took effect. Look, then say
 				return errors.New("say one of --done, --failed and --retry, and why with --reason")
 			}
 			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				if err := st.Resolve(cmd.Context(), args[0], chosen[0], app.Actor(), reason, a.Now()); err != nil {
-					return fmt.Errorf("task %s: %w", args[0], err)
+				err := st.Resolve(cmd.Context(), args[0], chosen[0], app.Actor(), reason, a.Now())
+				switch {
+				case errors.Is(err, state.ErrStale): // of the task, not of a plan
+					return &exitError{code: exitFault, err: err}
+				case err != nil:
+					return err
 				}
 				if retry {
 					run, _, _ := strings.Cut(args[0], ".")

@@ -55,7 +55,7 @@ func (p *progress) event(e execute.Event) {
 	name := taskName(e)
 	switch e.Kind {
 	case execute.PlanRecorded:
-		p.say("", "recorded %d changes", e.Files)
+		p.say("", "recorded %s", view.Count(int(e.Files), "change", "changes"))
 	case execute.RunStarted:
 		p.say("", "run %s: %s started", e.Run, e.Address)
 	case execute.RunDone:
@@ -101,7 +101,7 @@ func (p *progress) advance(e execute.Event, name string) {
 	}
 	if p.bars == nil && e.Time.Sub(p.said[e.Task]) >= p.every {
 		if _, first := p.said[e.Task]; first {
-			p.say(e.Task, "%s: %s, %d files, %s", name, e.Step, e.Files, view.Bytes(e.Bytes))
+			p.say(e.Task, "%s: %s, %s, %s", name, e.Step, view.Count(int(e.Files), "file", "files"), view.Bytes(e.Bytes))
 		}
 		p.said[e.Task] = e.Time
 	}
@@ -114,7 +114,7 @@ func (p *progress) finish(e execute.Event, name string) {
 	}
 	size := ""
 	if e.Files > 0 || e.Bytes > 0 {
-		size = fmt.Sprintf("  %d files, %s", e.Files, view.Bytes(e.Bytes))
+		size = fmt.Sprintf("  %s, %s", view.Count(int(e.Files), "file", "files"), view.Bytes(e.Bytes))
 	}
 	p.say(e.Task, "%s %s%s%s%s", name, e.Status, size, after("  ", e.Reason), after(": ", e.Error))
 }

@@ -138,7 +138,7 @@ func (c *cli) root() *cobra.Command {
 			}
 		}
 	}
-	groups(root)
+	shape(root)
 	return root
 }
 
@@ -259,14 +259,24 @@ func (c *cli) signals() (context.Context, func()) {
 	}
 }
 
-// groups makes a command that only has subcommands refuse a word that is none of them; alone, it shows its help.
-func groups(cmd *cobra.Command) {
+// shape gives every command errors that say what to write. One that only has subcommands refuses a word that is none of
+// them; alone, it shows its help.
+func shape(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		groups(sub)
+		shape(sub)
+	}
+	if valid := cmd.Args; valid != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if valid(cmd, args) != nil {
+				return fmt.Errorf("%d arguments do not fit: %s", len(args), cmd.UseLine())
+			}
+			return nil
+		}
 	}
 	if cmd.Runnable() || !cmd.HasParent() {
 		return
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

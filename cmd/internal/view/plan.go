@@ -290,7 +290,7 @@ func (b *planText) footer() {
 func summary(p *reconcile.Plan) string {
 	if p.Errored {
 		errors, _ := diag.List(p.Findings).Count()
-		return fmt.Sprintf("Plan failed: %s. Nothing can be applied.", plural(errors, "error", "errors"))
+		return fmt.Sprintf("Plan failed: %s. Nothing can be applied.", Count(errors, "error", "errors"))
 	}
 	s := p.Summary
 	if p.Empty() && p.Mode == reconcile.ModeCompare {
@@ -307,7 +307,7 @@ func summary(p *reconcile.Plan) string {
 	if p.Mode == reconcile.ModeCompare {
 		return text + "."
 	}
-	text += "; " + plural(s.Actions, "action", "actions") + " now"
+	text += "; " + Count(s.Actions, "action", "actions") + " now"
 	if s.Deferred > 0 {
 		text += fmt.Sprintf(", %d deferred", s.Deferred)
 	}

@@ -39,7 +39,7 @@ func Result(w io.Writer, runs []state.Run, recorded int, interrupted bool, s Sty
 		fmt.Fprintln(w)
 	}
 	if recorded > 0 {
-		fmt.Fprintf(w, "Recorded %s.\n", plural(recorded, "change", "changes"))
+		fmt.Fprintf(w, "Recorded %s.\n", Count(recorded, "change", "changes"))
 	}
 	for _, r := range runs {
 		fmt.Fprintf(w, "Run %s  %s  %s", r.ID, r.Address, s.status(r.Status))
@@ -48,7 +48,7 @@ func Result(w io.Writer, runs []state.Run, recorded int, interrupted bool, s Sty
 		}
 		fmt.Fprintln(w)
 		switch r.Status {
-		case state.Failed, state.Partial, state.Attention:
+		case state.Failed, state.Partial, state.Attention, state.Skipped:
 			fmt.Fprintf(w, "  see: holdfast history %s\n", r.ID)
 		case state.Interrupted, state.Running, state.Pending:
 			fmt.Fprintf(w, "  continue: holdfast apply --resume %s\n", r.ID)
