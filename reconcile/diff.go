@@ -177,7 +177,9 @@ func (b *builder) owns(rec state.Object) bool { return b.st.Artifacts[rec.Addres
 // suggestMoves notices a rename without a moved block: same specification, other name.
 func (b *builder) suggestMoves() {
 	gone := map[string][]string{} // addresses by kind and specification
-	key := func(address string, spec json.RawMessage) string { return config.Address(address).Kind() + " " + string(spec) }
+	key := func(address string, spec json.RawMessage) string {
+		return config.Address(address).Kind() + " " + string(spec)
+	}
 	for _, c := range b.plan.Changes {
 		if c.Action == Delete {
 			gone[key(c.Address, c.Before)] = append(gone[key(c.Address, c.Before)], c.Address)
