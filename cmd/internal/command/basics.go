@@ -254,7 +254,7 @@ func (c *cli) schemaCommand() *cobra.Command {
 		GroupID: "look",
 		Short:   "Print the language: every block and argument",
 		Long:    "Print the language reference as Markdown, or with --json the same table for editors and other programs.",
-		Example: "  holdfast schema > reference.md\n  holdfast schema --json | jq '.blocks | keys'",
+		Example: "  holdfast schema > reference.md\n  holdfast schema --json | jq -r '.blocks[].kind'",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			a, err := c.app()

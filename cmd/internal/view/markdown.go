@@ -62,7 +62,7 @@ func markdownHead(p *reconcile.Plan, allowed reconcile.Allowed) string {
 		}
 		fmt.Fprintf(&b, "Commit `%s` %s\n\n", p.Config.Commit[:min(7, len(p.Config.Commit))], markdownText(string(subject)))
 	}
-	for _, g := range p.Closed(allowed) {
+	for _, g := range closed(p, allowed) {
 		fmt.Fprintf(&b, "- Not applied without `%s`: %s\n", g.Allow, markdownText(g.Reason))
 	}
 	if !p.Complete {

@@ -280,10 +280,18 @@ func (b *planText) footer() {
 	if !p.Complete {
 		b.WriteString("This plan is incomplete: it was narrowed, or something is known only after inspection.\n")
 	}
-	for _, g := range p.Closed(b.o.Allowed) {
+	for _, g := range closed(p, b.o.Allowed) {
 		fmt.Fprintf(b, "Not applied without: %s (%s)\n", b.s.yellow(g.Allow), Line(g.Reason))
 	}
 	fmt.Fprintf(b, "%s\n", b.s.dim("Digest "+p.Digest))
+}
+
+// closed lists the gates worth a word: what has errors cannot be applied with any flag.
+func closed(p *reconcile.Plan, ok reconcile.Allowed) []reconcile.Gate {
+	if p.Errored {
+		return nil
+	}
+	return p.Closed(ok)
 }
 
 // summary is the one line that says what a plan amounts to.
