@@ -57,7 +57,7 @@ func goldenArchive(t *testing.T, file string) {
 			continue
 		}
 		t.Run(dir, func(t *testing.T) {
-			c := readCase(t, archive, dir)
+			c := readCase(archive, dir)
 			in := c.input(t)
 			plan, diags := reconcile.Build(in)
 			checkInvariants(t, in, plan, diags)
@@ -78,8 +78,7 @@ func goldenArchive(t *testing.T, file string) {
 // goldenCase holds the files of one directory, with those of the archive where it has none of its own.
 type goldenCase map[string][]byte
 
-func readCase(t *testing.T, archive *txtar.Archive, dir string) goldenCase {
-	t.Helper()
+func readCase(archive *txtar.Archive, dir string) goldenCase {
 	c := goldenCase{}
 	for _, f := range archive.Files {
 		if path.Dir(f.Name) == dir {
@@ -97,7 +96,7 @@ func readCase(t *testing.T, archive *txtar.Archive, dir string) goldenCase {
 // noon is the time of planning when the options give none: a Tuesday.
 var noon = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 
-func (c goldenCase) input(t *testing.T) reconcile.Input {
+func (c goldenCase) input(t testing.TB) reconcile.Input {
 	t.Helper()
 	in := reconcile.Input{
 		Doc: c.load(t, "main.hold.hcl"), Now: noon, Version: "0.0.0-test",
@@ -145,7 +144,7 @@ func (c goldenCase) input(t *testing.T) reconcile.Input {
 	return in
 }
 
-func (c goldenCase) load(t *testing.T, name string) *config.Document {
+func (c goldenCase) load(t testing.TB, name string) *config.Document {
 	t.Helper()
 	fsys := fstest.MapFS{name: {Data: c[name]}}
 	if common, ok := c["common.hold.hcl"]; ok {
@@ -183,7 +182,7 @@ func recordOf(w state.Change, generation int64) state.Object {
 }
 
 // recorded merges state.json into a snapshot.
-func (c goldenCase) recorded(t *testing.T, s *state.Snapshot) {
+func (c goldenCase) recorded(t testing.TB, s *state.Snapshot) {
 	t.Helper()
 	body, ok := c["state.json"]
 	if !ok {
@@ -214,7 +213,7 @@ func merged(o, with state.Object) state.Object {
 	return o
 }
 
-func unmarshal(t *testing.T, name string, body []byte, into any) {
+func unmarshal(t testing.TB, name string, body []byte, into any) {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
