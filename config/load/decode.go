@@ -152,7 +152,7 @@ func (d *decoder) strangeArgument(a attr, what string, parts []part) string {
 	case a.name == "for_each":
 		d.add(unknownArgument, a.nameRange, "for_each is possible on blocks that declare objects only, not here.")
 	default:
-		d.add(unknownArgument, a.nameRange, "%s has no argument %s.%s", what, quote(a.name), hint(near, parts))
+		d.add(unknownArgument, a.nameRange, "%s has no argument %s.%s", what, diag.Quote(a.name), hint(near, parts))
 		return near
 	}
 	return ""
@@ -171,7 +171,7 @@ func (d *decoder) strangeNested(b block, what string, parts []part) {
 		d.add(unknownBlock, b.kindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.kind)
 		return
 	}
-	d.add(unknownBlock, b.kindRange, "%s has no block %s.%s", what, quote(b.kind), hint(nearestOf(b.kind, parts), parts))
+	d.add(unknownBlock, b.kindRange, "%s has no block %s.%s", what, diag.Quote(b.kind), hint(nearestOf(b.kind, parts), parts))
 }
 
 func nearestOf(name string, parts []part) string {
@@ -187,10 +187,10 @@ func hint(near string, parts []part) string {
 	args, blocks := allowedNames(parts)
 	var has []string
 	if len(args) > 0 {
-		has = append(has, "the arguments "+joined(args, " and "))
+		has = append(has, "the arguments "+diag.Joined(args, " and "))
 	}
 	if len(blocks) > 0 {
-		has = append(has, "the blocks "+joined(blocks, " and "))
+		has = append(has, "the blocks "+diag.Joined(blocks, " and "))
 	}
 	if len(has) == 0 {
 		return " It takes nothing."
@@ -235,7 +235,7 @@ func (d *decoder) nested(f *field, content *body, dst reflect.Value, path string
 			at = fmt.Sprintf("%s[%d]", at, n)
 		}
 		if n > 0 && !f.repeated {
-			d.add(declaredTwice, b.header(), "There is %s block at %s already, and only one is allowed.", article(f.name), place(first))
+			d.add(declaredTwice, b.header(), "There is %s block at %s already, and only one is allowed.", diag.Article(f.name), place(first))
 			continue
 		}
 		n, first = n+1, b.header()
@@ -254,7 +254,7 @@ func (d *decoder) nested(f *field, content *body, dst reflect.Value, path string
 
 // inner decodes the body of a nested block.
 func (d *decoder) inner(f *field, b block, v reflect.Value, at string) {
-	what := sentence(article(f.name)) + " block"
+	what := diag.Sentence(diag.Article(f.name)) + " block"
 	targets := []any{v.Interface()}
 	if m, ok := v.Interface().(*config.Member); ok {
 		if settings, has := d.l.opts.Types.Member(d.typ); has && settings != nil {
@@ -278,15 +278,15 @@ func (d *decoder) labels(f *field, b block, dst reflect.Value, at string, seen m
 	if len(b.labels) != len(want) {
 		switch len(want) {
 		case 0:
-			d.add(wrongLabels, b.header(), "%s block has no labels: write %s { ... }.", sentence(article(f.name)), f.name)
+			d.add(wrongLabels, b.header(), "%s block has no labels: write %s { ... }.", diag.Sentence(diag.Article(f.name)), f.name)
 		default:
-			d.add(wrongLabels, b.header(), "%s block has one label, its %s: write %s { ... }.", sentence(article(f.name)), want[0].name, f.blockForm())
+			d.add(wrongLabels, b.header(), "%s block has one label, its %s: write %s { ... }.", diag.Sentence(diag.Article(f.name)), want[0].name, f.blockForm())
 		}
 		return false
 	}
 	for i, label := range want {
 		if !validName(b.labels[i]) {
-			d.add(invalidName, b.labelRanges[i], "%s", badName("The "+label.name+" of "+article(f.name), b.labels[i]))
+			d.add(invalidName, b.labelRanges[i], "%s", badName("The "+label.name+" of "+diag.Article(f.name), b.labels[i]))
 			return false
 		}
 		dst.FieldByIndex(label.index).SetString(b.labels[i])
@@ -297,7 +297,7 @@ func (d *decoder) labels(f *field, b block, dst reflect.Value, at string, seen m
 	}
 	key := strings.Join(b.labels, "\x00")
 	if first, twice := seen[key]; twice {
-		d.add(declaredTwice, b.header(), "%s %s is there at %s already.", f.name, listed(b.labels), place(first))
+		d.add(declaredTwice, b.header(), "%s %s is there at %s already.", f.name, diag.Joined(diag.Quoted(b.labels), " and "), place(first))
 		return true
 	}
 	seen[key] = b.header()
@@ -313,7 +313,7 @@ func (d *decoder) check(settings any, path string) {
 		return
 	}
 	c.Check(func(sub, problem string) {
-		d.addAt(badSettings, d.head.At(join(path, sub)), "%s.", sentence(problem))
+		d.addAt(badSettings, d.head.At(join(path, sub)), "%s.", diag.Sentence(problem))
 	})
 }
 

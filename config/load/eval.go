@@ -3,6 +3,8 @@ package load
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -87,7 +89,7 @@ func (r *report) addExpression(d *hcl.Diagnostic, fallback hcl.Range, hide bool)
 		case hide:
 			r.add(invalidExpr, rng, "The call of %s failed. The reason is not shown, because a sensitive value is involved.", name)
 		case call.FunctionCallError() != nil && name == "endpoint":
-			r.add(badEndpoint, rng, "%s.", sentence(call.FunctionCallError().Error()))
+			r.add(badEndpoint, rng, "%s.", diag.Sentence(call.FunctionCallError().Error()))
 		case call.FunctionCallError() != nil:
 			r.add(invalidExpr, rng, "The call of %s failed: %s.", name, strings.TrimSuffix(call.FunctionCallError().Error(), "."))
 		default:
@@ -105,7 +107,7 @@ func (r *report) addExpression(d *hcl.Diagnostic, fallback hcl.Range, hide bool)
 		if forbiddenFunctions[name] {
 			hint = "Functions have no access to the clock, the environment, files or chance, so that a commit always means the same."
 		}
-		r.add(invalidExpr, rng, "There is no function named %s. %s", quote(name), hint)
+		r.add(invalidExpr, rng, "There is no function named %s. %s", diag.Quote(name), hint)
 	case hide:
 		r.add(invalidExpr, rng, "The expression cannot be evaluated. The reason is not shown, because a sensitive value is involved.")
 	default:
@@ -160,13 +162,13 @@ func (l *loader) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
 	case kindByName[root] != nil && kindByName[root].object:
 		rep.add(notAValue, rng, "%s is a reference to an object, but a value is expected here.", written(t))
 	case len(t) == 1:
-		rep.add(unknownName, rng, "There is nothing named %s. Text is written in quotes: %q.", quote(root), root)
+		rep.add(unknownName, rng, "There is nothing named %s. Text is written in quotes: %q.", diag.Quote(root), root)
 	default:
 		near := ""
 		if n := diag.Nearest(root, []string{"var", "local", "each"}); n != "" {
 			near = fmt.Sprintf(" Did you mean %s.%s?", n, second)
 		}
-		rep.add(unknownName, rng, "There is nothing named %s. Values come from var.NAME, local.NAME and, inside for_each, each.key and each.value.%s", quote(root), near)
+		rep.add(unknownName, rng, "There is nothing named %s. Values come from var.NAME, local.NAME and, inside for_each, each.key and each.value.%s", diag.Quote(root), near)
 	}
 	return false
 }
@@ -186,7 +188,7 @@ func (l *loader) declaredName(root, name string, rng hcl.Range, rep *report) boo
 	case l.partial || l.lost[name]:
 		rep.incomplete = true // it may be declared in the file that could not be read
 	default:
-		rep.add(unknownName, rng, "There is no %s named %s.%s", what, quote(name), suggest(root+".", name, sortedKeys(declared), " Declare it with "+fmt.Sprintf(how, name)+"."))
+		rep.add(unknownName, rng, "There is no %s named %s.%s", what, diag.Quote(name), diag.Suggest(root+".", name, slices.Sorted(maps.Keys(declared)), " Declare it with "+fmt.Sprintf(how, name)+"."))
 	}
 	return false
 }
@@ -237,4 +239,24 @@ func plain(v cty.Value, rng hcl.Range, what string, rep *report) (cty.Value, boo
 		return cty.NilVal, false
 	}
 	return clean, true
+}
+
+// written is a traversal as it stands in the file.
+func written(t hcl.Traversal) string {
+	var b strings.Builder
+	for _, step := range t {
+		switch s := step.(type) {
+		case hcl.TraverseRoot:
+			b.WriteString(s.Name)
+		case hcl.TraverseAttr:
+			b.WriteString("." + s.Name)
+		case hcl.TraverseIndex:
+			if s.Key.Type() == cty.String {
+				b.WriteString("[" + diag.Quote(s.Key.AsString()) + "]")
+			} else {
+				b.WriteString("[...]")
+			}
+		}
+	}
+	return b.String()
 }

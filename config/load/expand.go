@@ -1,7 +1,9 @@
 package load
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -101,7 +103,7 @@ func (l *loader) strayArgument(a attr, rep *report) {
 		rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks. Write settings { %s = ... }.", a.name)
 		return
 	}
-	rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks, so %s cannot stand here. To give a value a name, write locals { %s = ... }.", quote(a.name), a.name)
+	rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks, so %s cannot stand here. To give a value a name, write locals { %s = ... }.", diag.Quote(a.name), a.name)
 }
 
 func strangeBlock(name string, rng hcl.Range, rep *report) {
@@ -110,10 +112,10 @@ func strangeBlock(name string, rng hcl.Range, rep *report) {
 		return
 	}
 	if better, ok := foreignBlocks[name]; ok {
-		rep.add(unknownBlock, rng, "There is no block named %s. Did you mean %s?", quote(name), better)
+		rep.add(unknownBlock, rng, "There is no block named %s. Did you mean %s?", diag.Quote(name), better)
 		return
 	}
-	rep.add(unknownBlock, rng, "There is no block named %s.%s", quote(name), suggest("", name, sortedKeys(kindByName), " The blocks are: "+strings.Join(sortedKeys(kindByName), ", ")+"."))
+	rep.add(unknownBlock, rng, "There is no block named %s.%s", diag.Quote(name), diag.Suggest("", name, slices.Sorted(maps.Keys(kindByName)), " The blocks are: "+strings.Join(slices.Sorted(maps.Keys(kindByName)), ", ")+"."))
 }
 
 // foreignBlocks are words from elsewhere for what has another name here.
@@ -129,7 +131,7 @@ func (k *kind) form(name string) string {
 	out := k.name
 	spec, _ := specOf(k.typ)
 	for _, f := range spec.labels {
-		out += fmt.Sprintf(" %q", firstNonEmpty(append(slices.Clone(f.enum), strings.ToUpper(f.name))...))
+		out += fmt.Sprintf(" %q", cmp.Or(append(slices.Clone(f.enum), strings.ToUpper(f.name))...))
 	}
 	if k.named {
 		out += fmt.Sprintf(" %q", name)
@@ -153,7 +155,7 @@ func (l *loader) declare(k *kind, b block, rep *report) *declaration {
 		last := len(want) - 1
 		if d.name = b.labels[last]; !validName(d.name) {
 			l.lose(b.labels)
-			rep.add(invalidName, b.labelRanges[last], "%s", badName("The name of "+article(k.name), d.name))
+			rep.add(invalidName, b.labelRanges[last], "%s", badName("The name of "+diag.Article(k.name), d.name))
 			return nil
 		}
 	}
@@ -179,7 +181,7 @@ func labelProblem(k *kind, b block, want []string) string {
 	if len(b.labels) > 0 && validName(b.labels[len(b.labels)-1]) {
 		name = b.labels[len(b.labels)-1]
 	}
-	return fmt.Sprintf("%s block has two labels, its %s: write %s { ... }.", sentence(article(k.name)), strings.Join(want, " and its "), k.form(name))
+	return fmt.Sprintf("%s block has two labels, its %s: write %s { ... }.", diag.Sentence(diag.Article(k.name)), strings.Join(want, " and its "), k.form(name))
 }
 
 func twiceProblem(k *kind, d *declaration, first diag.Range) string {
@@ -200,9 +202,9 @@ func badName(what, name string) string {
 	case name == "":
 		return what + " is empty."
 	case len(name) > maxName:
-		return fmt.Sprintf("%s is %d bytes long, but at most %d are allowed: %s.", what, len(name), maxName, quote(name))
+		return fmt.Sprintf("%s is %d bytes long, but at most %d are allowed: %s.", what, len(name), maxName, diag.Quote(name))
 	}
-	return fmt.Sprintf("%s cannot be %s: a name has letters, digits, _ and - only, and does not start with a digit or -.", what, quote(name))
+	return fmt.Sprintf("%s cannot be %s: a name has letters, digits, _ and - only, and does not start with a digit or -.", what, diag.Quote(name))
 }
 
 // expand gives the instances of a block: itself, or one for each key of its for_each.
@@ -225,7 +227,7 @@ func (l *loader) expand(d *declaration) []*instance {
 	}
 	d.bad = false
 	var out []*instance
-	for _, key := range sortedKeys(elements) {
+	for _, key := range slices.Sorted(maps.Keys(elements)) {
 		if problem := badKey(key); problem != "" {
 			rep.add(badForEach, d.each.Range(), "%s", problem)
 			d.bad = true
@@ -294,9 +296,9 @@ func badKey(key string) string {
 	case strings.TrimSpace(key) == "":
 		return "for_each has an empty key. Keys become names, so each needs text."
 	case len(key) > maxKey:
-		return fmt.Sprintf("The for_each key %s is %d bytes long, but at most %d are allowed.", quote(key), len(key), maxKey)
+		return fmt.Sprintf("The for_each key %s is %d bytes long, but at most %d are allowed.", diag.Quote(key), len(key), maxKey)
 	case strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return fmt.Sprintf("The for_each key %s has characters that cannot be shown. Keys become names.", quote(key))
+		return fmt.Sprintf("The for_each key %s has characters that cannot be shown. Keys become names.", diag.Quote(key))
 	}
 	return ""
 }

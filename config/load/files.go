@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/json"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 const (
@@ -48,7 +50,7 @@ func readFiles(fsys fs.FS, rep *report) []*source {
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case isConfiguration(name) && e.IsDir():
-			rep.add(badFile, hcl.Range{Filename: name}, "%s is a directory, but its name is that of a configuration file. Rename it.", quote(name))
+			rep.add(badFile, hcl.Range{Filename: name}, "%s is a directory, but its name is that of a configuration file. Rename it.", diag.Quote(name))
 		case isConfiguration(name):
 			names = append(names, name)
 		case looksLikeConfiguration(name):
@@ -58,7 +60,7 @@ func readFiles(fsys fs.FS, rep *report) []*source {
 	switch {
 	case len(names) == 0 && len(others) > 0:
 		rep.add(noFiles, hcl.Range{}, "There is no file here whose name ends in %s or %s. There is %s: rename it, for example to %s.",
-			nativeEnding, jsonEnding, quote(others[0]), quote(strings.SplitN(others[0], ".", 2)[0]+nativeEnding))
+			nativeEnding, jsonEnding, diag.Quote(others[0]), diag.Quote(strings.SplitN(others[0], ".", 2)[0]+nativeEnding))
 	case len(names) == 0 && !rep.incomplete:
 		rep.add(noFiles, hcl.Range{}, "There is no file here whose name ends in %s or %s. Is this the right directory? Subdirectories are configurations of their own.",
 			nativeEnding, jsonEnding)

@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
@@ -14,6 +15,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // mark is a note on a value that every value made from it carries too.
@@ -77,14 +80,7 @@ var functions = map[string]function.Function{
 }
 
 // functionNames lists the functions in order.
-func functionNames() []string {
-	var names []string
-	for name := range functions {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func functionNames() []string { return slices.Sorted(maps.Keys(functions)) }
 
 // endpointFunc marks a URL as one side of a mirror.
 var endpointFunc = function.New(&function.Spec{
@@ -116,13 +112,13 @@ func checkEndpoint(s string) error {
 	switch {
 	case !found || !schemePattern.MatchString(scheme):
 		if strings.HasPrefix(s, "/") {
-			return fmt.Errorf(`%s is a path; write endpoint("file://%s")`, quote(s), s)
+			return fmt.Errorf(`%s is a path; write endpoint("file://%s")`, diag.Quote(s), s)
 		}
-		return fmt.Errorf(`%s is not a URL; write for example endpoint("file:///srv/data")`, quote(s))
+		return fmt.Errorf(`%s is not a URL; write for example endpoint("file:///srv/data")`, diag.Quote(s))
 	case rest == "":
-		return fmt.Errorf("%s names no place", quote(s))
+		return fmt.Errorf("%s names no place", diag.Quote(s))
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return fmt.Errorf("%s has control characters", quote(s))
+		return fmt.Errorf("%s has control characters", diag.Quote(s))
 	}
 	if scheme == "file" {
 		return checkFileEndpoint(s, rest)
@@ -141,9 +137,9 @@ func checkEndpoint(s string) error {
 func checkFileEndpoint(s, p string) error {
 	switch {
 	case !strings.HasPrefix(p, "/"):
-		return fmt.Errorf(`%s needs an absolute path; write for example endpoint("file:///%s")`, quote(s), p)
+		return fmt.Errorf(`%s needs an absolute path; write for example endpoint("file:///%s")`, diag.Quote(s), p)
 	case path.Clean(p) != p:
-		return fmt.Errorf(`%s is not a plain path; write endpoint("file://%s")`, quote(s), path.Clean(p))
+		return fmt.Errorf(`%s is not a plain path; write endpoint("file://%s")`, diag.Quote(s), path.Clean(p))
 	case p == "/":
 		return errors.New("the root directory cannot be a side of a mirror")
 	}

@@ -228,6 +228,6 @@ func (l *loader) versionProblem(obj any) diag.List {
 		return nil
 	}
 	rep := report{address: kindSettings}
-	rep.addAt(wrongVersion, s.At("required_version"), "The configuration requires holdfast %s, but this is %s. Install a version that fits; other problems are not looked for.", quote(s.RequiredVersion), l.opts.Version)
+	rep.addAt(wrongVersion, s.At("required_version"), "The configuration requires holdfast %s, but this is %s. Install a version that fits; other problems are not looked for.", diag.Quote(s.RequiredVersion), l.opts.Version)
 	return rep.list
 }

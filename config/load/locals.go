@@ -5,6 +5,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // local is one name for a value.
@@ -59,7 +61,7 @@ func (l *loader) collectLocals(b *declaration, all map[string]*local) []*local {
 			rep.add(invalidName, a.nameRange, "%s", badName("The name of a local", a.name))
 			continue
 		case twice:
-			rep.add(declaredTwice, a.nameRange, "The local %s is declared at %s already.", quote(a.name), place(first.rng))
+			rep.add(declaredTwice, a.nameRange, "The local %s is declared at %s already.", diag.Quote(a.name), place(first.rng))
 			continue
 		}
 		lc := &local{name: a.name, rng: a.nameRange, expr: a.expr}
@@ -111,7 +113,7 @@ func (l *loader) evaluateLocal(lc *local, all map[string]*local, trail []string,
 	var rep report
 	v, ok := l.value(lc.expr, scope{ctx: ctx}, &rep)
 	if ok && weigh(v) > maxWeight {
-		rep.add(invalidExpr, lc.rng, "The value of the local %s is too large.", quote(lc.name))
+		rep.add(invalidExpr, lc.rng, "The value of the local %s is too large.", diag.Quote(lc.name))
 		ok = false
 	}
 	if !ok {

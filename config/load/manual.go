@@ -2,9 +2,13 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // Reference is the language reference in Markdown, made from the same table
@@ -109,14 +113,14 @@ func (m *manual) arguments(args []schemaArgument) {
 func typeText(a schemaArgument) string {
 	switch {
 	case len(a.Enum) > 0:
-		quoted := make([]string, len(a.Enum))
-		for i, w := range a.Enum {
-			quoted[i] = "`" + strconv.Quote(w) + "`"
+		quoted := diag.Quoted(a.Enum)
+		for i, w := range quoted {
+			quoted[i] = "`" + w + "`"
 		}
 		if strings.HasPrefix(a.Type, "list") {
-			return "list of " + joined(quoted, " or ")
+			return "list of " + diag.Joined(quoted, " or ")
 		}
-		return joined(quoted, " or ")
+		return diag.Joined(quoted, " or ")
 	case len(a.Refers) > 0:
 		return strings.Replace(a.Type, "reference", "reference to "+strings.Join(a.Refers, " or "), 1)
 	case a.Meaning != "":
@@ -170,7 +174,7 @@ func (m *manual) typed(b schemaBlock, t schemaType) {
 func (m *manual) functions(names []string) {
 	m.printf("## Functions\n\nThere is no clock, no environment and no file among them, so that a commit always means the same.\n\n")
 	for _, name := range names {
-		m.printf("* `%s`: %s\n", functionForm(name), strings.ReplaceAll(firstNonEmpty(functions[name].Description(), functionDocs[name]), "\n", " "))
+		m.printf("* `%s`: %s\n", functionForm(name), strings.ReplaceAll(cmp.Or(functions[name].Description(), functionDocs[name]), "\n", " "))
 	}
 	m.printf("\n")
 }
@@ -200,7 +204,7 @@ func functionForm(name string) string {
 
 func (m *manual) reserved(words map[string]string) {
 	m.printf("## Reserved words\n\n")
-	for _, w := range sortedKeys(words) {
+	for _, w := range slices.Sorted(maps.Keys(words)) {
 		m.printf("* `%s`: %s\n", w, words[w])
 	}
 }

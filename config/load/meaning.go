@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/schedule"
 )
 
@@ -31,14 +32,14 @@ func checkTime(s string) error {
 		return nil
 	}
 	if _, err := time.Parse(time.DateOnly, s); err == nil {
-		return fmt.Errorf(`%s is a day without a time; write for example "%sT06:00:00Z"`, quote(s), s)
+		return fmt.Errorf(`%s is a day without a time; write for example "%sT06:00:00Z"`, diag.Quote(s), s)
 	}
 	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04"} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return fmt.Errorf(`%s has no time zone; write for example "%sZ" or "%s+02:00"`, quote(s), t.Format("2006-01-02T15:04:05"), t.Format("2006-01-02T15:04:05"))
+			return fmt.Errorf(`%s has no time zone; write for example "%sZ" or "%s+02:00"`, diag.Quote(s), t.Format("2006-01-02T15:04:05"), t.Format("2006-01-02T15:04:05"))
 		}
 	}
-	return fmt.Errorf(`%s is not a time; write for example "2026-12-24T06:00:00Z"`, quote(s))
+	return fmt.Errorf(`%s is not a time; write for example "2026-12-24T06:00:00Z"`, diag.Quote(s))
 }
 
 func checkPattern(s string) error {
@@ -46,9 +47,9 @@ func checkPattern(s string) error {
 	case strings.TrimSpace(s) == "":
 		return errors.New(`a name or pattern is empty; write "*" for everything`)
 	case len(s) > maxKey+maxName:
-		return fmt.Errorf("the pattern %s is longer than any name", quote(s))
+		return fmt.Errorf("the pattern %s is longer than any name", diag.Quote(s))
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return fmt.Errorf("the pattern %s has control characters", quote(s))
+		return fmt.Errorf("the pattern %s has control characters", diag.Quote(s))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // decodeObject decodes one instance of a top-level block.
@@ -87,7 +88,7 @@ func (d *decoder) unknownType(in *instance) {
 	if len(names) == 0 {
 		others = " There are none in this version."
 	}
-	d.add(unknownType, in.block.labelRanges[0], "There is no %s type %s.%s", what, quote(in.typ), suggest("", in.typ, names, others))
+	d.add(unknownType, in.block.labelRanges[0], "There is no %s type %s.%s", what, diag.Quote(in.typ), diag.Suggest("", in.typ, names, others))
 }
 
 // mirror checks that both sides can be connected.
@@ -96,7 +97,7 @@ func (d *decoder) mirror(m *config.Mirror) {
 		return
 	}
 	if err := d.l.opts.Types.Endpoint(m.Source, m.Target); err != nil {
-		d.addAt(noMirror, d.head.At("target"), "%s.", sentence(err.Error()))
+		d.addAt(noMirror, d.head.At("target"), "%s.", diag.Sentence(err.Error()))
 	}
 }
 

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -114,16 +115,16 @@ func (d *decoder) literalCredential(f *field, text string, rng hcl.Range) {
 
 // quoted explains a reference that was written as text.
 func (d *decoder) quoted(f *field, text string, rng hcl.Range) {
-	kind := firstNonEmpty(append(slices.Clone(f.refs), config.KindBackupPlan)...)
+	kind := cmp.Or(append(slices.Clone(f.refs), config.KindBackupPlan)...)
 	if _, ok := parsePath(text); ok {
 		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, d.bracketed(f, text))
 		return
 	}
 	if validName(text) {
-		d.add(quotedReference, rng, "%s refers to %s, and a reference is not text. Write %s.", f.name, article(kind), d.bracketed(f, kind+"."+text))
+		d.add(quotedReference, rng, "%s refers to %s, and a reference is not text. Write %s.", f.name, diag.Article(kind), d.bracketed(f, kind+"."+text))
 		return
 	}
-	d.add(notAReference, rng, "%s refers to %s. Write for example %s = %s.", f.name, article(kind), f.name, f.example())
+	d.add(notAReference, rng, "%s refers to %s. Write for example %s = %s.", f.name, diag.Article(kind), f.name, f.example())
 }
 
 func (d *decoder) bracketed(f *field, one string) string {
@@ -224,9 +225,9 @@ func parsePath(text string) (refPath, bool) {
 
 // resolve checks that a reference names a declared object of a wanted kind.
 func (d *decoder) resolve(p refPath, want []string, f *field) (string, bool) {
-	wanted := article(want[0])
+	wanted := diag.Article(want[0])
 	for _, w := range want[1:] {
-		wanted += " or " + article(w)
+		wanted += " or " + diag.Article(w)
 	}
 	known := kindByName[p.kind]
 	switch {
@@ -241,16 +242,16 @@ func (d *decoder) resolve(p refPath, want []string, f *field) (string, bool) {
 	case p.name == "":
 		d.add(notAReference, p.rng, "A reference has a kind and a name: write %s.NAME.", want[0])
 	case known == nil || !known.object:
-		near := suggest("", p.kind, want, "")
-		d.add(wrongKind, p.rng, "%s is expected here, but there is no kind of object named %s.%s", sentence(wanted), quote(p.kind), near)
+		near := diag.Suggest("", p.kind, want, "")
+		d.add(wrongKind, p.rng, "%s is expected here, but there is no kind of object named %s.%s", diag.Sentence(wanted), diag.Quote(p.kind), near)
 	case !slices.Contains(want, p.kind) && p.kind == config.KindSecret:
-		d.add(misplacedSecret, p.rng, "%s is expected here, %s is a secret.", sentence(wanted), p)
+		d.add(misplacedSecret, p.rng, "%s is expected here, %s is a secret.", diag.Sentence(wanted), p)
 	case !slices.Contains(want, p.kind):
 		hint := ""
 		if d.l.declared[want[0]+"."+p.name] != nil {
 			hint = fmt.Sprintf(" Did you mean %s.%s?", want[0], p.name)
 		}
-		d.add(wrongKind, p.rng, "%s is expected here, %s is %s.%s", sentence(wanted), p, article(p.kind), hint)
+		d.add(wrongKind, p.rng, "%s is expected here, %s is %s.%s", diag.Sentence(wanted), p, diag.Article(p.kind), hint)
 	case len(p.rest) > 0:
 		d.add(notAReference, p.rng, "A reference names a whole object. Write %s without .%s.", p.address(), strings.Join(p.rest, "."))
 	default:
@@ -267,25 +268,25 @@ func (d *decoder) existing(p refPath) (string, bool) {
 	case decl == nil && (d.l.partial || d.l.lost[p.name]):
 		d.incomplete = true
 	case decl == nil:
-		d.add(undeclared, p.rng, "There is no %s.%s", block, suggest(p.kind+".", p.name, d.l.namesOf(p.kind), d.l.noneOf(p.kind, p.name)))
+		d.add(undeclared, p.rng, "There is no %s.%s", block, diag.Suggest(p.kind+".", p.name, d.l.namesOf(p.kind), d.l.noneOf(p.kind, p.name)))
 	case decl.broken:
 		d.incomplete = true
 	case p.badKey:
-		d.add(notAReference, p.rng, "The instances of %s are named by text, not by numbers. Write for example %s[%q].", block, block, firstNonEmpty(append(slices.Clone(decl.keys), "KEY")...))
+		d.add(notAReference, p.rng, "The instances of %s are named by text, not by numbers. Write for example %s[%q].", block, block, cmp.Or(append(slices.Clone(decl.keys), "KEY")...))
 	case decl.each == nil && p.keyed:
-		d.add(undeclared, p.rng, "%s has no for_each, so it has no instance %s. Write %s.", block, quote(p.key), block)
+		d.add(undeclared, p.rng, "%s has no for_each, so it has no instance %s. Write %s.", block, diag.Quote(p.key), block)
 	case decl.each == nil:
 		return block, true
 	case decl.bad:
 		d.incomplete = true
 	case !p.keyed:
-		d.add(undeclared, p.rng, "%s has for_each, so one of its instances must be named. Write for example %s[%q].", block, block, firstNonEmpty(append(slices.Clone(decl.keys), "KEY")...))
+		d.add(undeclared, p.rng, "%s has for_each, so one of its instances must be named. Write for example %s[%q].", block, block, cmp.Or(append(slices.Clone(decl.keys), "KEY")...))
 	case !slices.Contains(decl.keys, p.key):
 		hint := " It has no instances."
 		if len(decl.keys) > 0 {
-			hint = suggest("", p.key, decl.keys, "")
+			hint = diag.Suggest("", p.key, decl.keys, "")
 		}
-		d.add(undeclared, p.rng, "%s has no instance %s.%s", block, quote(p.key), hint)
+		d.add(undeclared, p.rng, "%s has no instance %s.%s", block, diag.Quote(p.key), hint)
 	default:
 		return string(p.address()), true
 	}
@@ -298,7 +299,7 @@ func (l *loader) noneOf(kind, name string) string {
 		for i := range all {
 			all[i] = kind + "." + all[i]
 		}
-		return " There is " + joined(all, " and ") + "."
+		return " There is " + diag.Joined(all, " and ") + "."
 	}
 	return fmt.Sprintf(" Declare it with %s { ... }.", kindByName[kind].form(name))
 }
@@ -315,7 +316,7 @@ func (d *decoder) formerAddress(f *field, p refPath) (string, bool) {
 	case p.name == "" || p.badKey || len(p.rest) > 0 || k == nil:
 		d.add(notAReference, p.rng, "%s is the address of an object. Write for example %s = backup_plan.nightly or backup_plan.qa[\"eu\"].", f.name, f.name)
 	case !k.object || p.kind == config.KindSecret:
-		d.add(wrongKind, p.rng, "%s is not recorded, so it has no history to keep.", sentence(article(p.kind)))
+		d.add(wrongKind, p.rng, "%s is not recorded, so it has no history to keep.", diag.Sentence(diag.Article(p.kind)))
 	case p.keyed && badKey(p.key) != "":
 		d.add(notAReference, p.rng, "%s", badKey(p.key))
 	default:
@@ -352,7 +353,7 @@ func (d *decoder) endpoint(f *field, expr hcl.Expression) (string, bool) {
 	text := clean.AsString()
 	if _, made := marks[endpointMark]; made {
 		if err := checkEndpoint(text); err != nil { // joined to something else after endpoint()
-			d.add(badEndpoint, rng, "%s.", sentence(err.Error()))
+			d.add(badEndpoint, rng, "%s.", diag.Sentence(err.Error()))
 			return "", false
 		}
 		return text, d.text(f, text, rng)
@@ -387,7 +388,7 @@ func (d *decoder) plainEndpoint(f *field, text string, rng hcl.Range) {
 	switch err := checkEndpoint(text); {
 	case errors.Is(err, errPassword):
 		d.hide(rng)
-		d.add(badEndpoint, rng, "%s.", sentence(err.Error()))
+		d.add(badEndpoint, rng, "%s.", diag.Sentence(err.Error()))
 		return
 	case strings.HasPrefix(text, "/"):
 		form = fmt.Sprintf("endpoint(%q)", "file://"+text)

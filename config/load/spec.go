@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
@@ -338,11 +339,11 @@ func (f *field) exampleValue() string {
 	case formBool:
 		return "true"
 	case formInt, formFloat:
-		return firstNonEmpty(f.preset, f.min, "1")
+		return cmp.Or(f.preset, f.min, "1")
 	case formDuration:
-		return strconv.Quote(firstNonEmpty(f.preset, "1h"))
+		return strconv.Quote(cmp.Or(f.preset, "1h"))
 	case formSize:
-		return strconv.Quote(firstNonEmpty(f.preset, "1MiB"))
+		return strconv.Quote(cmp.Or(f.preset, "1MiB"))
 	case formExpression:
 		return "..."
 	}
@@ -361,13 +362,4 @@ func (f *field) exampleValue() string {
 var kindExamples = map[string]string{
 	"clock": `"22:00"`, "cron": `"0 23 * * 1-5"`, "date": `"2026-12-24"`, "endpoint": `endpoint("file:///srv/data")`,
 	"pattern": `"QA*"`, "time": `"2026-12-24T06:00:00Z"`, "timezone": `"Europe/Berlin"`, "version": `">= 0.1"`,
-}
-
-func firstNonEmpty(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"math/big"
@@ -265,7 +266,7 @@ func (d *decoder) assignReferenceMap(f *field, expr hcl.Expression, dst, out ref
 
 func (d *decoder) goodKey(f *field, key string, rng hcl.Range) bool {
 	if key == "" || len(key) > maxKey || strings.ContainsFunc(key, unicode.IsControl) {
-		d.add(invalidValue, rng, "The key %s of %s cannot be used: a key has 1 to %d bytes and no control characters.", quote(key), f.name, maxKey)
+		d.add(invalidValue, rng, "The key %s of %s cannot be used: a key has 1 to %d bytes and no control characters.", diag.Quote(key), f.name, maxKey)
 		return false
 	}
 	return true
@@ -304,7 +305,7 @@ func (d *decoder) convert(f *field, v cty.Value, dst reflect.Value, rng hcl.Rang
 		dst.SetString(v.AsString())
 	default:
 		if err := dst.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(v.AsString())); err != nil {
-			d.add(invalidValue, rng, "%s.", sentence(err.Error()))
+			d.add(invalidValue, rng, "%s.", diag.Sentence(err.Error()))
 			return false
 		}
 	}
@@ -318,21 +319,21 @@ func (d *decoder) text(f *field, s string, rng hcl.Range) bool {
 		return false
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' }); i >= 0 {
-		d.add(invalidValue, rng, "The value of %s has control characters: %s.", f.name, quote(s))
+		d.add(invalidValue, rng, "The value of %s has control characters: %s.", f.name, diag.Quote(s))
 		return false
 	}
 	if f.enum != nil && !slices.Contains(f.enum, s) {
 		near := nearestWord(strings.ToLower(s), f.enum)
-		hint := fmt.Sprintf("It can be %s.", joined(quotedAll(f.enum), " or "))
+		hint := fmt.Sprintf("It can be %s.", diag.Joined(diag.Quoted(f.enum), " or "))
 		if near != "" {
 			hint = fmt.Sprintf("Did you mean %q? %s", near, hint)
 		}
-		d.add(notAllowed, rng, "%s cannot be %s. %s", f.name, quote(s), hint)
+		d.add(notAllowed, rng, "%s cannot be %s. %s", f.name, diag.Quote(s), hint)
 		return false
 	}
 	if check := meanings[f.kind]; check != nil {
 		if err := d.l.meaning(f.kind, s, check); err != nil {
-			d.add(invalidValue, rng, "%s.", sentence(err.Error()))
+			d.add(invalidValue, rng, "%s.", diag.Sentence(err.Error()))
 			return false
 		}
 	}
@@ -370,27 +371,9 @@ func (d *decoder) inBounds(f *field, v reflect.Value, rng hcl.Range) bool {
 
 func compare(a, b reflect.Value) int {
 	if a.CanFloat() {
-		return cmpFloat(a.Float(), b.Float())
+		return cmp.Compare(a.Float(), b.Float())
 	}
-	return cmpFloat(float64(a.Int()), float64(b.Int()))
-}
-
-func cmpFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-func quotedAll(words []string) []string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = strconv.Quote(w)
-	}
-	return out
+	return cmp.Compare(a.Int(), b.Int())
 }
 
 // mismatch says how a value's type is not the one the argument needs, and what to write instead.

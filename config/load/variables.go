@@ -2,6 +2,8 @@ package load
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -11,6 +13,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // environPrefix starts the environment variables that carry variable values.
@@ -80,7 +83,7 @@ func (l *loader) declareVariable(v *variable, b *declaration) {
 	if v.block.Type != nil {
 		typ, defaults, diags := typeexpr.TypeConstraintWithDefaults(v.block.Type)
 		for _, dg := range diags {
-			rep.add(badVariable, subject(dg, v.block.Type.Range()), "The type of %s is not valid: %s Write for example string, number, bool, list(string) or map(string), without quotes.", quote(v.name), dg.Detail)
+			rep.add(badVariable, subject(dg, v.block.Type.Range()), "The type of %s is not valid: %s Write for example string, number, bool, list(string) or map(string), without quotes.", diag.Quote(v.name), dg.Detail)
 		}
 		if !diags.HasErrors() {
 			v.typ, v.defaults = typ, defaults
@@ -90,7 +93,7 @@ func (l *loader) declareVariable(v *variable, b *declaration) {
 		if val, ok := l.value(v.block.Default, constantScope, rep); ok {
 			conv, err := v.convert(val)
 			if err != nil {
-				rep.add(badVariable, v.block.Default.Range(), "The default of %s does not have the declared type: %v.", quote(v.name), err)
+				rep.add(badVariable, v.block.Default.Range(), "The default of %s does not have the declared type: %v.", diag.Quote(v.name), err)
 			} else {
 				v.preset = conv
 			}
@@ -120,7 +123,7 @@ func subject(d *hcl.Diagnostic, fallback hcl.Range) hcl.Range {
 // value files in order, then flags; later ones win.
 func (l *loader) givenValues() map[string]given {
 	values := map[string]given{}
-	for _, name := range sortedKeys(l.opts.Environ) {
+	for _, name := range slices.Sorted(maps.Keys(l.opts.Environ)) {
 		if short, ok := strings.CutPrefix(name, environPrefix); ok && l.names.vars[short] {
 			values[short] = given{text: l.opts.Environ[name], from: name}
 		}
@@ -128,7 +131,7 @@ func (l *loader) givenValues() map[string]given {
 	for _, f := range l.opts.VarFiles {
 		l.varFile(f, values)
 	}
-	for _, name := range sortedKeys(l.opts.Vars) {
+	for _, name := range slices.Sorted(maps.Keys(l.opts.Vars)) {
 		values[name] = given{text: l.opts.Vars[name], from: "--var " + name}
 	}
 	return values
@@ -159,9 +162,9 @@ func (l *loader) strangeValues(values map[string]given) {
 		return
 	}
 	var rep report
-	for _, name := range sortedKeys(values) {
-		rep.add(unknownVariable, values[name].rng, "%s gives a value to %s, but there is no such variable.%s", values[name].from, quote(name),
-			suggest("", name, sortedKeys(l.names.vars), fmt.Sprintf(" Declare it with variable %q {}.", name)))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		rep.add(unknownVariable, values[name].rng, "%s gives a value to %s, but there is no such variable.%s", values[name].from, diag.Quote(name),
+			diag.Suggest("", name, slices.Sorted(maps.Keys(l.names.vars)), fmt.Sprintf(" Declare it with variable %q {}.", name)))
 	}
 	l.take(&rep)
 }
@@ -177,9 +180,9 @@ func (l *loader) assign(v *variable, g given, has bool) {
 	case rep.incomplete:
 	case val == cty.NilVal:
 		rep.add(noVariableValue, v.rng, "The variable %s has no default and no value was given. Give one with --var %s=VALUE, the environment variable %s%s or a line in a *%s file.",
-			quote(v.name), v.name, environPrefix, v.name, varsEnding)
+			diag.Quote(v.name), v.name, environPrefix, v.name, varsEnding)
 	case weigh(val) > maxWeight:
-		rep.add(badVariable, v.rng, "The value of the variable %s is too large.", quote(v.name))
+		rep.add(badVariable, v.rng, "The value of the variable %s is too large.", diag.Quote(v.name))
 	case v.block.Sensitive:
 		v.value = val.Mark(sensitiveMark)
 	default:
@@ -215,15 +218,15 @@ func (l *loader) readGiven(v *variable, g given, rep *report) cty.Value {
 			rep.list, rep.incomplete = append(rep.list, inner.list...), true
 			return cty.NilVal
 		}
-		rep.add(badVariable, at, "The value of the variable %s (%s) cannot be evaluated.%s", quote(v.name), g.from, v.exampleOf())
+		rep.add(badVariable, at, "The value of the variable %s (%s) cannot be evaluated.%s", diag.Quote(v.name), g.from, v.exampleOf())
 		return cty.NilVal
 	}
 	conv, err := v.convert(val)
 	switch {
 	case err != nil && v.block.Sensitive:
-		rep.add(badVariable, at, "The value of the variable %s (%s) does not have the declared type.", quote(v.name), g.from)
+		rep.add(badVariable, at, "The value of the variable %s (%s) does not have the declared type.", diag.Quote(v.name), g.from)
 	case err != nil:
-		rep.add(badVariable, at, "The value of the variable %s (%s) does not have the declared type: %v.%s", quote(v.name), g.from, err, v.exampleOf())
+		rep.add(badVariable, at, "The value of the variable %s (%s) does not have the declared type: %v.%s", diag.Quote(v.name), g.from, err, v.exampleOf())
 	default:
 		return conv
 	}
@@ -237,7 +240,7 @@ func (l *loader) parseGiven(v *variable, g given, rep *report) hcl.Expression {
 			return expr
 		}
 	}
-	rep.add(badVariable, v.rng, "The value of the variable %s (%s) is not a valid expression.%s", quote(v.name), g.from, v.exampleOf())
+	rep.add(badVariable, v.rng, "The value of the variable %s (%s) is not a valid expression.%s", diag.Quote(v.name), g.from, v.exampleOf())
 	return nil
 }
 
@@ -270,7 +273,7 @@ func (l *loader) validate(v *variable, sc scope) bool {
 		case result.IsNull() || result.Type() != cty.Bool:
 			rep.add(badVariable, rule.Condition.Range(), "The condition of a validation must be true or false.")
 		case result.False():
-			rep.add(validationFailed, v.rng, "The value of the variable %s was refused: %s", quote(v.name), l.refusal(rule, sc, &rep))
+			rep.add(validationFailed, v.rng, "The value of the variable %s was refused: %s", diag.Quote(v.name), l.refusal(rule, sc, &rep))
 		}
 	}
 	return !rep.incomplete

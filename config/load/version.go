@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // version is major, minor and patch.
@@ -44,11 +46,11 @@ func parseConstraint(s string) ([]constraint, error) {
 	for part := range strings.SplitSeq(s, ",") {
 		m := constraintPattern.FindStringSubmatch(strings.TrimSpace(part))
 		if m == nil {
-			return nil, fmt.Errorf(`%s is not a version constraint; write for example ">= 0.1" or "~> 1.2"`, quote(s))
+			return nil, fmt.Errorf(`%s is not a version constraint; write for example ">= 0.1" or "~> 1.2"`, diag.Quote(s))
 		}
 		v, parts, ok := parseVersion(m[2])
 		if !ok {
-			return nil, fmt.Errorf(`%s is not a version constraint: %s is not a version; write for example ">= 0.1"`, quote(s), quote(m[2]))
+			return nil, fmt.Errorf(`%s is not a version constraint: %s is not a version; write for example ">= 0.1"`, diag.Quote(s), diag.Quote(m[2]))
 		}
 		all = append(all, constraint{m[1], v, parts})
 	}

@@ -161,20 +161,3 @@ type tooLarge struct {
 func (e *tooLarge) Error() string {
 	return fmt.Sprintf("%s has %d bytes, more than the limit of %d; split it", e.name, e.size, e.limit)
 }
-
-// printable makes foreign text fit for a terminal and a log line.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsGraphic(r):
-			return r
-		case unicode.IsSpace(r):
-			return ' '
-		}
-		return '?'
-	}, strings.TrimSpace(strings.ToValidUTF8(s, "?")))
-	if r := []rune(s); len(r) > 300 {
-		s = string(r[:300]) + "..."
-	}
-	return s
-}

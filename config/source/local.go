@@ -17,6 +17,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // objectCache bounds the memory one repository's decoded objects may take.
@@ -64,7 +66,7 @@ func findGitDir(path string) (g gitDir, ok bool, err error) {
 		target = filepath.Join(path, target)
 	}
 	if g, ok, err = bareAt(target); err == nil && !ok {
-		err = fmt.Errorf("%s names %s, which is not a git directory; run git worktree repair", dot, printable(target))
+		err = fmt.Errorf("%s names %s, which is not a git directory; run git worktree repair", dot, diag.Printable(target))
 	}
 	return g, ok, err
 }
@@ -210,14 +212,14 @@ func checkFormat(path string) error {
 	}
 	cfg := gitconfig.New()
 	if err := errors.Join(gitconfig.NewDecoder(io.LimitReader(f, maxFileSize)).Decode(cfg), f.Close()); err != nil {
-		return fmt.Errorf("its config file: %s", printable(err.Error()))
+		return fmt.Errorf("its config file: %s", diag.Printable(err.Error()))
 	}
 	extensions := cfg.Section("extensions")
 	if v := extensions.Option("objectformat"); v != "" && !strings.EqualFold(v, "sha1") {
-		return fmt.Errorf("its object format %s %w; use a sha1 repository", printable(v), errFormat)
+		return fmt.Errorf("its object format %s %w; use a sha1 repository", diag.Printable(v), errFormat)
 	}
 	if v := extensions.Option("refstorage"); v != "" && !strings.EqualFold(v, "files") {
-		return fmt.Errorf("its ref storage %s %w; run git refs migrate --ref-format=files", printable(v), errFormat)
+		return fmt.Errorf("its ref storage %s %w; run git refs migrate --ref-format=files", diag.Printable(v), errFormat)
 	}
 	return nil
 }

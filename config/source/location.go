@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // location is a repository as named by a person.
@@ -30,9 +32,9 @@ const allowedForms = "use a local path, file:///path, https://host/path, ssh://u
 func parseLocation(repo string) (location, error) {
 	switch {
 	case strings.HasPrefix(repo, "-"):
-		return location{}, fmt.Errorf("repository %q begins with a dash; %s", printable(redact(repo)), allowedForms)
-	case printable(repo) != repo:
-		return location{}, fmt.Errorf("repository %q has characters that do not belong in a name; %s", printable(redact(repo)), allowedForms)
+		return location{}, fmt.Errorf("repository %q begins with a dash; %s", diag.Printable(redact(repo)), allowedForms)
+	case diag.Printable(repo) != repo:
+		return location{}, fmt.Errorf("repository %q has characters that do not belong in a name; %s", diag.Printable(redact(repo)), allowedForms)
 	case strings.Contains(repo, "://"):
 		return parseURL(repo)
 	}

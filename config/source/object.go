@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 type objectID = plumbing.Hash
@@ -112,7 +114,7 @@ func readAll(o plumbing.EncodedObject, limit int64) (content []byte, err error) 
 }
 
 func damaged(id objectID, err error) error {
-	return fmt.Errorf("object %s is damaged: %s; check the repository with git fsck", id, printable(err.Error()))
+	return fmt.Errorf("object %s is damaged: %s; check the repository with git fsck", id, diag.Printable(err.Error()))
 }
 
 func (d *database) commit(id objectID) (*object.Commit, error) {
@@ -213,8 +215,8 @@ func commitInfo(c *object.Commit) Info {
 	}
 	return Info{
 		Commit:  c.Hash.String(),
-		Subject: printable(subject),
-		Author:  printable(author),
+		Subject: diag.Printable(subject),
+		Author:  diag.Printable(author),
 		Time:    c.Committer.When.UTC().Truncate(time.Second),
 	}
 }

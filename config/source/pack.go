@@ -15,6 +15,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // Limits on a received pack. Compression and deltas make small packs grow a
@@ -82,7 +84,7 @@ func badPack(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("the objects the server sent are damaged: %s", printable(err.Error()))
+	return fmt.Errorf("the objects the server sent are damaged: %s", diag.Printable(err.Error()))
 }
 
 // checkPack reads a pack once and compares every announced size with the limits.

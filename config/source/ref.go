@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // refs are the names of one repository, local or advertised by a server.
@@ -30,9 +32,9 @@ func checkRef(ref string) error {
 		return nil
 	}
 	bad := strings.HasPrefix(ref, "-") || strings.Contains(ref, "..") || strings.Contains(ref, "@{") ||
-		strings.ContainsAny(ref, " ~^:?*[\\") || printable(ref) != ref || strings.HasPrefix(ref, "/") || strings.HasSuffix(ref, "/")
+		strings.ContainsAny(ref, " ~^:?*[\\") || diag.Printable(ref) != ref || strings.HasPrefix(ref, "/") || strings.HasSuffix(ref, "/")
 	if bad {
-		return fmt.Errorf("%q is not a branch, tag or commit id; expressions such as main~1 are not supported", printable(ref))
+		return fmt.Errorf("%q is not a branch, tag or commit id; expressions such as main~1 are not supported", diag.Printable(ref))
 	}
 	return nil
 }
@@ -113,9 +115,9 @@ func shortNames(full []string) []string {
 	var branches, tags []string
 	for _, n := range full {
 		if b, ok := strings.CutPrefix(n, "refs/heads/"); ok {
-			branches = append(branches, printable(b))
+			branches = append(branches, diag.Printable(b))
 		} else if t, ok := strings.CutPrefix(n, "refs/tags/"); ok {
-			tags = append(tags, printable(t))
+			tags = append(tags, diag.Printable(t))
 		}
 	}
 	slices.Sort(branches)

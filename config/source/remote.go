@@ -21,6 +21,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // Limits on what a server may send.
@@ -276,7 +278,7 @@ func (a advertised) head() (string, objectID, error) {
 	if a.Head == nil {
 		return branch, objectID{}, nil
 	}
-	return printable(branch), *a.Head, nil
+	return diag.Printable(branch), *a.Head, nil
 }
 
 func (a advertised) find(name string) (objectID, bool, error) {
@@ -366,7 +368,7 @@ func explain(loc location, err error) error {
 	default:
 		text = err.Error()
 	}
-	text = fmt.Sprintf("read %s: %s", loc.shown, printable(text))
+	text = fmt.Sprintf("read %s: %s", loc.shown, diag.Printable(text))
 	if token := os.Getenv(TokenVariable); token != "" {
 		text = strings.ReplaceAll(text, token, "***")
 	}

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // Spec names what to read: either Dir or Repo.
@@ -134,6 +136,6 @@ func (r *repository) source(ref, folder string) (*Source, error) {
 // also watches over failovers.
 func guard(err *error) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("the repository is damaged in a way the git library cannot handle (%s); check it with git fsck", printable(fmt.Sprint(r)))
+		*err = fmt.Errorf("the repository is damaged in a way the git library cannot handle (%s); check it with git fsck", diag.Printable(fmt.Sprint(r)))
 	}
 }

@@ -16,6 +16,8 @@ import (
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // sshSession is git-upload-pack at the other end of an ssh connection. go-git's
@@ -167,7 +169,7 @@ func (r *remark) Write(p []byte) (int, error) {
 func (r *remark) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return printable(string(r.buf))
+	return diag.Printable(string(r.buf))
 }
 
 // hostKeyError says why a host key is not trusted and how to make it so.
