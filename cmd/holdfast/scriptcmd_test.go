@@ -43,6 +43,8 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"spawn":    spawn,
 	"tmpfs":    tmpfs,
 	"truncate": truncate,
+
+	"unreadable": unreadable,
 }
 
 func usage(ts *testscript.TestScript, neg bool, args []string, least int, text string) {
@@ -249,6 +251,14 @@ func tmpfs(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("mount %s: %v", dir, err)
 	}
 	ts.Defer(func() { ts.Check(unix.Unmount(dir, unix.MNT_DETACH)) })
+}
+
+// unreadable makes a file one whose reading fails, for root too: a file of the kernel that gives an error takes its place.
+func unreadable(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 1, "unreadable FILE")
+	path := ts.MkAbs(args[0])
+	ts.Check(unix.Mount("/sys/class/net/lo/speed", path, "", unix.MS_BIND, ""))
+	ts.Defer(func() { ts.Check(unix.Unmount(path, unix.MNT_DETACH)) })
 }
 
 // absent looks for a text in files and in everything below directories, and finds it nowhere.

@@ -180,6 +180,9 @@ func Recorded(st *state.Snapshot) (*reconcile.Inventory, error) {
 		Mirrors: map[string]reconcile.MirrorSeen{}, Targets: map[string]reconcile.TargetSeen{},
 	}
 	for address, o := range st.Observations {
+		if outdated(st, address, o.At) {
+			continue
+		}
 		var err error
 		switch config.Address(address).Kind() {
 		case config.KindDevice:
@@ -199,6 +202,24 @@ func Recorded(st *state.Snapshot) (*reconcile.Inventory, error) {
 		}
 	}
 	return inv, nil
+}
+
+// outdated reports whether holdfast itself changed what was seen since it looked: it initialised the store, moved a role or
+// synced the mirror. What was seen before says nothing about the world then.
+func outdated(st *state.Snapshot, address string, seen time.Time) bool {
+	switch config.Address(address).Kind() {
+	case config.KindStore:
+		return st.Objects[address].AppliedAt.After(seen)
+	case config.KindMirror:
+		return st.Positions[address].Finished.After(seen)
+	case config.KindFailoverTarget:
+		for _, r := range st.Roles {
+			if r.Since.After(seen) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func put[T any](into map[string]T, address string, body json.RawMessage) error {

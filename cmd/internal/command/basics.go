@@ -83,10 +83,14 @@ func (c *cli) validateCommand() *cobra.Command {
 				return err
 			}
 			cfg, diags, err := a.Load(cmd.Context())
-			if err != nil && !errors.Is(err, app.ErrInvalid) {
+			switch {
+			case err == nil || errors.Is(err, app.ErrInvalid):
+				diags.WithSnippets(cfg.Doc.Sources)
+			case c.json: // a reader of the shape below gets it always
+				diags = diag.List{{Severity: diag.Error, Code: "HF-CFG-000", Summary: "The configuration cannot be read", Detail: err.Error()}}
+			default:
 				return err
 			}
-			diags.WithSnippets(cfg.Doc.Sources)
 			if c.json {
 				if err := view.ValidateJSON(c.out, diags); err != nil {
 					return err
