@@ -46,10 +46,13 @@ type DeviceInfo struct {
 }
 
 // DomainState is the state of one domain, or of a whole device for AllDomains
-// (then Quiesce is not normal when any domain is not).
+// (then Quiesce is not normal, and Unsaved is true, when that holds for any domain).
 type DomainState struct {
 	Quiesce QuiesceState `json:"quiesce"`
 	Unsaved bool         `json:"unsaved,omitempty"` // there are changes nobody saved
+	// FreeBytes is the room on the device itself, where it puts a secure backup together.
+	// It is told for AllDomains; nil: not told, or none is needed.
+	FreeBytes *int64 `json:"free_bytes,omitempty"`
 }
 
 // Device is a system to protect. All methods may be called again after a
@@ -64,7 +67,8 @@ type Device interface {
 	// within timeout. It returns when the request was accepted; the caller
 	// polls DomainState. Asking again is harmless.
 	Quiesce(ctx context.Context, domain string, timeout time.Duration) error
-	// Unquiesce asks the domain to take work again. Asking again is harmless.
+	// Unquiesce asks the domain to take work again; the caller polls DomainState.
+	// Asking again is harmless, and so is asking a domain that is normal.
 	Unquiesce(ctx context.Context, domain string) error
 	// Capture streams the artifact's files into the sink, one after another.
 	// A source that fails half way must be an error: nothing partial may look whole.

@@ -25,10 +25,11 @@ const (
 )
 
 func (d *device) Capture(ctx context.Context, req providers.CaptureRequest, sink providers.Sink) (providers.CaptureResult, error) {
-	if err := d.knows(req.Action, req.Domain, req.Variant); err != nil {
+	argv, err := d.capturing(ctx, req)
+	if err != nil {
 		return providers.CaptureResult{}, fmt.Errorf("capture %s: %w", d.name, err)
 	}
-	spec, err := d.spec(ctx, d.Command, req.Domain, "")
+	spec, err := d.spec(ctx, argv, req.Domain, "")
 	if err != nil {
 		return providers.CaptureResult{}, fmt.Errorf("capture %s: %w", d.name, err)
 	}
@@ -51,7 +52,7 @@ func (d *device) Capture(ctx context.Context, req providers.CaptureRequest, sink
 	return providers.CaptureResult{
 		Consistency: "none",
 		Fingerprint: map[string]any{"bytes": out.size, "sha256": hex.EncodeToString(out.hash.Sum(nil))},
-		Tool:        d.Command[0],
+		Tool:        argv[0],
 	}, nil
 }
 

@@ -10,11 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
@@ -23,20 +23,29 @@ import (
 
 // Settings are the arguments of a device of type "command".
 type Settings struct {
-	Command     []string                    `hcl:"command" json:"command" doc:"Program and arguments; no shell. Its standard output is the artifact, its exit code must be 0. {domain} in an argument is the domain."`
-	Domains     []string                    `hcl:"domains,optional" json:"domains,omitempty" doc:"Parts that can be captured by themselves; the command must then contain {domain}, which is all-domains for the whole."`
-	Restore     []string                    `hcl:"restore_command,optional" json:"restore_command,omitempty" doc:"Gets the artifact on its standard input; must contain {dir}, the directory to restore into. Without it the artifact is written there as a file."`
-	Environment map[string]string           `hcl:"environment,optional" json:"environment,omitempty" doc:"Variables added to PATH, HOME, LANG and TZ, which are all that is passed on."`
-	SecretEnv   map[string]providers.Secret `hcl:"secret_environment,optional" json:"secret_environment,omitempty" doc:"Variables that hold secrets; their values never reach arguments, errors or records."`
-	Extension   string                      `hcl:"extension,optional" json:"extension" default:".out" doc:"Ending of the artifact's file name, such as \".ldif\"."`
-	Compress    bool                        `hcl:"compress,optional" json:"compress" default:"true" doc:"Compresses the output with zstd. Switch it off when the command compresses."`
-	MinSize     unit.Size                   `hcl:"min_size,optional" json:"min_size" default:"1B" doc:"Less output than this is a failed capture."`
-	Timeout     unit.Duration               `hcl:"timeout,optional" json:"timeout" default:"1h" doc:"After this the command and its children are killed and the capture failed. 0s: no limit."`
+	Command        []string                    `hcl:"command" json:"command" doc:"Program and arguments; no shell. Its standard output is the artifact, its exit code must be 0. {domain} in an argument is the domain."`
+	Domains        []string                    `hcl:"domains,optional" json:"domains,omitempty" doc:"Parts that can be captured by themselves; the command must then contain {domain}, which is all-domains for the whole. Without it, inspect tells them."`
+	Restore        []string                    `hcl:"restore_command,optional" json:"restore_command,omitempty" doc:"Gets the artifact on its standard input; must contain {dir}, the directory to restore into. Without it the artifact is written there as a file."`
+	Inspect        []string                    `hcl:"inspect,optional" json:"inspect,omitempty" doc:"Prints lines KEY=VALUE with the keys identity, model, firmware, build and, once for each, domain. When it fails the device is not available and its tasks are skipped."`
+	State          []string                    `hcl:"state,optional" json:"state,omitempty" doc:"Prints normal, quiescing, quiesced or unquiescing: whether {domain} takes work. For all-domains it is normal only when every domain is."`
+	Quiesce        []string                    `hcl:"quiesce,optional" json:"quiesce,omitempty" doc:"Asks {domain} to finish its work within {timeout} seconds and take no more. It need not wait for that; state is asked. Must do no harm when it was asked before."`
+	Unquiesce      []string                    `hcl:"unquiesce,optional" json:"unquiesce,omitempty" doc:"Asks {domain} to take work again. Must do no harm, and succeed, when the domain is normal already."`
+	Unsaved        []string                    `hcl:"unsaved,optional" json:"unsaved,omitempty" doc:"Prints yes when {domain} runs with changes nobody saved, otherwise no. With yes an export of the domain takes two artifacts."`
+	CommandUnsaved []string                    `hcl:"command_unsaved,optional" json:"command_unsaved,omitempty" doc:"Like command, for what {domain} runs with, saved or not: the nonpersisted artifact. Needed with unsaved."`
+	FreeSpace      []string                    `hcl:"free_space,optional" json:"free_space,omitempty" doc:"Prints the bytes that are free on the device, where it puts a secure backup together."`
+	Environment    map[string]string           `hcl:"environment,optional" json:"environment,omitempty" doc:"Variables added to PATH, HOME, LANG and TZ, which are all that is passed on."`
+	SecretEnv      map[string]providers.Secret `hcl:"secret_environment,optional" json:"secret_environment,omitempty" doc:"Variables that hold secrets; their values never reach arguments, errors or records."`
+	Extension      string                      `hcl:"extension,optional" json:"extension" default:".out" doc:"Ending of the artifact's file name, such as \".ldif\"."`
+	Compress       bool                        `hcl:"compress,optional" json:"compress" default:"true" doc:"Compresses the output with zstd. Switch it off when the command compresses."`
+	MinSize        unit.Size                   `hcl:"min_size,optional" json:"min_size" default:"1B" doc:"Less output than this is a failed capture."`
+	Timeout        unit.Duration               `hcl:"timeout,optional" json:"timeout" default:"1h" doc:"After this the command and its children are killed and the capture failed. 0s: no limit."`
+	AnswerTimeout  unit.Duration               `hcl:"answer_timeout,optional" json:"answer_timeout" default:"1m" doc:"After this inspect, state, quiesce, unquiesce, unsaved and free_space are killed; quiesce has its {timeout} on top. 0s: no limit."`
 }
 
 const (
-	domainPlace = "{domain}"
-	dirPlace    = "{dir}"
+	domainPlace  = "{domain}"
+	dirPlace     = "{dir}"
+	timeoutPlace = "{timeout}"
 )
 
 var (
@@ -49,6 +58,7 @@ func (s *Settings) Check(report func(path, problem string)) {
 	checkArgv(report, "command", s.Command, true)
 	checkArgv(report, "restore_command", s.Restore, false)
 	checkDomains(report, s)
+	checkControl(report, s)
 	if len(s.Restore) > 0 && !contains(s.Restore, dirPlace) {
 		report("restore_command", "The restore command must contain {dir}: a restore goes into a directory, never straight into what is in use.")
 	}
@@ -71,14 +81,14 @@ func checkDomains(report func(path, problem string), s *Settings) {
 	switch has := contains(s.Command, domainPlace); {
 	case len(s.Domains) > 0 && !has:
 		report("command", "With domains the command must contain {domain}, or each would give the same artifact.")
-	case len(s.Domains) == 0 && has:
-		report("domains", "The command contains {domain}; list the domains there are.")
+	case len(s.Domains) == 0 && len(s.Inspect) == 0 && has:
+		report("domains", "The command contains {domain}; list the domains there are, or let inspect tell them.")
 	}
 	seen := map[string]bool{}
 	for i, d := range s.Domains {
 		at := fmt.Sprintf("domains[%d]", i)
 		switch {
-		case d == "" || strings.HasPrefix(d, "-") || strings.ContainsFunc(d, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		case !plainDomain(d):
 			report(at, fmt.Sprintf("The domain %q must not be empty, start with a dash or contain control characters.", d))
 		case d == providers.AllDomains:
 			report(at, fmt.Sprintf("The domain name %q is reserved.", d))
@@ -87,6 +97,11 @@ func checkDomains(report func(path, problem string), s *Settings) {
 		}
 		seen[d] = true
 	}
+}
+
+// plainDomain says that a name can be an argument of a program without being taken for an option.
+func plainDomain(d string) bool {
+	return d != "" && !strings.HasPrefix(d, "-") && utf8.ValidString(d) && !strings.ContainsFunc(d, unicode.IsControl)
 }
 
 func checkArgv(report func(path, problem string), path string, argv []string, required bool) {
@@ -162,19 +177,6 @@ type device struct {
 
 var _ providers.Device = (*device)(nil)
 
-func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
-	if err := ctx.Err(); err != nil {
-		return providers.DeviceInfo{}, fmt.Errorf("inspect %s: %w", d.name, err)
-	}
-	if _, err := exec.LookPath(d.Command[0]); err != nil {
-		return providers.DeviceInfo{}, &providers.Error{
-			Op: "inspect", Target: d.name, Err: fmt.Errorf("%w: %w", providers.ErrUnavailable, err),
-			Hint: "Install the program, or give its full path in command.",
-		}
-	}
-	return providers.DeviceInfo{Identity: host(), Model: d.Command[0], Domains: slices.Sorted(slices.Values(d.Domains))}, nil
-}
-
 // host identifies this machine, whose command it is. The machine id itself is not meant to be passed on.
 func host() string {
 	if b, err := os.ReadFile("/etc/machine-id"); err == nil && len(strings.TrimSpace(string(b))) >= 32 {
@@ -188,29 +190,44 @@ func host() string {
 	return "host-" + name
 }
 
-func (d *device) DomainState(_ context.Context, domain string) (providers.DomainState, error) {
-	if domain != providers.AllDomains && !slices.Contains(d.Domains, domain) {
-		return providers.DomainState{}, fmt.Errorf("read the state of %s: domain %q: %w", d.name, domain, providers.ErrNotFound)
-	}
-	return providers.DomainState{Quiesce: providers.QuiesceImpossible}, nil
-}
-
-func (d *device) Quiesce(context.Context, string, time.Duration) error { return errors.ErrUnsupported }
-
-func (d *device) Unquiesce(context.Context, string) error { return errors.ErrUnsupported }
-
 func (d *device) Close() error { return nil }
 
-// knows refuses what the command cannot be asked for.
-func (d *device) knows(action providers.Action, domain string, variant providers.Variant) error {
-	whole := domain == providers.AllDomains || domain == ""
+// capturing refuses what the commands cannot be asked for, and gives the one that makes the artifact.
+func (d *device) capturing(ctx context.Context, req providers.CaptureRequest) ([]string, error) {
 	switch {
-	case action == providers.SecureBackup && !whole, action == providers.ExportDomain && !slices.Contains(d.Domains, domain):
+	case req.Action == providers.SecureBackup && req.Domain != providers.AllDomains && req.Domain != "":
+		return nil, fmt.Errorf("domain %q: %w", req.Domain, providers.ErrNotFound)
+	case req.Action != providers.SecureBackup && req.Action != providers.ExportDomain:
+		return nil, fmt.Errorf("action %q: %w", req.Action, errors.ErrUnsupported)
+	case req.Variant == providers.Nonpersisted && (req.Action != providers.ExportDomain || len(d.CommandUnsaved) == 0):
+		return nil, fmt.Errorf("variant %q: %w", req.Variant, errors.ErrUnsupported)
+	}
+	if req.Action == providers.ExportDomain {
+		if err := d.exports(ctx, req.Domain); err != nil {
+			return nil, err
+		}
+	}
+	if req.Variant == providers.Nonpersisted {
+		return d.CommandUnsaved, nil
+	}
+	return d.Command, nil
+}
+
+// exports refuses a domain that the device has not. One without parts is exported as a whole.
+func (d *device) exports(ctx context.Context, domain string) error {
+	known := []string{providers.AllDomains}
+	switch {
+	case len(d.Domains) > 0:
+		known = d.Domains
+	case contains(d.Command, domainPlace):
+		info, err := d.Inspect(ctx)
+		if err != nil {
+			return err
+		}
+		known = info.Domains
+	}
+	if !slices.Contains(known, domain) {
 		return fmt.Errorf("domain %q: %w", domain, providers.ErrNotFound)
-	case action != providers.SecureBackup && action != providers.ExportDomain:
-		return fmt.Errorf("action %q: %w", action, errors.ErrUnsupported)
-	case variant == providers.Nonpersisted:
-		return fmt.Errorf("variant %q: %w", variant, errors.ErrUnsupported)
 	}
 	return nil
 }
@@ -221,7 +238,10 @@ func (d *device) spec(ctx context.Context, argv []string, domain, dir string) (p
 	if domain == "" {
 		domain = providers.AllDomains
 	}
-	fill := strings.NewReplacer(domainPlace, domain, dirPlace, dir)
+	return d.filled(ctx, argv, strings.NewReplacer(domainPlace, domain, dirPlace, dir))
+}
+
+func (d *device) filled(ctx context.Context, argv []string, fill *strings.Replacer) (process.Spec, error) {
 	s := process.Spec{Env: map[string]string{}, Timeout: d.Timeout.Std()}
 	for _, a := range argv {
 		s.Argv = append(s.Argv, fill.Replace(a))

@@ -156,6 +156,19 @@ func TestPlaceholdersStayArguments(t *testing.T) {
 	}
 }
 
+func TestExportWithoutDomains(t *testing.T) {
+	export := providers.CaptureRequest{Action: providers.ExportDomain, Domain: providers.AllDomains, Variant: providers.Persisted}
+	whole := device(t, func(s *command.Settings) { s.Command, s.Compress = []string{"echo", "all of it"}, false })
+	art := new(providertest.Artifact)
+	if _, err := whole.Capture(t.Context(), export, art); err != nil || string(art.Bytes("export.out")) != "all of it\n" {
+		t.Errorf("a device without domains: %v, %v", art.Files(), err)
+	}
+	parts := device(t, func(s *command.Settings) { s.Command, s.Domains = []string{"echo", "{domain}"}, []string{"people"} })
+	if _, err := parts.Capture(t.Context(), export, new(providertest.Artifact)); !errors.Is(err, providers.ErrNotFound) {
+		t.Errorf("a device with domains was exported as a whole: %v", err)
+	}
+}
+
 func TestInspectWithoutProgram(t *testing.T) {
 	d := device(t, func(s *command.Settings) { s.Command = []string{"/nonexistent/program"} })
 	if _, err := d.Inspect(t.Context()); !errors.Is(err, providers.ErrUnavailable) {
