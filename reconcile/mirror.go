@@ -109,7 +109,7 @@ func (b *builder) roleEndpoint(f *config.Failover, endpoint string, active confi
 // filesTarget is the type of failover target whose members are directory trees.
 const filesTarget = "files"
 
-// memberPath is the directory of a files target's member. The planner knows this one provider setting, since the direction
+// memberPath is the directory of a files target's member. The planner reads this setting of a provider, since the direction
 // of mirrors depends on it.
 func memberPath(m *config.Member) string {
 	var settings struct {

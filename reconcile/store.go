@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -35,6 +36,10 @@ func (b *builder) initStores() {
 		case known && seen.Error != "":
 			b.errorf(addr, "HF-STO-001", store.Range, "The store cannot be inspected", "%s: %s.", addr, seen.Error)
 			continue
+		case known && !seen.Mounted && mustBeMounted(store):
+			b.errorf(addr, "HF-STO-005", store.Range, "The store is not mounted",
+				"%s demands a mounted file system (mount { required = true }), but its place is not a mount point. Mount it, then plan again.", addr)
+			continue
 		case known && seen.Initialised && seen.Identity != c.Identity:
 			b.errorf(addr, "HF-STO-002", store.Range, "The place belongs to another store",
 				"The place of %s carries the identity %s, which this state did not give it. Choose another path, or restore the state that recorded it.", addr, seen.Identity)
@@ -61,6 +66,18 @@ func (b *builder) initStores() {
 			}},
 		})
 	}
+}
+
+// mustBeMounted reports whether a store's provider is told to demand a mount. The planner reads this setting of a provider, so that a store that
+// is not mounted is refused when it is planned, and not when it is initialised.
+func mustBeMounted(s *config.Store) bool {
+	var settings struct {
+		Mount *struct {
+			Required bool `json:"required"`
+		} `json:"mount"`
+	}
+	body, err := json.Marshal(s.Settings)
+	return err == nil && json.Unmarshal(body, &settings) == nil && settings.Mount != nil && settings.Mount.Required
 }
 
 // storeDrift reports recorded stores that are not what was recorded.
