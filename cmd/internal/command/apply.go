@@ -33,7 +33,7 @@ func (f *doFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.approve, "auto-approve", false, "do not ask")
 	cmd.Flags().StringSliceVar(&f.allow, "allow", []string{"safe", "degrade"}, "classes of change that may be applied: safe, degrade, destroy, role (added to safe and degrade)")
 	cmd.Flags().IntVar(&f.deletes, "allow-delete", 0, "number of objects that may be removed when the brake on mass removal holds")
-	_ = cmd.RegisterFlagCompletionFunc("allow", cobra.FixedCompletions([]string{"safe", "degrade", "destroy", "role"}, cobra.ShellCompDirectiveNoFileComp))
+	choose(cmd, "allow", "safe", "degrade", "destroy", "role")
 }
 
 func (f *doFlags) allowed() (reconcile.Allowed, error) {
@@ -68,11 +68,10 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
   holdfast apply --auto-approve --allow=role
   holdfast apply --resume              (everything that did not end)
   holdfast apply --resume 12           (run 12)`,
-		Args: cobra.MaximumNArgs(1),
+		Args:        cobra.MaximumNArgs(1),
+		Annotations: streams,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if c.json {
-				c.stream = newStream(c.out)
-			}
+			c.open(cmd)
 			if cmd.Flags().Changed("resume") {
 				if len(args) == 1 { // "--resume 12" reads like "--resume=12"
 					if resume != "all" || !isNumber(args[0]) {
@@ -99,7 +98,7 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
 			return c.planAndDo(cmd.Context(), o, allowed, do.approve, f.verbose)
 		},
 	}
-	f.add(cmd)
+	f.add(c, cmd)
 	do.add(cmd)
 	cmd.Flags().StringVar(&resume, "resume", "", "continue the runs that did not end: all, or one `RUN` by its number")
 	cmd.Flags().Lookup("resume").NoOptDefVal = "all"
@@ -117,9 +116,11 @@ func (c *cli) runCommand() *cobra.Command {
 hold. What is run must be applied as it is declared.`,
 		Example: "  holdfast run backup_plan.nightly\n  holdfast run nightly --dry-run\n  holdfast run failover.orders --allow=role",
 		Args:    cobra.ExactArgs(1),
+
+		Annotations: streams,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if c.json && !dry {
-				c.stream = newStream(c.out)
+			if !dry {
+				c.open(cmd)
 			}
 			allowed, err := do.allowed()
 			if err != nil {
@@ -169,6 +170,7 @@ hold. What is run must be applied as it is declared.`,
 		ValidArgsFunction: c.completeObjects(config.KindBackupPlan, config.KindMirror, config.KindFailover),
 	}
 	cmd.Flags().StringSliceVar(&do.allow, "allow", nil, "role: allow the move of an active side")
+	choose(cmd, "allow", "role")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "show what would be done and what the look at devices and stores found; do nothing")
 	return cmd
 }

@@ -24,11 +24,14 @@ import (
 // artifactFlags select artifacts.
 type artifactFlags struct{ device, domain, store, plan, at string }
 
-func (f *artifactFlags) add(cmd *cobra.Command) {
+func (f *artifactFlags) add(c *cli, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.device, "device", "", "of this device (name or address)")
 	cmd.Flags().StringVar(&f.domain, "domain", "", "of this domain")
 	cmd.Flags().StringVar(&f.store, "store", "", "in this store (name or address)")
 	cmd.Flags().StringVar(&f.plan, "backup-plan", "", "made by this backup plan (name or address)")
+	for flag, kind := range map[string]string{"device": config.KindDevice, "store": config.KindStore, "backup-plan": config.KindBackupPlan} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, c.completeObjects(kind)) // the flag was declared above
+	}
 }
 
 func (f *artifactFlags) filter() state.ArtifactFilter {
@@ -97,7 +100,7 @@ when all of it is there. No configuration is needed, only the state and the stor
 			})
 		},
 	}
-	f.add(cmd)
+	f.add(c, cmd)
 	cmd.Flags().StringVar(&to, "to", "", "directory to restore to; absent or empty (required)")
 	cmd.Flags().StringVar(&at, "at", "", "newest artifact taken at or before this time (RFC 3339)")
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the files as they are stored, without the device's own format")
@@ -186,7 +189,7 @@ from then on. A store that cannot be reached fails the check and quarantines not
 			})
 		},
 	}
-	f.add(cmd)
+	f.add(c, cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every artifact that is recorded as good")
 	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts")
 	return cmd

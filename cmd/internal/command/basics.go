@@ -281,6 +281,7 @@ func (c *cli) versionCommand() *cobra.Command {
 		Use:     "version",
 		GroupID: "look",
 		Short:   "Print the version of holdfast",
+		Example: "  holdfast version\n  holdfast version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if c.json {

@@ -38,6 +38,8 @@ func (c *cli) historyCommand() *cobra.Command {
 		Short:   "Show what happened: runs, their activities, tasks and files",
 		Long: `Without an argument, the last 40 runs. With an address, those of one object. With a
 run's number, its activities, tasks and files; with a task's (12.3), its steps.`,
+		ValidArgsFunction: c.completeRecorded,
+
 		Example: "  holdfast history\n  holdfast history backup_plan.nightly\n  holdfast history 12\n  holdfast history 12.3\n  holdfast history --json 12",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -207,11 +209,9 @@ task in "attention": holdfast cannot know whether it took effect. Look, then say
 				}
 				if retry {
 					run, _, _ := strings.Cut(args[0], ".")
-					fmt.Fprintf(c.out, "Task %s will be tried again by: holdfast apply --resume %s\n", args[0], run)
-					return nil
+					return c.done(map[string]any{"task": args[0], "status": chosen[0]}, "Task %s will be tried again by: holdfast apply --resume %s", args[0], run)
 				}
-				fmt.Fprintf(c.out, "Task %s is %s.\n", args[0], chosen[0])
-				return nil
+				return c.done(map[string]any{"task": args[0], "status": chosen[0]}, "Task %s is %s.", args[0], chosen[0])
 			})
 		},
 	}

@@ -23,13 +23,22 @@ type planFlags struct {
 	verbose          bool
 }
 
-func (f *planFlags) add(cmd *cobra.Command) {
+func (f *planFlags) add(c *cli, cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.targets, "target", nil, "plan only this address (or pattern with *) and what it needs; may be repeated")
 	cmd.Flags().StringArrayVar(&f.exclude, "exclude", nil, "leave this address (or pattern with *) out; may be repeated")
 	cmd.Flags().StringVar(&f.refresh, "refresh", "live", "live: look at devices, stores and targets; recorded: use the last look, contact nothing")
 	cmd.Flags().BoolVar(&f.destroy, "destroy", false, "plan the removal of every recorded object; artifacts stay")
 	cmd.Flags().BoolVar(&f.rewind, "allow-rewind", false, "accept a commit that does not descend from the last applied one")
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "show every task and every argument")
+	choose(cmd, "refresh", "live", "recorded")
+	for _, flag := range []string{"target", "exclude"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, c.completeObjects()) // the flag was declared above
+	}
+}
+
+// choose gives the completion of a declared flag whose values are few.
+func choose(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *planFlags) options() (app.PlanOptions, error) {
@@ -93,16 +102,13 @@ without any state.`,
 			return exit(code)
 		},
 	}
-	f.add(cmd)
+	f.add(c, cmd)
 	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for holdfast apply FILE")
 	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
 	cmd.Flags().IntVar(&maxBytes, "max-bytes", 60000, "cut --format=markdown to this size, least severe first; 0: no limit")
 	cmd.Flags().StringVar(&against, "against", "", "compare with this commit instead of the state")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes or due actions, 3 when there is only drift")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "markdown", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("refresh", cobra.FixedCompletions([]string{"live", "recorded"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("target", c.completeObjects())
-	_ = cmd.RegisterFlagCompletionFunc("exclude", c.completeObjects())
+	choose(cmd, "format", "text", "markdown", "json")
 	return cmd
 }
 
@@ -198,6 +204,7 @@ func (c *cli) showCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
+	choose(cmd, "format", "text", "markdown", "json")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "show every task and every argument")
 	return cmd
 }

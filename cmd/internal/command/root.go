@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -32,6 +33,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := &cli{in: stdin, out: stdout, err: stderr, kill: make(chan struct{})}
 	ctx, stop := c.signals()
 	defer stop()
+	c.json = slices.Contains(args, "--json") || slices.Contains(args, "-json") // also when the arguments cannot be understood
 	root := c.root()
 	root.SetArgs(doubleDashes(root, args))
 	root.SetIn(stdin)
@@ -103,13 +105,15 @@ func (c *cli) root() *cobra.Command {
 	f.StringVar(&c.state, "state", "", "state file (default: the state block, $HOLDFAST_STATE, holdfast.db)")
 	f.StringArrayVar(&c.vars, "var", nil, "value of a variable, NAME=VALUE; may be repeated")
 	f.StringArrayVar(&c.varFiles, "var-file", nil, "file with values of variables (*.holdvars.hcl); may be repeated")
-	f.BoolVar(&c.json, "json", false, "print JSON for programs")
+	f.BoolVar(&c.json, "json", c.json, "print JSON for programs")
+	f.Lookup("json").DefValue = "false"
 	f.BoolVar(&c.noColor, "no-color", false, "no colours, also on a terminal")
 	f.StringVar(&c.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off; logs go to standard error")
 	f.StringVar(&c.now, "now", "", "pretend it is this time (RFC 3339); for tests")
 	if err := f.MarkHidden("now"); err != nil {
 		panic(err) // the flag was declared a line above
 	}
+	choose(root, "log-level", "trace", "debug", "info", "warn", "error", "off")
 	root.AddGroup(
 		&cobra.Group{ID: "work", Title: "Everyday work:"},
 		&cobra.Group{ID: "look", Title: "Looking:"},
@@ -117,6 +121,7 @@ func (c *cli) root() *cobra.Command {
 		&cobra.Group{ID: "state", Title: "Recorded state:"},
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		c.open(cmd)
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
@@ -138,7 +143,7 @@ func (c *cli) root() *cobra.Command {
 			}
 		}
 	}
-	shape(root)
+	c.shape(root)
 	return root
 }
 
@@ -207,6 +212,15 @@ func (c *cli) fail(err error, code int) {
 
 var errInterrupted = errors.New("interrupted; nothing was changed")
 
+// done says what was done, in words or as JSON.
+func (c *cli) done(what map[string]any, format string, args ...any) error {
+	if c.json {
+		return view.JSON(c.out, what)
+	}
+	_, err := fmt.Fprintln(c.out, view.Line(fmt.Sprintf(format, args...)))
+	return err
+}
+
 // style gives colours only on a terminal that wants them.
 func (c *cli) style(w io.Writer) view.Style {
 	f, ok := w.(*os.File)
@@ -261,13 +275,14 @@ func (c *cli) signals() (context.Context, func()) {
 
 // shape gives every command errors that say what to write. One that only has subcommands refuses a word that is none of
 // them; alone, it shows its help.
-func shape(cmd *cobra.Command) {
+func (c *cli) shape(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		shape(sub)
+		c.shape(sub)
 	}
 	if valid := cmd.Args; valid != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if valid(cmd, args) != nil {
+				c.open(cmd)
 				return fmt.Errorf("%d arguments do not fit: %s", len(args), cmd.UseLine())
 			}
 			return nil

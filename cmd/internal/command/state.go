@@ -49,8 +49,9 @@ func (c *cli) stateCommand() *cobra.Command {
 
 func (c *cli) stateList() *cobra.Command {
 	return &cobra.Command{
-		Use:   "list [PATTERN ...]",
-		Short: "List recorded objects",
+		Use:     "list [PATTERN ...]",
+		Short:   "List recorded objects",
+		Example: "  holdfast state list\n  holdfast state list 'backup_plan.*' store.vault",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				objects, err := recordedObjects(cmd, st, args)
@@ -64,6 +65,22 @@ func (c *cli) stateList() *cobra.Command {
 			})
 		},
 	}
+}
+
+// completeRecorded offers the addresses of the recorded state.
+func (c *cli) completeRecorded(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	err := c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+		snap, err := st.Snapshot(cmd.Context())
+		if err == nil {
+			names = sortedAddresses(snap.Objects)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) ([]state.Object, error) {
@@ -86,9 +103,12 @@ func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) 
 
 func (c *cli) stateShow() *cobra.Command {
 	return &cobra.Command{
-		Use:   "show ADDRESS",
-		Short: "Show one recorded object with its specification",
-		Args:  cobra.ExactArgs(1),
+		Use:     "show ADDRESS",
+		Short:   "Show one recorded object with its specification, as JSON",
+		Example: "  holdfast state show store.vault\n  holdfast state show failover.orders | jq .role",
+		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: c.completeRecorded,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				snap, err := st.Snapshot(cmd.Context())
@@ -122,6 +142,8 @@ func (c *cli) stateMove() *cobra.Command {
 		Long:    "Rename a recorded object. A moved block in the configuration does the same and is reviewed; prefer it.",
 		Example: "  holdfast state mv backup_plan.nightly backup_plan.night",
 		Args:    cobra.ExactArgs(2),
+
+		ValidArgsFunction: c.completeRecorded,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, err := config.ParseAddress(args[0])
 			if err != nil {
@@ -155,6 +177,8 @@ func (c *cli) stateRemove() *cobra.Command {
 		Long:    "Forget a recorded object. A removed block in the configuration does the same and is reviewed; prefer it.",
 		Example: "  holdfast state rm mirror.old",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: c.completeRecorded,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.edit(cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
 				o, ok := snap.Objects[args[0]]
@@ -190,17 +214,17 @@ func (c *cli) edit(cmd *cobra.Command, action, object string, changes func(*stat
 			if err := st.Log(ctx, a.Now(), app.Actor(), action, object, detail); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.out, "Done: %s %s.\n", action, object)
-			return nil
+			return c.done(map[string]any{"action": action, "object": object}, "Done: %s %s.", action, object)
 		})
 	})
 }
 
 func (c *cli) statePull() *cobra.Command {
 	return &cobra.Command{
-		Use:   "pull",
-		Short: "Write the whole state as JSON lines to standard output; it contains no secret",
-		Args:  cobra.NoArgs,
+		Use:     "pull",
+		Short:   "Write the whole state as JSON lines to standard output; it contains no secret",
+		Example: "  holdfast state pull > state.jsonl",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error { return st.Export(cmd.Context(), c.out) })
 		},
@@ -218,8 +242,7 @@ func (c *cli) stateBackup() *cobra.Command {
 				if err := st.Backup(cmd.Context(), c.file(args[0])); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "The state was copied to %s.\n", args[0])
-				return nil
+				return c.done(map[string]any{"file": args[0]}, "The state was copied to %s.", args[0])
 			})
 		},
 	}
@@ -232,7 +255,8 @@ func (c *cli) stateRestore() *cobra.Command {
 		Long: `Replace the state with a file that "holdfast state backup" wrote. The copy is
 checked first, the replaced file is kept beside it, and the state gets a new
 lineage: plans made before are refused.`,
-		Args: cobra.ExactArgs(1),
+		Example: "  holdfast state restore /safe/place/holdfast-2026-11-20.db",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, err := c.app()
 			if err != nil {
@@ -242,8 +266,7 @@ lineage: plans made before are refused.`,
 			if err := sqlstore.Restore(cmd.Context(), c.file(args[0]), path, a.Now()); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.out, "The state %s was restored from %s. Next: holdfast plan\n", path, args[0])
-			return nil
+			return c.done(map[string]any{"state": path, "file": args[0]}, "The state %s was restored from %s. Next: holdfast plan", path, args[0])
 		},
 	}
 }
@@ -258,6 +281,8 @@ epoch above every marker found. For a state that was restored from a backup, a
 side that was moved by hand, or a switchover with an unknown outcome. Refused while the targets disagree.`,
 		Example: "  holdfast state adopt failover.orders --reason \"moved by hand during the outage\"",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: c.completeObjects(config.KindFailover),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
 				return errors.New("say why with --reason")
@@ -288,6 +313,7 @@ func (c *cli) lockCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "lock", GroupID: "state", Short: "See, hold and release the locks of the state"}
 	list := &cobra.Command{
 		Use: "list", Short: "Show who holds what, since when and why", Args: cobra.NoArgs,
+		Example: "  holdfast lock list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				locks, err := st.Locks(cmd.Context())
@@ -321,8 +347,7 @@ func (c *cli) lockCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "Held until %s. To end it: holdfast lock release apply --reason ...\n", l.Expires.Format(time.RFC3339))
-				return nil
+				return c.done(map[string]any{"lock": l}, "Held until %s. To end it: holdfast lock release apply --reason ...", l.Expires.Format(time.RFC3339))
 			})
 		},
 	}
@@ -342,8 +367,7 @@ func (c *cli) lockCommand() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("lock %s: %w", args[0], err)
 				}
-				fmt.Fprintf(c.out, "Released; it was held by %s since %s.\n", was.Actor, was.Acquired.Format(time.RFC3339))
-				return nil
+				return c.done(map[string]any{"lock": was}, "Released; it was held by %s since %s.", was.Actor, was.Acquired.Format(time.RFC3339))
 			})
 		},
 	}

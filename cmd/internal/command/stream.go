@@ -5,11 +5,13 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/state"
 )
 
 // streamFormat is the version of the lines below. It rises when a reader of the old form would misunderstand the new one.
@@ -23,6 +25,16 @@ func newStream(out io.Writer) *stream {
 	s := &stream{hclog.New(&hclog.LoggerOptions{Name: "holdfast", Output: out, JSONFormat: true, Level: hclog.Info})}
 	s.log.Info("holdfast "+Version, "type", "version", "version", Version, "format_version", streamFormat)
 	return s
+}
+
+// streams marks the commands that print JSON lines.
+var streams = map[string]string{"output": "stream"}
+
+// open begins the JSON lines of a command that prints them; for others and without --json it does nothing.
+func (c *cli) open(cmd *cobra.Command) {
+	if c.json && c.stream == nil && cmd.Annotations["output"] == streams["output"] {
+		c.stream = newStream(c.out)
+	}
 }
 
 // problems prints one line for each problem of a configuration or a plan.
@@ -50,6 +62,9 @@ func (s *stream) event(e execute.Event) {
 // result prints the last line.
 func (s *stream) result(r view.ResultJSON, err error, code int) {
 	r.Exit = code
+	if r.Runs == nil {
+		r.Runs = []state.Run{}
+	}
 	if err != nil {
 		r.Error = err.Error()
 	}

@@ -2,7 +2,6 @@ package view
 
 import (
 	"fmt"
-	"html"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -125,11 +124,11 @@ func markdownMark(s string) string {
 }
 
 var markdownEscape = strings.NewReplacer(
-	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "|", "\\|", "#", "\\#", "@", "@\u200b", "~", "\\~",
+	"&", "&amp;", "<", "&lt;", ">", "&gt;", "\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "|", "\\|", "#", "\\#", "@", "@\u200b", "~", "\\~",
 	"http://", "http:\u200b//", "https://", "https:\u200b//", "www.", "www\u200b.",
 )
 
 // markdownText makes a text from outside harmless in a comment: no markup, no HTML, no mentions, no links, one line.
 func markdownText(s string) string {
-	return markdownEscape.Replace(html.EscapeString(Line(s)))
+	return markdownEscape.Replace(Line(s))
 }
