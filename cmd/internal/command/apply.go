@@ -33,7 +33,7 @@ func (f *doFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.approve, "auto-approve", false, "do not ask")
 	cmd.Flags().StringSliceVar(&f.allow, "allow", []string{"safe", "degrade"}, "classes of change that may be applied: safe, degrade, destroy, role (added to safe and degrade)")
 	cmd.Flags().IntVar(&f.deletes, "allow-delete", 0, "number of objects that may be removed when the brake on mass removal holds")
-	choose(cmd, "allow", "safe", "degrade", "destroy", "role")
+	oneOf(cmd, "allow", "safe", "degrade", "destroy", "role")
 }
 
 func (f *doFlags) allowed() (reconcile.Allowed, error) {
@@ -170,7 +170,7 @@ hold. What is run must be applied as it is declared.`,
 		ValidArgsFunction: c.completeObjects(config.KindBackupPlan, config.KindMirror, config.KindFailover),
 	}
 	cmd.Flags().StringSliceVar(&do.allow, "allow", nil, "role: allow the move of an active side")
-	choose(cmd, "allow", "role")
+	oneOf(cmd, "allow", "role")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "show what would be done and what the look at devices and stores found; do nothing")
 	return cmd
 }

@@ -30,14 +30,14 @@ func (f *planFlags) add(c *cli, cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.destroy, "destroy", false, "plan the removal of every recorded object; artifacts stay")
 	cmd.Flags().BoolVar(&f.rewind, "allow-rewind", false, "accept a commit that does not descend from the last applied one")
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "show every task and every argument")
-	choose(cmd, "refresh", "live", "recorded")
+	oneOf(cmd, "refresh", "live", "recorded")
 	for _, flag := range []string{"target", "exclude"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, c.completeObjects()) // the flag was declared above
 	}
 }
 
-// choose gives the completion of a declared flag whose values are few.
-func choose(cmd *cobra.Command, flag string, values ...string) {
+// oneOf gives the completion of a declared flag whose values are few.
+func oneOf(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -108,7 +108,7 @@ without any state.`,
 	cmd.Flags().IntVar(&maxBytes, "max-bytes", 60000, "cut --format=markdown to this size, least severe first; 0: no limit")
 	cmd.Flags().StringVar(&against, "against", "", "compare with this commit instead of the state")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes or due actions, 3 when there is only drift")
-	choose(cmd, "format", "text", "markdown", "json")
+	oneOf(cmd, "format", "text", "markdown", "json")
 	return cmd
 }
 
@@ -204,7 +204,7 @@ func (c *cli) showCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
-	choose(cmd, "format", "text", "markdown", "json")
+	oneOf(cmd, "format", "text", "markdown", "json")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "show every task and every argument")
 	return cmd
 }

@@ -113,7 +113,7 @@ func (c *cli) root() *cobra.Command {
 	if err := f.MarkHidden("now"); err != nil {
 		panic(err) // the flag was declared a line above
 	}
-	choose(root, "log-level", "trace", "debug", "info", "warn", "error", "off")
+	oneOf(root, "log-level", "trace", "debug", "info", "warn", "error", "off")
 	root.AddGroup(
 		&cobra.Group{ID: "work", Title: "Everyday work:"},
 		&cobra.Group{ID: "look", Title: "Looking:"},
