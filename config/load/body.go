@@ -62,8 +62,20 @@ type expectedBlock struct {
 	labels []string
 }
 
+// sources is the text of every file read, by name.
+type sources map[string][]byte
+
+// text is what stands at a place, or nothing.
+func (s sources) text(rng hcl.Range) string {
+	src := s[rng.Filename]
+	if rng.Start.Byte < 0 || rng.End.Byte > len(src) || rng.Start.Byte > rng.End.Byte {
+		return ""
+	}
+	return string(src[rng.Start.Byte:rng.End.Byte])
+}
+
 // read takes a body apart. want is asked only for JSON.
-func (l *loader) read(b hcl.Body, want func() expected, rep *report) body {
+func (s sources) read(b hcl.Body, want func() expected, rep *report) body {
 	if native, ok := b.(*hclsyntax.Body); ok {
 		return readNative(native)
 	}
@@ -82,7 +94,7 @@ func (l *loader) read(b hcl.Body, want func() expected, rep *report) body {
 	}
 	for _, d := range diags {
 		if d.Summary == "Extraneous JSON object property" && d.Subject != nil {
-			out.extra = append(out.extra, attr{name: l.property(*d.Subject), nameRange: *d.Subject})
+			out.extra = append(out.extra, attr{name: s.property(*d.Subject), nameRange: *d.Subject})
 			continue
 		}
 		rep.addSyntax(d, b.MissingItemRange())
@@ -91,12 +103,8 @@ func (l *loader) read(b hcl.Body, want func() expected, rep *report) body {
 }
 
 // property reads a JSON property's name back from the source.
-func (l *loader) property(rng hcl.Range) string {
-	src := l.doc.Sources[rng.Filename]
-	if rng.Start.Byte < 0 || rng.End.Byte > len(src) || rng.Start.Byte > rng.End.Byte {
-		return ""
-	}
-	text := string(src[rng.Start.Byte:rng.End.Byte])
+func (s sources) property(rng hcl.Range) string {
+	text := s.text(rng)
 	if name, err := strconv.Unquote(text); err == nil {
 		return name
 	}
@@ -113,6 +121,15 @@ func readNative(b *hclsyntax.Body) body {
 		out.blocks = append(out.blocks, block{kind: nb.Type, kindRange: nb.TypeRange, labels: nb.Labels, labelRanges: nb.LabelRanges, body: nb.Body})
 	}
 	return out
+}
+
+// attributes reads a body that has arguments only, with names of the writer's choice.
+func attributes(b hcl.Body, header hcl.Range, rep *report) []attr {
+	attrs, diags := b.JustAttributes()
+	for _, d := range diags {
+		rep.addSyntax(d, header)
+	}
+	return attrsOf(attrs)
 }
 
 func attrsOf(m hcl.Attributes) []attr {

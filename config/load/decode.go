@@ -26,8 +26,8 @@ type decoder struct {
 // part is one struct whose fields stand in a body. The body of a device has
 // two: the device's own and its provider's.
 type part struct {
-	spec *structSpec
-	dst  reflect.Value
+	table *table
+	dst   reflect.Value
 }
 
 // decode fills the structs that targets point to from one block.
@@ -40,18 +40,18 @@ func (d *decoder) decode(b hcl.Body, header hcl.Range, targets ...any) {
 
 func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
 	var parts []part
-	for _, t := range targets {
-		v := reflect.ValueOf(t)
+	for _, target := range targets {
+		v := reflect.ValueOf(target)
 		if v.Kind() != reflect.Pointer || v.IsNil() {
-			d.add(brokenType, header, "The settings of %s are a %T, not a pointer to a struct. Please report this.", d.what, t)
+			d.add(brokenType, header, "The settings of %s are a %T, not a pointer to a struct. Please report this.", d.what, target)
 			return nil, false
 		}
-		spec, err := specOf(v.Type().Elem())
+		t, err := d.l.tables.of(v.Type().Elem())
 		if err != nil {
 			d.add(brokenType, header, "The settings of %s are declared wrongly: %v. Please report this.", d.what, err)
 			return nil, false
 		}
-		parts = append(parts, part{spec, v.Elem()})
+		parts = append(parts, part{t, v.Elem()})
 	}
 	return parts, true
 }
@@ -59,7 +59,7 @@ func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
 // body decodes one body into the parts. path is where it is in the object,
 // what names it at the start of a sentence.
 func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []part) {
-	content := d.l.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.report)
+	content := d.l.eval.sources.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.report)
 	d.isJSON = content.isJSON
 	meant := map[string]bool{} // arguments that misspelt ones stand for
 	for _, a := range content.attrs {
@@ -76,13 +76,13 @@ func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []
 		}
 	}
 	for _, p := range parts {
-		for _, f := range p.spec.args {
+		for _, f := range p.table.args {
 			written := d.argument(f, content.attr(f.name), p.dst.FieldByIndex(f.index), path)
 			if !written && f.required && !meant[f.name] {
 				d.add(missingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", what, f.name, f.doc, f.name, f.example())
 			}
 		}
-		for _, f := range p.spec.blocks {
+		for _, f := range p.table.blocks {
 			d.nested(f, &content, p.dst.FieldByIndex(f.index), path)
 		}
 	}
@@ -94,10 +94,10 @@ func expectation(parts []part, forEach bool) expected {
 		e.args = append(e.args, "for_each")
 	}
 	for _, p := range parts {
-		for _, f := range p.spec.args {
+		for _, f := range p.table.args {
 			e.args = append(e.args, f.name)
 		}
-		for _, f := range p.spec.blocks {
+		for _, f := range p.table.blocks {
 			eb := expectedBlock{name: f.name}
 			for _, label := range f.nested.labels {
 				eb.labels = append(eb.labels, label.name)
@@ -110,7 +110,7 @@ func expectation(parts []part, forEach bool) expected {
 
 func findArg(parts []part, name string) *field {
 	for _, p := range parts {
-		if f := p.spec.arg(name); f != nil {
+		if f := p.table.arg(name); f != nil {
 			return f
 		}
 	}
@@ -119,7 +119,7 @@ func findArg(parts []part, name string) *field {
 
 func findBlock(parts []part, name string) *field {
 	for _, p := range parts {
-		if f := p.spec.block(name); f != nil {
+		if f := p.table.block(name); f != nil {
 			return f
 		}
 	}
@@ -129,10 +129,10 @@ func findBlock(parts []part, name string) *field {
 // allowedNames lists what a body may contain.
 func allowedNames(parts []part) (args, blocks []string) {
 	for _, p := range parts {
-		for _, f := range p.spec.args {
+		for _, f := range p.table.args {
 			args = append(args, f.name)
 		}
-		for _, f := range p.spec.blocks {
+		for _, f := range p.table.blocks {
 			blocks = append(blocks, f.name)
 		}
 	}
@@ -143,11 +143,11 @@ func allowedNames(parts []part) (args, blocks []string) {
 // that was probably meant.
 func (d *decoder) strangeArgument(a attr, what string, parts []part) string {
 	near := nearestOf(a.name, parts)
-	why, reserved := reservedWords[a.name]
+	why, isReserved := reserved(a.name)
 	switch f := findBlock(parts, a.name); {
 	case f != nil:
 		d.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, f.blockForm())
-	case reserved:
+	case isReserved:
 		d.add(reservedWord, a.nameRange, "%s is a reserved word. %s", a.name, why)
 	case a.name == "for_each":
 		d.add(unknownArgument, a.nameRange, "for_each is possible on blocks that declare objects only, not here.")
@@ -163,11 +163,11 @@ func (d *decoder) strangeNested(b block, what string, parts []part) {
 		d.add(argumentExpected, b.kindRange, "%s is an argument: write %s = %s.", b.kind, b.kind, f.example())
 		return
 	}
-	if why, ok := reservedWords[b.kind]; ok {
+	if why, ok := reserved(b.kind); ok {
 		d.add(reservedWord, b.kindRange, "%s is a reserved word. %s", b.kind, why)
 		return
 	}
-	if kindByName[b.kind] != nil {
+	if kindByName(b.kind) != nil {
 		d.add(unknownBlock, b.kindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.kind)
 		return
 	}
@@ -196,15 +196,6 @@ func hint(near string, parts []part) string {
 		return " It takes nothing."
 	}
 	return " It has " + strings.Join(has, ", and ") + "."
-}
-
-// blockForm shows how a nested block's header is written.
-func (f *field) blockForm() string {
-	out := f.name
-	for range f.nested.labels {
-		out += ` "NAME"`
-	}
-	return out
 }
 
 // argument decodes one argument, or sets its default. It is false when the

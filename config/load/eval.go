@@ -1,7 +1,6 @@
 package load
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,71 +13,90 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
+// evaluator works out the values of one configuration.
+type evaluator struct {
+	report // what is wrong with variables and locals
+
+	sources sources
+	gaps    *gaps
+	scope   scope           // of the configuration
+	vars    map[string]bool // declared variables
+	locals  map[string]bool // declared locals
+	failed  map[string]bool // "var.x", "local.y": there is no value, which was reported where it happened
+}
+
+func newEvaluator(src sources, g *gaps) *evaluator {
+	return &evaluator{sources: src, gaps: g, scope: newScope(cty.EmptyObjectVal, cty.EmptyObjectVal),
+		vars: map[string]bool{}, locals: map[string]bool{}, failed: map[string]bool{}}
+}
+
 // scope is what an expression can see.
 type scope struct {
 	ctx      *hcl.EvalContext
 	each     bool // inside a block with for_each
-	constant bool // no names at all: variable values and defaults
+	constant bool
 }
 
-// names are the declared variables and locals, and those of them whose value
-// could not be found out (which was reported where it happened).
-type names struct {
-	vars, locals map[string]bool // declared
-	failed       map[string]bool // "var.x", "local.y"
+func newScope(vars, locals cty.Value) scope {
+	return scope{ctx: &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": vars, "local": locals}}}
 }
 
-var errSilent = errors.New("reported elsewhere")
+// constantScope has functions but no names at all: the values and defaults of
+// variables stand by themselves.
+var constantScope = scope{ctx: &hcl.EvalContext{Functions: functions}, constant: true}
 
-// value evaluates an expression. It is false when there is no value; then the
+// forEach is the scope of one instance of a block with for_each.
+func (s scope) forEach(key string, value cty.Value) scope {
+	s.ctx = s.ctx.NewChild()
+	s.ctx.Variables = map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(key), "value": value})}
+	s.each = true
+	return s
+}
+
+// evaluate gives the value of an expression. It is false when there is no value; then the
 // reason was reported, here or where it arose.
-func (l *loader) value(expr hcl.Expression, sc scope, rep *report) (cty.Value, bool) {
-	switch e := expr.(type) {
+func (e *evaluator) evaluate(expr hcl.Expression, sc scope, rep *report) (cty.Value, bool) {
+	switch x := expr.(type) {
 	case *hclsyntax.LiteralValueExpr:
-		return e.Val, true
+		return x.Val, true
 	case *hclsyntax.TemplateExpr:
-		if e.IsStringLiteral() {
-			v, diags := e.Value(nil)
+		if x.IsStringLiteral() {
+			v, diags := x.Value(nil)
 			return v, !diags.HasErrors()
 		}
 	}
-	if !l.namesKnown(expr, sc, rep) {
+	if !e.namesKnown(expr, sc, rep) {
 		rep.incomplete = true
 		return cty.NilVal, false
 	}
-	v, err := l.compute(expr, sc, rep)
-	if err != nil {
-		rep.incomplete = true
+	return compute(expr, sc, rep)
+}
+
+// compute evaluates with the HCL library and takes over its problems.
+func compute(expr hcl.Expression, sc scope, rep *report) (v cty.Value, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			rep.add(brokenType, expr.Range(), "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
+			ok = false
+		}
+	}()
+	v, diags := expr.Value(sc.ctx)
+	if diags.HasErrors() {
+		hide := usesSensitive(expr, sc)
+		for _, d := range diags {
+			explain(d, expr.Range(), hide, rep)
+		}
+		return cty.NilVal, false
+	}
+	if !v.IsWhollyKnown() {
+		rep.add(invalidExpr, expr.Range(), "The value is not known. Everything in a configuration is known before a plan is made.")
 		return cty.NilVal, false
 	}
 	return v, true
 }
 
-// compute evaluates with the HCL library and takes over its problems.
-func (l *loader) compute(expr hcl.Expression, sc scope, rep *report) (v cty.Value, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			rep.add(brokenType, expr.Range(), "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
-			err = errSilent
-		}
-	}()
-	v, diags := expr.Value(sc.ctx)
-	if diags.HasErrors() {
-		hide := l.usesSensitive(expr, sc)
-		for _, d := range diags {
-			rep.addExpression(d, expr.Range(), hide)
-		}
-		return cty.NilVal, errSilent
-	}
-	if !v.IsWhollyKnown() {
-		rep.add(invalidExpr, expr.Range(), "The value is not known. Everything in a configuration is known before a plan is made.")
-		return cty.NilVal, errSilent
-	}
-	return v, nil
-}
-
-// addExpression takes over a problem found while evaluating.
-func (r *report) addExpression(d *hcl.Diagnostic, fallback hcl.Range, hide bool) {
+// explain takes over a problem found while evaluating.
+func explain(d *hcl.Diagnostic, fallback hcl.Range, hide bool, rep *report) {
 	rng := fallback
 	if d.Subject != nil && d.Subject.Filename == fallback.Filename {
 		rng = *d.Subject
@@ -87,13 +105,13 @@ func (r *report) addExpression(d *hcl.Diagnostic, fallback hcl.Range, hide bool)
 		name := call.CalledFunctionName()
 		switch {
 		case hide:
-			r.add(invalidExpr, rng, "The call of %s failed. The reason is not shown, because a sensitive value is involved.", name)
+			rep.add(invalidExpr, rng, "The call of %s failed. The reason is not shown, because a sensitive value is involved.", name)
 		case call.FunctionCallError() != nil && name == "endpoint":
-			r.add(badEndpoint, rng, "%s.", diag.Sentence(call.FunctionCallError().Error()))
+			rep.add(badEndpoint, rng, "%s.", diag.Sentence(call.FunctionCallError().Error()))
 		case call.FunctionCallError() != nil:
-			r.add(invalidExpr, rng, "The call of %s failed: %s.", name, strings.TrimSuffix(call.FunctionCallError().Error(), "."))
+			rep.add(invalidExpr, rng, "The call of %s failed: %s.", name, strings.TrimSuffix(call.FunctionCallError().Error(), "."))
 		default:
-			r.add(invalidExpr, rng, "%s", d.Detail)
+			rep.add(invalidExpr, rng, "%s", d.Detail)
 		}
 		return
 	}
@@ -107,11 +125,11 @@ func (r *report) addExpression(d *hcl.Diagnostic, fallback hcl.Range, hide bool)
 		if forbiddenFunctions[name] {
 			hint = "Functions have no access to the clock, the environment, files or chance, so that a commit always means the same."
 		}
-		r.add(invalidExpr, rng, "There is no function named %s. %s", diag.Quote(name), hint)
+		rep.add(invalidExpr, rng, "There is no function named %s. %s", diag.Quote(name), hint)
 	case hide:
-		r.add(invalidExpr, rng, "The expression cannot be evaluated. The reason is not shown, because a sensitive value is involved.")
+		rep.add(invalidExpr, rng, "The expression cannot be evaluated. The reason is not shown, because a sensitive value is involved.")
 	default:
-		r.add(invalidExpr, rng, "%s: %s", strings.TrimSuffix(d.Summary, "."), d.Detail)
+		rep.add(invalidExpr, rng, "%s: %s", strings.TrimSuffix(d.Summary, "."), d.Detail)
 	}
 }
 
@@ -129,17 +147,15 @@ func calledName(d *hcl.Diagnostic) string {
 
 // namesKnown checks every name an expression uses, before it is evaluated, so
 // that each mistake gets a message of its own.
-func (l *loader) namesKnown(expr hcl.Expression, sc scope, rep *report) bool {
+func (e *evaluator) namesKnown(expr hcl.Expression, sc scope, rep *report) bool {
 	ok := true
 	for _, t := range expr.Variables() {
-		if !l.nameKnown(t, sc, rep) {
-			ok = false
-		}
+		ok = e.nameKnown(t, sc, rep) && ok
 	}
 	return ok
 }
 
-func (l *loader) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
+func (e *evaluator) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
 	root, rng := t.RootName(), t.SourceRange()
 	second := ""
 	if len(t) > 1 {
@@ -149,18 +165,18 @@ func (l *loader) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
 	}
 	switch {
 	case sc.constant:
-		rep.add(unknownName, rng, "%s cannot be used here: this value must stand by itself, without the names of other values.", written(t))
+		rep.add(unknownName, rng, "%s cannot be used here: this value must stand by itself, without the names of other values.", spelled(t))
 		return false
 	case root == "var" || root == "local":
-		return l.declaredName(root, second, rng, rep)
+		return e.declaredName(root, second, rng, rep)
 	case root == "each":
 		return eachKnown(second, sc.each, rng, rep)
 	}
 	switch {
 	case root == "secret":
-		rep.add(misplacedSecret, rng, "%s cannot be used here: a secret is a reference to a credential, and its value is never part of the configuration. Only arguments that hold a credential accept it, alone and without quotes.", written(t))
-	case kindByName[root] != nil && kindByName[root].object:
-		rep.add(notAValue, rng, "%s is a reference to an object, but a value is expected here.", written(t))
+		rep.add(misplacedSecret, rng, "%s cannot be used here: a secret is a reference to a credential, and its value is never part of the configuration. Only arguments that hold a credential accept it, alone and without quotes.", spelled(t))
+	case isObject(root):
+		rep.add(notAValue, rng, "%s is a reference to an object, but a value is expected here.", spelled(t))
 	case len(t) == 1:
 		rep.add(unknownName, rng, "There is nothing named %s. Text is written in quotes: %q.", diag.Quote(root), root)
 	default:
@@ -173,19 +189,19 @@ func (l *loader) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
 	return false
 }
 
-func (l *loader) declaredName(root, name string, rng hcl.Range, rep *report) bool {
-	declared, what, how := l.names.vars, "variable", `variable "%s" {}`
+func (e *evaluator) declaredName(root, name string, rng hcl.Range, rep *report) bool {
+	declared, what, how := e.vars, "variable", `variable "%s" {}`
 	if root == "local" {
-		declared, what, how = l.names.locals, "local", "locals { %s = ... }"
+		declared, what, how = e.locals, "local", "locals { %s = ... }"
 	}
 	switch {
 	case name == "":
 		rep.add(unknownName, rng, "Write %s.NAME with the name of one %s.", root, what)
-	case l.names.failed[root+"."+name]:
+	case e.failed[root+"."+name]:
 		rep.incomplete = true
 	case declared[name]:
 		return true
-	case l.partial || l.lost[name]:
+	case e.gaps.mayHave(name):
 		rep.incomplete = true // it may be declared in the file that could not be read
 	default:
 		rep.add(unknownName, rng, "There is no %s named %s.%s", what, diag.Quote(name), diag.Suggest(root+".", name, slices.Sorted(maps.Keys(declared)), " Declare it with "+fmt.Sprintf(how, name)+"."))
@@ -206,7 +222,7 @@ func eachKnown(second string, inside bool, rng hcl.Range, rep *report) bool {
 }
 
 // usesSensitive reports whether a sensitive value goes into an expression.
-func (l *loader) usesSensitive(expr hcl.Expression, sc scope) bool {
+func usesSensitive(expr hcl.Expression, sc scope) bool {
 	for _, t := range expr.Variables() {
 		if len(t) > 2 {
 			t = t[:2]
@@ -218,31 +234,8 @@ func (l *loader) usesSensitive(expr hcl.Expression, sc scope) bool {
 	return false
 }
 
-func isSensitive(v cty.Value) bool {
-	if !v.ContainsMarked() {
-		return false
-	}
-	_, marks := v.UnmarkDeep()
-	_, found := marks[sensitiveMark]
-	return found
-}
-
-// plain removes all marks. It is false, and reported, when the value is sensitive.
-func plain(v cty.Value, rng hcl.Range, what string, rep *report) (cty.Value, bool) {
-	if !v.ContainsMarked() {
-		return v, true
-	}
-	clean, marks := v.UnmarkDeep()
-	if _, found := marks[sensitiveMark]; found {
-		rep.add(sensitiveValue, rng, "The value of %s comes from a sensitive variable, but everything in the configuration is recorded and shown. "+
-			"Declare a credential as secret \"NAME\" { file = \"...\" } and write secret.NAME where it is needed.", what)
-		return cty.NilVal, false
-	}
-	return clean, true
-}
-
-// written is a traversal as it stands in the file.
-func written(t hcl.Traversal) string {
+// spelled is a traversal as it stands in the file.
+func spelled(t hcl.Traversal) string {
 	var b strings.Builder
 	for _, step := range t {
 		switch s := step.(type) {

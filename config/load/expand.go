@@ -1,12 +1,10 @@
 package load
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -16,11 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
-const (
-	maxInstances = 10_000 // of one for_each
-	maxObjects   = 100_000
-	maxKey       = 128 // bytes
-)
+const maxObjects = 100_000
 
 // declaration is one top-level block and the names its header gives.
 type declaration struct {
@@ -53,37 +47,28 @@ func (l *loader) topLevel(files []*source) map[string][]*declaration {
 			continue
 		}
 		var rep report
-		b := l.read(f.body, topLevelSchema, &rep)
+		b := l.eval.sources.read(f.body, topLevelSchema, &rep)
 		f.body = nil
 		for _, a := range b.attrs {
-			l.strayArgument(a, &rep)
+			strayArgument(a, &rep)
 		}
 		for _, a := range b.extra {
-			l.lose(nil)
+			l.gaps.lose(nil)
 			strangeBlock(a.name, a.nameRange, &rep)
 		}
 		for _, blk := range b.blocks {
-			k := kindByName[blk.kind]
+			k := kindByName(blk.kind)
 			if k == nil {
-				l.lose(blk.labels)
+				l.gaps.lose(blk.labels)
 				strangeBlock(blk.kind, blk.kindRange, &rep)
 			} else if d := l.declare(k, blk, &rep); d != nil {
 				d.broken = f.rep.incomplete
 				byKind[k.name] = append(byKind[k.name], d)
 			}
 		}
-		l.take(&rep)
+		l.found.take(&rep)
 	}
 	return byKind
-}
-
-// lose notes a block that is left out, so that what refers to it is not
-// reported as well.
-func (l *loader) lose(labels []string) {
-	l.lost[""] = true
-	for _, label := range labels {
-		l.lost[label] = true
-	}
 }
 
 func topLevelSchema() expected {
@@ -94,12 +79,12 @@ func topLevelSchema() expected {
 	return e
 }
 
-func (l *loader) strayArgument(a attr, rep *report) {
-	if k := kindByName[a.name]; k != nil {
+func strayArgument(a attr, rep *report) {
+	if k := kindByName(a.name); k != nil {
 		rep.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, k.form("NAME"))
 		return
 	}
-	if spec, _ := specOf(kindByName[kindSettings].typ); spec.arg(a.name) != nil {
+	if kindByName(kindSettings).table.arg(a.name) != nil {
 		rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks. Write settings { %s = ... }.", a.name)
 		return
 	}
@@ -107,36 +92,15 @@ func (l *loader) strayArgument(a attr, rep *report) {
 }
 
 func strangeBlock(name string, rng hcl.Range, rep *report) {
-	if why, ok := reservedWords[name]; ok {
+	if why, ok := reserved(name); ok {
 		rep.add(reservedWord, rng, "%s is a reserved word. %s", name, why)
 		return
 	}
-	if better, ok := foreignBlocks[name]; ok {
+	if better, ok := foreign(name); ok {
 		rep.add(unknownBlock, rng, "There is no block named %s. Did you mean %s?", diag.Quote(name), better)
 		return
 	}
-	rep.add(unknownBlock, rng, "There is no block named %s.%s", diag.Quote(name), diag.Suggest("", name, slices.Sorted(maps.Keys(kindByName)), " The blocks are: "+strings.Join(slices.Sorted(maps.Keys(kindByName)), ", ")+"."))
-}
-
-// foreignBlocks are words from elsewhere for what has another name here.
-var foreignBlocks = map[string]string{
-	"backup": config.KindBackupPlan, "plan": config.KindBackupPlan, "job": config.KindBackupPlan, "policy": config.KindBackupPlan,
-	"window": config.KindWindow, "client": config.KindDevice, "host": config.KindDevice, "repository": config.KindStore,
-	"vault": config.KindStore, "target": config.KindFailoverTarget, "local": kindLocals, "var": kindVariable,
-	"backend": kindState, "terraform": kindSettings, "holdfast": kindSettings, "replica": config.KindMirror,
-}
-
-// form shows how a block's header is written.
-func (k *kind) form(name string) string {
-	out := k.name
-	spec, _ := specOf(k.typ)
-	for _, f := range spec.labels {
-		out += fmt.Sprintf(" %q", cmp.Or(append(slices.Clone(f.enum), strings.ToUpper(f.name))...))
-	}
-	if k.named {
-		out += fmt.Sprintf(" %q", name)
-	}
-	return out
+	rep.add(unknownBlock, rng, "There is no block named %s.%s", diag.Quote(name), diag.Suggest("", name, kindNames(), " The blocks are: "+strings.Join(kindNames(), ", ")+"."))
 }
 
 // declare checks a block's labels and notes its name.
@@ -144,7 +108,7 @@ func (l *loader) declare(k *kind, b block, rep *report) *declaration {
 	d := &declaration{kind: k, block: b}
 	want := k.labelNames()
 	if len(b.labels) != len(want) {
-		l.lose(b.labels)
+		l.gaps.lose(b.labels)
 		rep.add(wrongLabels, b.header(), "%s", labelProblem(k, b, want))
 		return nil
 	}
@@ -154,7 +118,7 @@ func (l *loader) declare(k *kind, b block, rep *report) *declaration {
 	if k.named {
 		last := len(want) - 1
 		if d.name = b.labels[last]; !validName(d.name) {
-			l.lose(b.labels)
+			l.gaps.lose(b.labels)
 			rep.add(invalidName, b.labelRanges[last], "%s", badName("The name of "+diag.Article(k.name), d.name))
 			return nil
 		}
@@ -195,29 +159,17 @@ func twiceProblem(k *kind, d *declaration, first diag.Range) string {
 	return fmt.Sprintf("%s.%s is declared at %s already.%s", k.name, d.name, first, why)
 }
 
-func validName(s string) bool { return len(s) <= maxName && namePattern.MatchString(s) }
-
-func badName(what, name string) string {
-	switch {
-	case name == "":
-		return what + " is empty."
-	case len(name) > maxName:
-		return fmt.Sprintf("%s is %d bytes long, but at most %d are allowed: %s.", what, len(name), maxName, diag.Quote(name))
-	}
-	return fmt.Sprintf("%s cannot be %s: a name has letters, digits, _ and - only, and does not start with a digit or -.", what, diag.Quote(name))
-}
-
 // expand gives the instances of a block: itself, or one for each key of its for_each.
 func (l *loader) expand(d *declaration) []*instance {
 	var rep report
-	defer func() { l.take(&rep) }()
+	defer func() { l.found.take(&rep) }()
 	rep.address = d.kind.name + "." + d.name
 	d.each = l.forEach(d.block.body)
 	if d.each == nil {
 		return []*instance{{declaration: d}}
 	}
 	d.bad = true
-	v, ok := l.value(d.each, l.scope, &rep)
+	v, ok := l.eval.evaluate(d.each, l.eval.scope, &rep)
 	if !ok {
 		return nil
 	}
@@ -247,7 +199,7 @@ func (l *loader) forEach(b hcl.Body) hcl.Expression {
 		}
 		return nil
 	}
-	content := l.read(b, func() expected { return expected{args: []string{"for_each"}} }, &report{})
+	content := l.eval.sources.read(b, func() expected { return expected{args: []string{"for_each"}} }, &report{})
 	if a := content.attr("for_each"); a != nil {
 		return a.expr
 	}
@@ -289,16 +241,4 @@ func forEachElements(v cty.Value, rng hcl.Range, rep *report) (map[string]cty.Va
 		return elements, true
 	}
 	return nil, false
-}
-
-func badKey(key string) string {
-	switch {
-	case strings.TrimSpace(key) == "":
-		return "for_each has an empty key. Keys become names, so each needs text."
-	case len(key) > maxKey:
-		return fmt.Sprintf("The for_each key %s is %d bytes long, but at most %d are allowed.", diag.Quote(key), len(key), maxKey)
-	case strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return fmt.Sprintf("The for_each key %s has characters that cannot be shown. Keys become names.", diag.Quote(key))
-	}
-	return ""
 }

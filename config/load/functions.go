@@ -1,30 +1,15 @@
 package load
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"maps"
-	"net/url"
-	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/hashicorp/hcl/v2/ext/tryfunc"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
-
-	"github.com/holdfast-dr/holdfast/config/diag"
-)
-
-// mark is a note on a value that every value made from it carries too.
-type mark string
-
-const (
-	sensitiveMark mark = "sensitive" // from a sensitive variable
-	endpointMark  mark = "endpoint"  // made by endpoint()
 )
 
 // functions are pure: same arguments, same result. There is no clock, no
@@ -102,50 +87,6 @@ var endpointFunc = function.New(&function.Spec{
 	},
 })
 
-var errPassword = errors.New("the URL has a password in it, and credentials never stand in the configuration")
-
-var schemePattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
-
-// checkEndpoint checks the form of an endpoint's URL.
-func checkEndpoint(s string) error {
-	scheme, rest, found := strings.Cut(s, "://")
-	switch {
-	case !found || !schemePattern.MatchString(scheme):
-		if strings.HasPrefix(s, "/") {
-			return fmt.Errorf(`%s is a path; write endpoint("file://%s")`, diag.Quote(s), s)
-		}
-		return fmt.Errorf(`%s is not a URL; write for example endpoint("file:///srv/data")`, diag.Quote(s))
-	case rest == "":
-		return fmt.Errorf("%s names no place", diag.Quote(s))
-	case strings.ContainsFunc(s, unicode.IsControl):
-		return fmt.Errorf("%s has control characters", diag.Quote(s))
-	}
-	if scheme == "file" {
-		return checkFileEndpoint(s, rest)
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return errors.New("it is not a well-formed URL")
-	}
-	if _, has := u.User.Password(); has {
-		return errPassword
-	}
-	return nil
-}
-
-// checkFileEndpoint checks a path, which is taken literally: nothing in it is decoded.
-func checkFileEndpoint(s, p string) error {
-	switch {
-	case !strings.HasPrefix(p, "/"):
-		return fmt.Errorf(`%s needs an absolute path; write for example endpoint("file:///%s")`, diag.Quote(s), p)
-	case path.Clean(p) != p:
-		return fmt.Errorf(`%s is not a plain path; write endpoint("file://%s")`, diag.Quote(s), path.Clean(p))
-	case p == "/":
-		return errors.New("the root directory cannot be a side of a mirror")
-	}
-	return nil
-}
-
 // collectFunc is the library's conversion to a list or set, which compares
 // every element's type with every other's; elements of one type need not be.
 func collectFunc(want cty.Type) function.Function {
@@ -193,3 +134,36 @@ var lengthFunc = function.New(&function.Spec{
 		return v.Length(), nil
 	},
 })
+
+// functionDocs describes the functions that do not describe themselves.
+var functionDocs = map[string]string{
+	"can":      "Whether an expression can be evaluated.",
+	"tolist":   "Makes a list of a set or a list of mixed things.",
+	"tomap":    "Makes a map of an object.",
+	"tonumber": "Makes a number of text.",
+	"toset":    "Makes a set of a list; for for_each.",
+	"tostring": "Makes text of a number or of true and false.",
+	"try":      "The first of its arguments that can be evaluated.",
+}
+
+// describeFunctions lists the functions for the reference, in order.
+func describeFunctions() []Function {
+	var all []Function
+	for _, name := range functionNames() {
+		doc := cmp.Or(functions[name].Description(), functionDocs[name])
+		all = append(all, Function{Name: name, Form: functionForm(name), Doc: strings.ReplaceAll(doc, "\n", " ")})
+	}
+	return all
+}
+
+func functionForm(name string) string {
+	f := functions[name]
+	var params []string
+	for _, p := range f.Params() {
+		params = append(params, p.Name)
+	}
+	if v := f.VarParam(); v != nil {
+		params = append(params, v.Name+"...")
+	}
+	return name + "(" + strings.Join(params, ", ") + ")"
+}

@@ -1,10 +1,12 @@
 package load
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
 	"reflect"
-	"regexp"
-
-	"github.com/hashicorp/hcl/v2"
+	"slices"
+	"strings"
 
 	"github.com/holdfast-dr/holdfast/config"
 )
@@ -14,7 +16,7 @@ import (
 type kind struct {
 	name   string
 	doc    string
-	typ    reflect.Type
+	table  *table
 	named  bool // has a name label, after the labels its struct declares
 	typed  bool // the type label chooses a provider, whose settings stand beside its own
 	object bool // has an address; may use for_each
@@ -23,7 +25,16 @@ type kind struct {
 }
 
 func kindOf[T any](name, doc string, add func(*config.Document, *T)) *kind {
-	return &kind{name: name, doc: doc, typ: reflect.TypeFor[T](), add: func(d *config.Document, v any) { add(d, v.(*T)) }}
+	return &kind{name: name, doc: doc, table: mustTable(reflect.TypeFor[T]()), add: func(d *config.Document, v any) { add(d, v.(*T)) }}
+}
+
+// mustTable is for the structs of this module, whose tags are right.
+func mustTable(typ reflect.Type) *table {
+	t, err := tableOf(typ)
+	if err != nil {
+		panic(err)
+	}
+	return t
 }
 
 func objectKind[T any](name, doc string, to func(*config.Document) *[]*T) *kind {
@@ -59,9 +70,9 @@ var allKinds = []*kind{
 	kindOf(kindState, "Where recorded state lives. At most one block; SQLite in holdfast.db when absent.",
 		func(d *config.Document, v *config.StateBackend) { d.State = v }).with(once),
 	kindOf(kindVariable, "A value that is given from outside: `--var NAME=VALUE`, the environment variable `HOLDFAST_VAR_NAME`, or a `*.holdvars.hcl` file. Used as `var.NAME`.",
-		func(*config.Document, *variableBlock) {}).with(named),
+		func(*config.Document, *Variable) {}).with(named),
 	kindOf(kindLocals, "Names for values; every argument is one. Used as `local.NAME`.",
-		func(*config.Document, *localsBlock) {}),
+		func(*config.Document, *struct{}) {}),
 	objectKind(config.KindSecret, "A reference to a credential: its value is read when a step needs it and never stored or printed. Exactly one of `file`, `env` and `exec`.",
 		func(d *config.Document) *[]*config.Secret { return &d.Secrets }),
 	objectKind(config.KindSite, "A failure domain: a data centre, a region.",
@@ -90,19 +101,27 @@ var allKinds = []*kind{
 		func(d *config.Document, v *config.Removed) { d.Removed = append(d.Removed, *v) }),
 }
 
-var kindByName = func() map[string]*kind {
-	byName := make(map[string]*kind, len(allKinds))
+// kindByName finds a kind, or nil.
+func kindByName(name string) *kind { return byName[name] }
+
+// isObject reports whether the blocks of a kind have addresses.
+func isObject(name string) bool { return byName[name] != nil && byName[name].object }
+
+var byName = func() map[string]*kind {
+	m := make(map[string]*kind, len(allKinds))
 	for _, k := range allKinds {
-		byName[k.name] = k
+		m[k.name] = k
 	}
-	return byName
+	return m
 }()
+
+// kindNames lists the kinds in alphabetical order.
+func kindNames() []string { return slices.Sorted(maps.Keys(byName)) }
 
 // labelNames are the names of a top-level block's labels, in order.
 func (k *kind) labelNames() []string {
-	spec, _ := specOf(k.typ)
 	var names []string
-	for _, f := range spec.labels {
+	for _, f := range k.table.labels {
 		names = append(names, f.name)
 	}
 	if k.named {
@@ -111,50 +130,14 @@ func (k *kind) labelNames() []string {
 	return names
 }
 
-// variableBlock is the body of a variable block.
-type variableBlock struct {
-	Description string             `hcl:"description,optional" json:"description" doc:"For people."`
-	Type        hcl.Expression     `hcl:"type,optional" json:"type" doc:"string, number, bool, list(string), map(string), object({...}) and so on; the default's own type when absent."`
-	Default     hcl.Expression     `hcl:"default,optional" json:"default" doc:"The value when none is given. Without it a value must be given."`
-	Sensitive   bool               `hcl:"sensitive,optional" json:"sensitive" doc:"true: the value is never shown, and may not end in an argument; credentials belong in secret blocks."`
-	Validations []*validationBlock `hcl:"validation,blocks" json:"validation" doc:"A rule that every value must pass."`
+// form shows how a block's header is written.
+func (k *kind) form(name string) string {
+	out := k.name
+	for _, f := range k.table.labels {
+		out += fmt.Sprintf(" %q", cmp.Or(append(slices.Clone(f.enum), strings.ToUpper(f.name))...))
+	}
+	if k.named {
+		out += fmt.Sprintf(" %q", name)
+	}
+	return out
 }
-
-// validationBlock is one rule for a variable's value.
-type validationBlock struct {
-	Condition    hcl.Expression `hcl:"condition" json:"condition" doc:"An expression over the variables that is true for a good value."`
-	ErrorMessage hcl.Expression `hcl:"error_message" json:"error_message" doc:"What is wrong with a bad value and what to give instead, in a full sentence."`
-}
-
-// localsBlock has no table: its arguments are free.
-type localsBlock struct{}
-
-// reservedWords are kept free for what the design has and this version has
-// not, as blocks and as arguments.
-var reservedWords = map[string]string{
-	"check":         "Rules over the whole configuration are not in this version.",
-	"contact":       "Contacts and escalation are not in this version.",
-	"count":         "There is no count; use for_each, which gives every instance a name that stays.",
-	"depends_on":    "Dependencies between groups are not in this version.",
-	"drill":         "Drills are not in this version.",
-	"escalation":    "Contacts and escalation are not in this version.",
-	"fence":         "Fencing is not in this version.",
-	"import":        "Import is not in this version.",
-	"max_data_loss": "Bounds on data loss are not in this version.",
-	"module":        "There are no modules in this version; all files of one directory are one configuration.",
-	"notification":  "Notifications are not in this version.",
-	"objective":     "Objectives are not in this version.",
-	"probe":         "Probes are not in this version.",
-	"protect":       "Protection of single blocks is not in this version.",
-	"service":       "Services are not in this version.",
-	"trigger":       "Automatic triggers are not in this version.",
-	"vantage":       "Vantage points are not in this version.",
-	"waive":         "Waivers are not in this version.",
-}
-
-var (
-	argumentName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
-	namePattern  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
-)
-
-const maxName = 64 // bytes

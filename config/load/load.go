@@ -6,30 +6,14 @@ package load
 import (
 	"errors"
 	"io/fs"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
 
-	"github.com/hashicorp/hcl/v2"
-	"github.com/zclconf/go-cty/cty"
-
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 )
-
-// Types is what the loader has to know of the providers. Kind is "device",
-// "store" or "failover_target".
-type Types interface {
-	// Names lists the known types of a kind.
-	Names(kind string) []string
-	// Settings gives a pointer to a fresh settings struct; false: no such type.
-	Settings(kind, typ string) (any, bool)
-	// Member gives a pointer to a fresh struct for the settings of one member of
-	// a failover target; false: members of this type have no settings.
-	Member(typ string) (any, bool)
-	// Endpoint is nil when a mirror can be made from source to target, both URLs.
-	Endpoint(source, target string) error
-}
 
 // noTypes stands for a program without providers.
 type noTypes struct{}
@@ -58,17 +42,15 @@ type Options struct {
 
 // loader is one run.
 type loader struct {
-	opts        Options
-	doc         *config.Document
-	diags       diag.List
-	names       names
-	scope       scope
-	declared    map[string]*declaration // by "kind.name"
-	byKindNames map[string][]string
-	partial     bool            // a file could not be read, so a name that seems missing may be declared in it
-	lost        map[string]bool // labels of blocks that were left out
-	checked     checked
-	hidden      []hcl.Range // credentials found in the files
+	opts     Options
+	doc      *config.Document
+	found    report
+	gaps     gaps
+	eval     *evaluator
+	declared map[string]*declaration // by "kind.name"
+	names    map[string][]string     // of objects, by kind, in order
+	checked  checked
+	tables   tables
 }
 
 // Load reads every *.hold.hcl and *.hold.json file in the root of fsys as one
@@ -76,21 +58,20 @@ type loader struct {
 // errors, only its Sources are good for anything.
 func Load(fsys fs.FS, opts Options) (*config.Document, diag.List) {
 	l := &loader{
-		opts:        opts,
-		doc:         &config.Document{Sources: map[string][]byte{}},
-		names:       names{vars: map[string]bool{}, locals: map[string]bool{}, failed: map[string]bool{}},
-		declared:    map[string]*declaration{},
-		byKindNames: map[string][]string{},
-		lost:        map[string]bool{},
-		checked:     checked{results: map[[2]string]error{}},
+		opts:     opts,
+		doc:      &config.Document{Sources: map[string][]byte{}},
+		declared: map[string]*declaration{},
+		names:    map[string][]string{},
+		checked:  checked{results: map[[2]string]error{}},
 	}
+	l.eval = newEvaluator(l.doc.Sources, &l.gaps)
 	if opts.Types == nil {
 		l.opts.Types = noTypes{}
 	}
 	l.run(fsys)
 	l.mask()
-	l.diags.Sort()
-	return l.doc, slices.CompactFunc(l.diags, sameMistake)
+	l.found.list.Sort()
+	return l.doc, slices.CompactFunc(l.found.list, sameMistake)
 }
 
 // sameMistake is true for what several instances of one block have in common.
@@ -101,37 +82,61 @@ func sameMistake(a, b diag.Diagnostic) bool {
 func (l *loader) run(fsys fs.FS) {
 	var rep report
 	files := readFiles(fsys, &rep)
-	l.take(&rep)
-	l.partial = rep.incomplete
+	l.found.take(&rep)
+	l.gaps.partial = rep.incomplete
 	for _, f := range files {
 		l.doc.Sources[f.name] = f.text
 	}
 	parseAll(files)
 	for _, f := range files {
-		l.partial = l.partial || f.rep.incomplete
-		l.take(&f.rep)
+		l.gaps.partial = l.gaps.partial || f.rep.incomplete
+		l.found.take(&f.rep)
 	}
 	blocks := l.topLevel(files)
-	vars := l.variables(blocks[kindVariable])
-	l.scope.ctx = &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": vars, "local": l.locals(blocks[kindLocals], vars)}}
+	l.values(blocks)
 	if !l.decodeAll(l.instances(blocks)) {
 		return
 	}
 	l.zones()
-	if !l.partial && len(l.lost) == 0 {
-		l.diags = append(l.diags, config.Check(l.doc)...)
+	if l.gaps.none() {
+		l.found.list = append(l.found.list, config.Check(l.doc)...)
 	}
 }
 
-// take adds what a report has found.
-func (l *loader) take(rep *report) {
-	l.diags = append(l.diags, rep.list...)
-	l.hidden = append(l.hidden, rep.hidden...)
+// values gives the variables and locals their values.
+func (l *loader) values(blocks map[string][]*declaration) {
+	in := inputs{environ: l.opts.Environ, flags: l.opts.Vars}
+	for _, f := range l.opts.VarFiles {
+		in.files = append(in.files, &source{name: f.Name, text: f.Data})
+	}
+	var vars []*variable
+	for _, b := range blocks[kindVariable] {
+		vars = append(vars, l.variable(b))
+	}
+	var locals []localsBlock
+	for _, b := range blocks[kindLocals] {
+		locals = append(locals, localsBlock{b.block, b.broken})
+	}
+	l.eval.declareVariables(vars, in)
+	l.eval.declareLocals(locals)
+	l.found.take(&l.eval.report)
+}
+
+// variable decodes the block of a variable.
+func (l *loader) variable(b *declaration) *variable {
+	v := &variable{name: b.name, rng: b.block.header(), failed: b.broken}
+	if !b.broken {
+		d := &decoder{l: l, scope: constantScope, head: &config.Header{}, what: "The variable " + v.name}
+		d.decode(b.block.body, v.rng, &v.block)
+		v.failed = d.incomplete
+		l.found.take(&d.report)
+	}
+	return v
 }
 
 // mask overwrites credentials in the sources, which go into messages.
 func (l *loader) mask() {
-	for _, rng := range l.hidden {
+	for _, rng := range l.found.hidden {
 		src := slices.Clone(l.doc.Sources[rng.Filename])
 		for i := rng.Start.Byte; i < min(rng.End.Byte, len(src)); i++ {
 			if src[i] != '\n' && src[i] != '\r' {
@@ -157,18 +162,18 @@ func (l *loader) instances(blocks map[string][]*declaration) []*instance {
 				}
 				continue
 			}
-			l.byKindNames[k.name] = append(l.byKindNames[k.name], decl.name)
+			l.names[k.name] = append(l.names[k.name], decl.name)
 			if !decl.broken {
 				all = append(all, l.expand(decl)...)
 			}
-			l.partial = l.partial || decl.bad
+			l.gaps.partial = l.gaps.partial || decl.bad
 		}
-		slices.Sort(l.byKindNames[k.name])
+		slices.Sort(l.names[k.name])
 	}
 	if len(all) > maxObjects {
 		var rep report
 		rep.add(tooMany, all[maxObjects].block.header(), "The configuration has %d objects; at most %d are allowed.", len(all), maxObjects)
-		l.take(&rep)
+		l.found.take(&rep)
 		return all[:maxObjects]
 	}
 	return all
@@ -205,19 +210,18 @@ func (l *loader) decodeAll(all []*instance) bool {
 	l.defaults()
 	for i, obj := range objects {
 		if wrong := l.versionProblem(obj); wrong != nil {
-			l.diags = wrong
+			l.found.list = wrong
 			return false
 		}
 		all[i].kind.add(l.doc, obj)
-		l.take(&reports[i])
+		l.found.take(&reports[i])
 	}
 	return true
 }
 
 // defaults fills in the settings that hold without a settings block.
 func (l *loader) defaults() {
-	spec, _ := specOf(kindByName[kindSettings].typ)
-	for _, f := range spec.args {
+	for _, f := range kindByName(kindSettings).table.args {
 		f.setPreset(fieldOf(&l.doc.Settings, f))
 	}
 }
@@ -230,4 +234,43 @@ func (l *loader) versionProblem(obj any) diag.List {
 	rep := report{address: kindSettings}
 	rep.addAt(wrongVersion, s.At("required_version"), "The configuration requires holdfast %s, but this is %s. Install a version that fits; other problems are not looked for.", diag.Quote(s.RequiredVersion), l.opts.Version)
 	return rep.list
+}
+
+// checked remembers what was checked before: thousands of objects share a few
+// zones and schedules.
+type checked struct {
+	mu      sync.Mutex
+	results map[[2]string]error
+}
+
+func (c *checked) meaning(meaning, s string) error {
+	if meaning == "" {
+		return nil
+	}
+	key := [2]string{meaning, s}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err, known := c.results[key]
+	if !known {
+		err = checkMeaning(meaning, s)
+		c.results[key] = err
+	}
+	return err
+}
+
+// tables remembers the tables of structs.
+type tables struct{ byType sync.Map } // reflect.Type -> tableResult
+
+type tableResult struct {
+	table *table
+	err   error
+}
+
+func (t *tables) of(typ reflect.Type) (*table, error) {
+	r, known := t.byType.Load(typ)
+	if !known {
+		body, err := tableOf(typ)
+		r, _ = t.byType.LoadOrStore(typ, tableResult{body, err})
+	}
+	return r.(tableResult).table, r.(tableResult).err
 }

@@ -25,39 +25,42 @@ const (
 	done
 )
 
-// locals collects the arguments of all locals blocks and evaluates them in the
-// order they need each other.
-func (l *loader) locals(blocks []*declaration, vars cty.Value) cty.Value {
+// localsBlock is one block of locals.
+type localsBlock struct {
+	block  block
+	broken bool // its file has syntax errors
+}
+
+// declareLocals collects the arguments of all blocks of locals and evaluates
+// them in the order they need each other. The variables have their values.
+func (e *evaluator) declareLocals(blocks []localsBlock) {
 	all := map[string]*local{}
 	var order []*local
 	for _, b := range blocks {
-		order = append(order, l.collectLocals(b, all)...)
+		order = append(order, e.collectLocals(b, all)...)
 	}
 	for _, lc := range order {
 		lc.findUses(all)
 	}
+	vars := e.scope.ctx.Variables["var"]
 	object := map[string]cty.Value{}
 	for _, lc := range order {
-		l.evaluateLocal(lc, all, nil, vars)
-		if !l.names.failed["local."+lc.name] {
+		e.evaluateLocal(lc, all, nil, vars)
+		if !e.failed["local."+lc.name] {
 			object[lc.name] = lc.value
 		}
 	}
-	return cty.ObjectVal(object)
+	e.scope = newScope(vars, cty.ObjectVal(object))
 }
 
-func (l *loader) collectLocals(b *declaration, all map[string]*local) []*local {
+func (e *evaluator) collectLocals(b localsBlock, all map[string]*local) []*local {
 	var rep report
-	defer func() { l.take(&rep) }()
-	attrs, diags := b.block.body.JustAttributes()
-	for _, d := range diags {
-		rep.addSyntax(d, b.block.header())
-	}
+	defer func() { e.take(&rep) }()
 	var found []*local
-	for _, a := range attrsOf(attrs) {
+	for _, a := range attributes(b.block.body, b.block.header(), &rep) {
 		first, twice := all[a.name]
 		switch {
-		case !namePattern.MatchString(a.name) || len(a.name) > maxName:
+		case !validName(a.name):
 			rep.add(invalidName, a.nameRange, "%s", badName("The name of a local", a.name))
 			continue
 		case twice:
@@ -65,9 +68,9 @@ func (l *loader) collectLocals(b *declaration, all map[string]*local) []*local {
 			continue
 		}
 		lc := &local{name: a.name, rng: a.nameRange, expr: a.expr}
-		all[a.name], l.names.locals[a.name] = lc, true
+		all[a.name], e.locals[a.name] = lc, true
 		if b.broken {
-			l.names.failed["local."+a.name], lc.state = true, done
+			e.failed["local."+a.name], lc.state = true, done
 		}
 		found = append(found, lc)
 	}
@@ -88,51 +91,50 @@ func (lc *local) findUses(all map[string]*local) {
 
 // evaluateLocal evaluates a local after the ones it uses. trail is the way
 // that led here, for the message about a circle.
-func (l *loader) evaluateLocal(lc *local, all map[string]*local, trail []string, vars cty.Value) {
+func (e *evaluator) evaluateLocal(lc *local, all map[string]*local, trail []string, vars cty.Value) {
 	if lc.state == done {
 		return
 	}
 	trail = append(trail, lc.name)
 	if lc.state == open {
-		l.reportCycle(lc, trail, all)
+		e.reportCycle(lc, trail, all)
 		return
 	}
 	lc.state = open
 	visible := map[string]cty.Value{}
 	for _, name := range lc.uses {
-		l.evaluateLocal(all[name], all, trail, vars)
-		if !l.names.failed["local."+name] {
+		e.evaluateLocal(all[name], all, trail, vars)
+		if !e.failed["local."+name] {
 			visible[name] = all[name].value
 		}
 	}
 	lc.state = done
-	if l.names.failed["local."+lc.name] {
+	if e.failed["local."+lc.name] {
 		return
 	}
-	ctx := &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": vars, "local": cty.ObjectVal(visible)}}
 	var rep report
-	v, ok := l.value(lc.expr, scope{ctx: ctx}, &rep)
+	v, ok := e.evaluate(lc.expr, newScope(vars, cty.ObjectVal(visible)), &rep)
 	if ok && weigh(v) > maxWeight {
 		rep.add(invalidExpr, lc.rng, "The value of the local %s is too large.", diag.Quote(lc.name))
 		ok = false
 	}
 	if !ok {
-		l.names.failed["local."+lc.name] = true
+		e.failed["local."+lc.name] = true
 	}
 	lc.value = v
-	l.take(&rep)
+	e.take(&rep)
 }
 
-func (l *loader) reportCycle(lc *local, trail []string, all map[string]*local) {
+func (e *evaluator) reportCycle(lc *local, trail []string, all map[string]*local) {
 	var rep report
 	start := 0
 	for trail[start] != lc.name {
 		start++
 	}
 	for _, name := range trail[start:] {
-		l.names.failed["local."+name] = true
+		e.failed["local."+name] = true
 	}
 	rep.add(localCycle, all[lc.name].rng, "The locals %s need each other, so none of them has a value. Give one of them a value of its own.",
 		strings.Join(trail[start:], " -> "))
-	l.take(&rep)
+	e.take(&rep)
 }

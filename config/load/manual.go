@@ -2,7 +2,6 @@ package load
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,19 +12,19 @@ import (
 
 // Reference is the language reference in Markdown, made from the same table
 // as the decoder.
-func Reference(types Types) []byte {
+func reference(types Types, functions []Function) []byte {
 	m := &manual{}
 	m.printf("# Language reference\n\n")
 	m.printf("All files of one directory whose names end in `%s` or `%s` are one configuration; order means nothing. "+
 		"Subdirectories are configurations of their own. Values of variables can stand in `*%s` files.\n\n", nativeEnding, jsonEnding, varsEnding)
 	m.printf("This page is made by `holdfast schema` from the table that the program itself reads configuration with.\n\n")
-	language := describeLanguage(types)
+	language := describeLanguage(types, functions)
 	m.contents(language.Blocks)
 	m.general()
 	for _, b := range language.Blocks {
 		m.block(b)
 	}
-	m.functions(language.Functions)
+	m.functions(functions)
 	m.reserved(language.Reserved)
 	return m.out.Bytes()
 }
@@ -72,7 +71,7 @@ func (m *manual) block(b schemaBlock) {
 
 // example shows the header and the required arguments.
 func (m *manual) example(b schemaBlock) {
-	header := kindByName[b.Kind].form("NAME")
+	header := kindByName(b.Kind).form("NAME")
 	width := 0
 	for _, a := range b.Arguments {
 		if a.Required {
@@ -171,35 +170,12 @@ func (m *manual) typed(b schemaBlock, t schemaType) {
 	}
 }
 
-func (m *manual) functions(names []string) {
+func (m *manual) functions(functions []Function) {
 	m.printf("## Functions\n\nThere is no clock, no environment and no file among them, so that a commit always means the same.\n\n")
-	for _, name := range names {
-		m.printf("* `%s`: %s\n", functionForm(name), strings.ReplaceAll(cmp.Or(functions[name].Description(), functionDocs[name]), "\n", " "))
+	for _, f := range functions {
+		m.printf("* `%s`: %s\n", f.Form, f.Doc)
 	}
 	m.printf("\n")
-}
-
-// functionDocs describes the functions that do not describe themselves.
-var functionDocs = map[string]string{
-	"can":      "Whether an expression can be evaluated.",
-	"tolist":   "Makes a list of a set or a list of mixed things.",
-	"tomap":    "Makes a map of an object.",
-	"tonumber": "Makes a number of text.",
-	"toset":    "Makes a set of a list; for for_each.",
-	"tostring": "Makes text of a number or of true and false.",
-	"try":      "The first of its arguments that can be evaluated.",
-}
-
-func functionForm(name string) string {
-	f := functions[name]
-	var params []string
-	for _, p := range f.Params() {
-		params = append(params, p.Name)
-	}
-	if v := f.VarParam(); v != nil {
-		params = append(params, v.Name+"...")
-	}
-	return name + "(" + strings.Join(params, ", ") + ")"
 }
 
 func (m *manual) reserved(words map[string]string) {

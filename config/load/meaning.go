@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -12,19 +11,30 @@ import (
 	"github.com/holdfast-dr/holdfast/config/schedule"
 )
 
-// meanings check strings by the kind tag of their field. Their errors are for
-// the user.
-var meanings = map[string]func(string) error{
-	"clock": func(s string) error { _, err := schedule.ParseClock(s); return err },
-	"cron":  func(s string) error { _, err := schedule.ParseCron(s, time.UTC); return err },
-	"date":  func(s string) error { _, err := schedule.ParseDate(s); return err },
-	"time":  checkTime,
-	"timezone": func(s string) error {
-		_, err := schedule.LoadZone(s)
-		return err
-	},
-	"pattern": checkPattern,
-	"version": func(s string) error { _, err := parseConstraint(s); return err },
+// meaning is what a string stands for, by the kind tag of its field.
+type meaning struct {
+	check   func(string) error // its errors are for the user; nil: checked where references are
+	example string             // as it could be written
+}
+
+var meanings = map[string]meaning{
+	"address":  {},
+	"clock":    {check: func(s string) error { _, err := schedule.ParseClock(s); return err }, example: `"22:00"`},
+	"cron":     {check: func(s string) error { _, err := schedule.ParseCron(s, time.UTC); return err }, example: `"0 23 * * 1-5"`},
+	"date":     {check: func(s string) error { _, err := schedule.ParseDate(s); return err }, example: `"2026-12-24"`},
+	"endpoint": {example: `endpoint("file:///srv/data")`},
+	"pattern":  {check: checkPattern, example: `"QA*"`},
+	"time":     {check: checkTime, example: `"2026-12-24T06:00:00Z"`},
+	"timezone": {check: func(s string) error { _, err := schedule.LoadZone(s); return err }, example: `"Europe/Berlin"`},
+	"version":  {check: func(s string) error { _, err := parseConstraints(s); return err }, example: `">= 0.1"`},
+}
+
+// checkMeaning says what is wrong with a string that stands for something.
+func checkMeaning(meaning, s string) error {
+	if check := meanings[meaning].check; check != nil {
+		return check(s)
+	}
+	return nil
 }
 
 func checkTime(s string) error {
@@ -52,23 +62,4 @@ func checkPattern(s string) error {
 		return fmt.Errorf("the pattern %s has control characters", diag.Quote(s))
 	}
 	return nil
-}
-
-// checked remembers what was checked before: thousands of objects share a few
-// zones and schedules.
-type checked struct {
-	mu      sync.Mutex
-	results map[[2]string]error
-}
-
-func (l *loader) meaning(kind, s string, check func(string) error) error {
-	key := [2]string{kind, s}
-	l.checked.mu.Lock()
-	defer l.checked.mu.Unlock()
-	err, known := l.checked.results[key]
-	if !known {
-		err = check(s)
-		l.checked.results[key] = err
-	}
-	return err
 }

@@ -5,21 +5,19 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/zclconf/go-cty/cty"
-
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // decodeObject decodes one instance of a top-level block.
 func (l *loader) decodeObject(in *instance) (any, report) {
-	obj := reflect.New(in.kind.typ)
+	obj := reflect.New(in.kind.table.typ)
 	head := &config.Header{}
 	if o, ok := obj.Interface().(config.Object); ok {
 		head = o.Head()
 	}
 	head.Range = place(in.block.header())
-	d := &decoder{l: l, head: head, scope: l.scope, typ: in.typ, what: "The " + in.kind.name + " block", forEach: in.kind.object}
+	d := &decoder{l: l, head: head, scope: l.eval.scope, typ: in.typ, what: "The " + in.kind.name + " block", forEach: in.kind.object}
 	switch {
 	case in.kind.object:
 		head.Address = in.address()
@@ -30,9 +28,7 @@ func (l *loader) decodeObject(in *instance) (any, report) {
 		d.address = in.kind.name
 	}
 	if in.each != nil {
-		d.scope.ctx = l.scope.ctx.NewChild()
-		d.scope.ctx.Variables = map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(in.key), "value": in.value})}
-		d.scope.each = true
+		d.scope = d.scope.forEach(in.key, in.value)
 	}
 	d.object(in, obj)
 	head.Incomplete = d.incomplete
@@ -41,12 +37,7 @@ func (l *loader) decodeObject(in *instance) (any, report) {
 
 // object sets the labels and decodes the body.
 func (d *decoder) object(in *instance, obj reflect.Value) {
-	spec, err := specOf(in.kind.typ)
-	if err != nil {
-		d.add(brokenType, in.block.header(), "%v. Please report this.", err)
-		return
-	}
-	for i, label := range spec.labels {
+	for i, label := range in.kind.table.labels {
 		text := in.block.labels[i]
 		fieldOf(obj.Interface(), label).SetString(text)
 		d.note(label.name, in.block.labelRanges[i])

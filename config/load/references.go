@@ -2,7 +2,6 @@ package load
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,7 +44,7 @@ func (d *decoder) reference(f *field, expr hcl.Expression) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	if f.kind == "address" {
+	if f.meaning == "address" {
 		return d.formerAddress(f, p)
 	}
 	return d.resolve(p, want, f)
@@ -168,7 +167,7 @@ func (d *decoder) shape(expr hcl.Expression) (p refPath, ok, shaped bool) {
 
 // instanceKey computes the key in store.nas[each.key].
 func (d *decoder) instanceKey(expr hcl.Expression) (string, bool) {
-	v, ok := d.l.value(expr, d.scope, &d.report)
+	v, ok := d.l.eval.evaluate(expr, d.scope, &d.report)
 	if !ok {
 		return "", false
 	}
@@ -219,8 +218,7 @@ func parsePath(text string) (refPath, bool) {
 		return refPath{}, false
 	}
 	p := refPath{kind: t.RootName()}
-	k := kindByName[p.kind]
-	return p, p.extend(t[1:]) && p.name != "" && k != nil && k.object
+	return p, p.extend(t[1:]) && p.name != "" && isObject(p.kind)
 }
 
 // resolve checks that a reference names a declared object of a wanted kind.
@@ -229,7 +227,6 @@ func (d *decoder) resolve(p refPath, want []string, f *field) (string, bool) {
 	for _, w := range want[1:] {
 		wanted += " or " + diag.Article(w)
 	}
-	known := kindByName[p.kind]
 	switch {
 	case p.kind == "var" || p.kind == "local" || p.kind == "each":
 		if f.form == formSecret {
@@ -237,11 +234,11 @@ func (d *decoder) resolve(p refPath, want []string, f *field) (string, bool) {
 			break
 		}
 		d.add(notAReference, p.rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s. It cannot come from %s.", f.name, f.exampleValue(), p)
-	case p.name == "" && known == nil && d.l.declared[want[0]+"."+p.kind] != nil:
+	case p.name == "" && kindByName(p.kind) == nil && d.l.declared[want[0]+"."+p.kind] != nil:
 		d.add(notAReference, p.rng, "A reference has a kind and a name. Did you mean %s.%s?", want[0], p.kind)
 	case p.name == "":
 		d.add(notAReference, p.rng, "A reference has a kind and a name: write %s.NAME.", want[0])
-	case known == nil || !known.object:
+	case !isObject(p.kind):
 		near := diag.Suggest("", p.kind, want, "")
 		d.add(wrongKind, p.rng, "%s is expected here, but there is no kind of object named %s.%s", diag.Sentence(wanted), diag.Quote(p.kind), near)
 	case !slices.Contains(want, p.kind) && p.kind == config.KindSecret:
@@ -265,7 +262,7 @@ func (d *decoder) existing(p refPath) (string, bool) {
 	block := p.kind + "." + p.name
 	decl := d.l.declared[block]
 	switch {
-	case decl == nil && (d.l.partial || d.l.lost[p.name]):
+	case decl == nil && d.l.gaps.mayHave(p.name):
 		d.incomplete = true
 	case decl == nil:
 		d.add(undeclared, p.rng, "There is no %s.%s", block, diag.Suggest(p.kind+".", p.name, d.l.namesOf(p.kind), d.l.noneOf(p.kind, p.name)))
@@ -301,17 +298,17 @@ func (l *loader) noneOf(kind, name string) string {
 		}
 		return " There is " + diag.Joined(all, " and ") + "."
 	}
-	return fmt.Sprintf(" Declare it with %s { ... }.", kindByName[kind].form(name))
+	return fmt.Sprintf(" Declare it with %s { ... }.", kindByName(kind).form(name))
 }
 
 // namesOf lists the declared names of a kind, in order.
 func (l *loader) namesOf(kind string) []string {
-	return slices.Clone(l.byKindNames[kind])
+	return slices.Clone(l.names[kind])
 }
 
 // formerAddress reads an address in a moved or removed block: the object need not exist.
 func (d *decoder) formerAddress(f *field, p refPath) (string, bool) {
-	k := kindByName[p.kind]
+	k := kindByName(p.kind)
 	switch {
 	case p.name == "" || p.badKey || len(p.rest) > 0 || k == nil:
 		d.add(notAReference, p.rng, "%s is the address of an object. Write for example %s = backup_plan.nightly or backup_plan.qa[\"eu\"].", f.name, f.name)
@@ -325,119 +322,16 @@ func (d *decoder) formerAddress(f *field, p refPath) (string, bool) {
 	return "", false
 }
 
-// endpoint decodes one side of a mirror: endpoint("...") or the role of a failover.
-func (d *decoder) endpoint(f *field, expr hcl.Expression) (string, bool) {
-	rng := expr.Range()
-	if p, ok := d.endpointPath(expr); ok {
-		p.rng = rng
-		return d.roleOrStore(f, p)
-	}
-	before := len(d.list)
-	v, ok := d.l.value(expr, d.scope, &d.report)
-	if !ok {
-		isEndpoint := func(p diag.Diagnostic) bool { return p.Code == badEndpoint.code }
-		if slices.ContainsFunc(d.list[before:], isEndpoint) && strings.Contains(d.source(expr), "@") {
-			d.hide(rng) // there may be a password in it
-		}
-		return "", false
-	}
-	if v.IsNull() || v.Type() != cty.String {
-		d.add(badEndpoint, rng, "%s is a place to mirror, but this is %s. Write for example %s = %s.", f.name, describe(v), f.name, f.exampleValue())
-		return "", false
-	}
-	_, marks := v.Unmark()
-	clean, ok := plain(v, rng, f.name, &d.report)
-	if !ok {
-		return "", false
-	}
-	text := clean.AsString()
-	if _, made := marks[endpointMark]; made {
-		if err := checkEndpoint(text); err != nil { // joined to something else after endpoint()
-			d.add(badEndpoint, rng, "%s.", diag.Sentence(err.Error()))
-			return "", false
-		}
-		return text, d.text(f, text, rng)
-	}
-	d.plainEndpoint(f, text, rng)
-	return "", false
-}
-
-func (d *decoder) endpointPath(expr hcl.Expression) (refPath, bool) {
-	if d.isJSON {
-		v, diags := expr.Value(nil)
-		if diags.HasErrors() || v.IsNull() || v.Type() != cty.String {
-			return refPath{}, false
-		}
-		inner, diags := hclsyntax.ParseExpression([]byte(v.AsString()), expr.Range().Filename, expr.Range().Start)
-		if diags.HasErrors() {
-			return refPath{}, false
-		}
-		expr = inner
-	}
-	p, ok, _ := d.shape(expr)
-	return p, ok && p.kind != "var" && p.kind != "local" && p.kind != "each"
-}
-
-// plainEndpoint explains text where endpoint(...) is needed.
-func (d *decoder) plainEndpoint(f *field, text string, rng hcl.Range) {
-	if p, ok := parsePath(text); ok && p.kind == config.KindFailover {
-		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, text)
-		return
-	}
-	form := fmt.Sprintf("endpoint(%q)", text)
-	switch err := checkEndpoint(text); {
-	case errors.Is(err, errPassword):
-		d.hide(rng)
-		d.add(badEndpoint, rng, "%s.", diag.Sentence(err.Error()))
-		return
-	case strings.HasPrefix(text, "/"):
-		form = fmt.Sprintf("endpoint(%q)", "file://"+text)
-	case err != nil:
-		form = f.exampleValue()
-	}
-	if d.isJSON {
-		form = fmt.Sprintf("%q", "${"+form+"}")
-	}
-	d.add(badEndpoint, rng, "%s is a place to mirror, not text. Write %s = %s.", f.name, f.name, form)
-}
-
-// roleOrStore decodes failover.NAME.active and failover.NAME.standby.
-func (d *decoder) roleOrStore(f *field, p refPath) (string, bool) {
-	switch {
-	case p.kind == config.KindStore:
-		d.add(badEndpoint, p.rng, "%s names a store, but this version mirrors directory trees only, not stores. Write %s = endpoint(\"file:///...\") with the directory of the store.", p, f.name)
-	case p.kind == config.KindFailover && len(p.rest) == 1 && (p.rest[0] == config.RoleActive || p.rest[0] == config.RoleStandby):
-		role := p.rest[0]
-		p.rest = nil
-		address, ok := d.existing(p)
-		return address + "." + role, ok
-	case p.kind == config.KindFailover && p.name != "" && len(p.rest) == 0:
-		d.add(badEndpoint, p.rng, "A mirror follows one role of a failover. Write %s.%s or %s.%s.", p, config.RoleActive, p, config.RoleStandby)
-	case p.kind == config.KindFailover && p.name != "":
-		d.add(badEndpoint, p.rng, "A failover has the roles %s and %s. Write %s.%s or %s.%s.", config.RoleActive, config.RoleStandby, p.address(), config.RoleActive, p.address(), config.RoleStandby)
-	case p.kind == config.KindSecret:
-		d.add(misplacedSecret, p.rng, "%s is a place to mirror, not a credential.", f.name)
-	default:
-		d.add(badEndpoint, p.rng, "%s is no place to mirror. Write endpoint(\"file:///...\"), or failover.NAME.%s to follow a role.", p, map[bool]string{true: config.RoleActive, false: config.RoleStandby}[f.name == "source"])
-	}
-	return "", false
-}
-
 // isStaticReference reports whether an expression looks like a reference.
 func (d *decoder) isStaticReference(expr hcl.Expression) bool {
 	e, ok := expr.(*hclsyntax.ScopeTraversalExpr)
-	return ok && kindByName[e.Traversal.RootName()] != nil
+	return ok && kindByName(e.Traversal.RootName()) != nil
 }
 
 // source is the text of an expression, when it is short.
 func (d *decoder) source(expr hcl.Expression) string {
-	rng := expr.Range()
-	src := d.l.doc.Sources[rng.Filename]
-	if rng.Start.Byte < 0 || rng.End.Byte > len(src) || rng.Start.Byte >= rng.End.Byte || rng.End.Byte-rng.Start.Byte > 80 {
-		return ""
-	}
-	text := string(src[rng.Start.Byte:rng.End.Byte])
-	if strings.ContainsAny(text, "\n\r") {
+	text := d.l.eval.sources.text(expr.Range())
+	if len(text) > 80 || strings.ContainsAny(text, "\n\r") {
 		return ""
 	}
 	return text

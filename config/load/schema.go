@@ -3,7 +3,6 @@ package load
 import (
 	"bytes"
 	stdjson "encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -57,24 +56,33 @@ type schemaArgument struct {
 	Doc      string   `json:"doc"`
 }
 
-// Schema describes the whole language as JSON, for editors and other
+// Function is one function of the language.
+type Function struct {
+	Name string
+	Form string // how a call is written: "join(separator, lists...)"
+	Doc  string
+}
+
+// schemaText describes the whole language as JSON, for editors and other
 // programs. The same types give the same bytes.
-func Schema(types Types) []byte {
+func schemaText(types Types, functions []Function) []byte {
 	var out bytes.Buffer
 	enc := stdjson.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(describeLanguage(types)); err != nil {
+	if err := enc.Encode(describeLanguage(types, functions)); err != nil {
 		return nil // strings and slices of them always encode
 	}
 	return out.Bytes()
 }
 
-func describeLanguage(types Types) schema {
-	s := schema{Format: schemaFormat, Files: []string{nativeEnding, jsonEnding, varsEnding}, Functions: functionNames(), Reserved: reservedWords}
+func describeLanguage(types Types, functions []Function) schema {
+	s := schema{Format: schemaFormat, Files: []string{nativeEnding, jsonEnding, varsEnding}, Reserved: reservedWords}
+	for _, f := range functions {
+		s.Functions = append(s.Functions, f.Name)
+	}
 	for _, k := range allKinds {
-		spec, _ := specOf(k.typ)
-		b := describeBody(k.name, k.doc, spec)
+		b := describeBody(k.name, k.doc, k.table)
 		b.Labels, b.Once, b.ForEach, b.Free = k.labelNames(), k.once, k.object, k.name == kindLocals
 		if k.typed {
 			b.Types = describeTypes(k.name, types)
@@ -89,13 +97,13 @@ func describeTypes(kind string, types Types) []schemaType {
 	names := slices.Sorted(slices.Values(types.Names(kind)))
 	for _, name := range names {
 		t := schemaType{Type: name}
-		if spec := settingsSpec(types.Settings(kind, name)); spec != nil {
-			b := describeBody("", "", spec)
+		if body := settingsTable(types.Settings(kind, name)); body != nil {
+			b := describeBody("", "", body)
 			t.Arguments, t.Blocks = b.Arguments, b.Blocks
 		}
 		if kind == config.KindFailoverTarget {
-			if spec := settingsSpec(types.Member(name)); spec != nil {
-				b := describeBody("member", "What a member of this type has besides its site.", spec)
+			if body := settingsTable(types.Member(name)); body != nil {
+				b := describeBody("member", "What a member of this type has besides its site.", body)
 				t.Member = &b
 			}
 		}
@@ -104,27 +112,27 @@ func describeTypes(kind string, types Types) []schemaType {
 	return out
 }
 
-func settingsSpec(settings any, ok bool) *structSpec {
+func settingsTable(settings any, ok bool) *table {
 	t := reflect.TypeOf(settings)
 	if !ok || t == nil || t.Kind() != reflect.Pointer {
 		return nil
 	}
-	spec, _ := specOf(t.Elem())
-	return spec
+	body, _ := tableOf(t.Elem())
+	return body
 }
 
-func describeBody(kind, doc string, spec *structSpec) schemaBlock {
+func describeBody(kind, doc string, body *table) schemaBlock {
 	b := schemaBlock{Kind: kind, Doc: doc}
-	for _, l := range spec.labels {
+	for _, l := range body.labels {
 		b.Labels = append(b.Labels, l.name)
 	}
-	for _, f := range spec.args {
+	for _, f := range body.args {
 		b.Arguments = append(b.Arguments, schemaArgument{
 			Name: f.name, Type: f.typeName(), Required: f.required, Default: f.preset, Min: f.min, Max: f.max,
-			Enum: f.enum, Refers: f.refersTo(), Meaning: f.kind, Example: f.example(), Doc: f.doc,
+			Enum: f.enum, Refers: f.refersTo(), Meaning: f.meaning, Example: f.example(), Doc: f.doc,
 		})
 	}
-	for _, f := range spec.blocks {
+	for _, f := range body.blocks {
 		nested := describeBody(f.name, f.doc, f.nested)
 		nested.Repeated = f.repeated
 		b.Blocks = append(b.Blocks, nested)
@@ -148,48 +156,4 @@ func (f *field) typeName() string {
 		return fmt.Sprintf("map of %s", f.form)
 	}
 	return string(f.form)
-}
-
-// Verify reports mistakes in the declarations behind the language: settings
-// structs whose tags are wrong, or whose arguments have the name of one that
-// every block of the kind has. It is meant for a test of the registry.
-func Verify(types Types) error {
-	var errs []error
-	for _, k := range allKinds {
-		own, err := specOf(k.typ)
-		errs = append(errs, err)
-		if !k.typed {
-			continue
-		}
-		for _, name := range types.Names(k.name) {
-			settings, ok := types.Settings(k.name, name)
-			errs = append(errs, verifySettings(k.name+" "+name, settings, ok, own))
-			if member, ok := types.Member(name); ok && k.name == config.KindFailoverTarget {
-				members, _ := specOf(memberType)
-				errs = append(errs, verifySettings(k.name+" "+name+" member", member, true, members))
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func verifySettings(what string, settings any, ok bool, own *structSpec) error {
-	t := reflect.TypeOf(settings)
-	if ok && t == nil {
-		return nil // nothing of its own
-	}
-	if !ok || t == nil || t.Kind() != reflect.Pointer {
-		return fmt.Errorf("%s: the settings are a %v, not a pointer to a struct", what, t)
-	}
-	spec, err := specOf(t.Elem())
-	errs := []error{err}
-	for _, f := range slices.Concat(spec.args, spec.blocks) {
-		_, reserved := reservedWords[f.name]
-		if own.arg(f.name) != nil || own.block(f.name) != nil || f.name == "for_each" || f.name == "type" {
-			errs = append(errs, fmt.Errorf("%s: %q is an argument of every such block already", what, f.name))
-		} else if reserved {
-			errs = append(errs, fmt.Errorf("%s: %q is a reserved word", what, f.name))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -40,8 +40,8 @@ func parseVersion(s string) (v version, parts int, ok bool) {
 	return v, parts, true
 }
 
-// parseConstraint reads ">= 0.1, < 2".
-func parseConstraint(s string) ([]constraint, error) {
+// parseConstraints reads ">= 0.1, < 2".
+func parseConstraints(s string) ([]constraint, error) {
 	var all []constraint
 	for part := range strings.SplitSeq(s, ",") {
 		m := constraintPattern.FindStringSubmatch(strings.TrimSpace(part))
@@ -91,7 +91,7 @@ func (c constraint) allows(v version) bool {
 // that is no number, such as that of a development build, meets all.
 func satisfies(required, have string) bool {
 	v, _, ok := parseVersion(have)
-	constraints, err := parseConstraint(required)
+	constraints, err := parseConstraints(required)
 	if !ok || err != nil {
 		return true
 	}

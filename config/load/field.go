@@ -8,10 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
-
-	"github.com/hashicorp/hcl/v2"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/unit"
@@ -42,7 +38,11 @@ const (
 	mapping shape = "map"
 )
 
-// field is one argument, label or kind of nested block: what the struct tags say.
+// Expression stands for an argument that is kept as written: whoever reads the
+// files puts an expression of its own in it.
+type Expression any
+
+// field is one argument, label or kind of nested block.
 type field struct {
 	name     string
 	index    []int
@@ -53,152 +53,23 @@ type field struct {
 	pointer  bool
 	enum     []string
 	refs     []string // kinds a reference may name
-	kind     string   // meaning of a string
+	meaning  string   // of a string; the kind tag
 	preset   string   // the default, as written
 	min, max string
 	doc      string
 
 	// Nested blocks only.
-	nested   *structSpec
+	nested   *table
 	repeated bool
-}
-
-// structSpec is the table of one block body.
-type structSpec struct {
-	typ    reflect.Type
-	labels []*field
-	args   []*field
-	blocks []*field
-}
-
-func (s *structSpec) arg(name string) *field {
-	for _, f := range s.args {
-		if f.name == name {
-			return f
-		}
-	}
-	return nil
-}
-
-func (s *structSpec) block(name string) *field {
-	for _, f := range s.blocks {
-		if f.name == name {
-			return f
-		}
-	}
-	return nil
 }
 
 var (
 	addressType    = reflect.TypeFor[config.Address]()
 	durationType   = reflect.TypeFor[unit.Duration]()
 	sizeType       = reflect.TypeFor[unit.Size]()
-	expressionType = reflect.TypeFor[hcl.Expression]()
-	memberType     = reflect.TypeFor[config.Member]()
+	expressionType = reflect.TypeFor[Expression]()
 	textType       = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
-
-var kinds = []string{"address", "clock", "cron", "date", "endpoint", "pattern", "time", "timezone", "version"}
-
-type specResult struct {
-	spec *structSpec
-	err  error
-}
-
-var specs sync.Map // reflect.Type -> specResult
-
-// specOf reads the tags of a struct type. The error lists every mistake in them.
-func specOf(t reflect.Type) (*structSpec, error) {
-	if r, ok := specs.Load(t); ok {
-		return r.(specResult).spec, r.(specResult).err
-	}
-	s := &structSpec{typ: t}
-	err := s.collect(t, nil)
-	specs.Store(t, specResult{s, err})
-	return s, err
-}
-
-func (s *structSpec) collect(t reflect.Type, index []int) error {
-	if t.Kind() != reflect.Struct {
-		return fmt.Errorf("%s is not a struct", t)
-	}
-	var errs []error
-	for i := range t.NumField() {
-		sf := t.Field(i)
-		at := append(slices.Clone(index), i)
-		tag, tagged := sf.Tag.Lookup("hcl")
-		if !tagged {
-			if sf.Anonymous && sf.Type.Kind() == reflect.Struct {
-				errs = append(errs, s.collect(sf.Type, at))
-			}
-			continue
-		}
-		if err := s.addField(sf, tag, at); err != nil {
-			errs = append(errs, fmt.Errorf("%s.%s: %w", t, sf.Name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (s *structSpec) addField(sf reflect.StructField, tag string, index []int) error {
-	name, option, _ := strings.Cut(tag, ",")
-	f := &field{name: name, index: index, doc: sf.Tag.Get("doc"), kind: sf.Tag.Get("kind"),
-		preset: sf.Tag.Get("default"), min: sf.Tag.Get("min"), max: sf.Tag.Get("max"), required: option == ""}
-	if v := sf.Tag.Get("enum"); v != "" {
-		f.enum = strings.Split(v, "|")
-	}
-	if v := sf.Tag.Get("ref"); v != "" {
-		f.refs = strings.Split(v, "|")
-	}
-	switch {
-	case !argumentName.MatchString(name):
-		return fmt.Errorf("%q is no argument name", name)
-	case s.arg(name) != nil || s.block(name) != nil:
-		return fmt.Errorf("%q is there twice", name)
-	case f.doc == "":
-		return errors.New("has no doc tag")
-	case !sf.IsExported():
-		return errors.New("is not exported")
-	}
-	if j, _, _ := strings.Cut(sf.Tag.Get("json"), ","); j != name {
-		return fmt.Errorf("json name %q differs from hcl name %q", j, name)
-	}
-	switch option {
-	case "block", "blocks":
-		return s.addBlock(f, sf.Type, option == "blocks")
-	case "label":
-		if sf.Type.Kind() != reflect.String {
-			return errors.New("a label must be a string")
-		}
-		f.form, f.shape, f.elem = formString, single, sf.Type
-		s.labels = append(s.labels, f)
-		return nil
-	case "", "optional":
-		if err := f.classify(sf.Type); err != nil {
-			return err
-		}
-		s.args = append(s.args, f)
-		return f.verify()
-	}
-	return fmt.Errorf("unknown option %q", option)
-}
-
-func (s *structSpec) addBlock(f *field, t reflect.Type, repeated bool) error {
-	f.repeated = repeated
-	if repeated {
-		if t.Kind() != reflect.Slice {
-			return errors.New("blocks must be a slice of pointers to a struct")
-		}
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
-		return errors.New("a block must be a pointer to a struct")
-	}
-	nested, err := specOf(t.Elem())
-	f.nested = nested
-	s.blocks = append(s.blocks, f)
-	return err
-}
 
 // classify finds out from the Go type how the value is written.
 func (f *field) classify(t reflect.Type) error {
@@ -217,7 +88,7 @@ func (f *field) classify(t reflect.Type) error {
 	}
 	f.elem = t
 	switch {
-	case t == addressType && f.kind == "address":
+	case t == addressType && f.meaning == "address":
 		f.form = formReference
 	case t == addressType:
 		f.form = formReference
@@ -248,8 +119,8 @@ func (f *field) classify(t reflect.Type) error {
 
 // verify checks that the tags of an argument make sense together.
 func (f *field) verify() error {
-	if f.kind != "" && !slices.Contains(kinds, f.kind) {
-		return fmt.Errorf("unknown kind %q", f.kind)
+	if _, known := meanings[f.meaning]; f.meaning != "" && !known {
+		return fmt.Errorf("unknown kind %q", f.meaning)
 	}
 	if f.required && f.preset != "" {
 		return errors.New("a required argument cannot have a default")
@@ -302,7 +173,7 @@ func setText(dst reflect.Value, f form, text string) error {
 	return nil
 }
 
-// preset sets a field's default.
+// setPreset sets a field's default.
 func (f *field) setPreset(dst reflect.Value) {
 	if f.preset == "" {
 		return
@@ -353,13 +224,14 @@ func (f *field) exampleValue() string {
 	if f.enum != nil {
 		return strconv.Quote(f.enum[0])
 	}
-	if text, ok := kindExamples[f.kind]; ok {
-		return text
-	}
-	return `"..."`
+	return cmp.Or(meanings[f.meaning].example, `"..."`)
 }
 
-var kindExamples = map[string]string{
-	"clock": `"22:00"`, "cron": `"0 23 * * 1-5"`, "date": `"2026-12-24"`, "endpoint": `endpoint("file:///srv/data")`,
-	"pattern": `"QA*"`, "time": `"2026-12-24T06:00:00Z"`, "timezone": `"Europe/Berlin"`, "version": `">= 0.1"`,
+// blockForm shows how the header of a nested block is written.
+func (f *field) blockForm() string {
+	out := f.name
+	for range f.nested.labels {
+		out += ` "NAME"`
+	}
+	return out
 }

@@ -1,0 +1,112 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
+)
+
+// endpoint decodes one side of a mirror: endpoint("...") or the role of a failover.
+func (d *decoder) endpoint(f *field, expr hcl.Expression) (string, bool) {
+	rng := expr.Range()
+	if p, ok := d.endpointPath(expr); ok {
+		p.rng = rng
+		return d.roleOrStore(f, p)
+	}
+	before := len(d.list)
+	v, ok := d.l.eval.evaluate(expr, d.scope, &d.report)
+	if !ok {
+		isEndpoint := func(p diag.Diagnostic) bool { return p.Code == badEndpoint.code }
+		if slices.ContainsFunc(d.list[before:], isEndpoint) && strings.Contains(d.source(expr), "@") {
+			d.hide(rng) // there may be a password in it
+		}
+		return "", false
+	}
+	if v.IsNull() || v.Type() != cty.String {
+		d.add(badEndpoint, rng, "%s is a place to mirror, but this is %s. Write for example %s = %s.", f.name, describe(v), f.name, f.exampleValue())
+		return "", false
+	}
+	clean, ok := plain(v, rng, f.name, &d.report)
+	if !ok {
+		return "", false
+	}
+	text := clean.AsString()
+	if isEndpoint(v) {
+		if err := checkEndpoint(text); err != nil { // joined to something else after endpoint()
+			d.add(badEndpoint, rng, "%s.", diag.Sentence(err.Error()))
+			return "", false
+		}
+		return text, d.text(f, text, rng)
+	}
+	d.plainEndpoint(f, text, rng)
+	return "", false
+}
+
+func (d *decoder) endpointPath(expr hcl.Expression) (refPath, bool) {
+	if d.isJSON {
+		v, diags := expr.Value(nil)
+		if diags.HasErrors() || v.IsNull() || v.Type() != cty.String {
+			return refPath{}, false
+		}
+		inner, diags := hclsyntax.ParseExpression([]byte(v.AsString()), expr.Range().Filename, expr.Range().Start)
+		if diags.HasErrors() {
+			return refPath{}, false
+		}
+		expr = inner
+	}
+	p, ok, _ := d.shape(expr)
+	return p, ok && p.kind != "var" && p.kind != "local" && p.kind != "each"
+}
+
+// plainEndpoint explains text where endpoint(...) is needed.
+func (d *decoder) plainEndpoint(f *field, text string, rng hcl.Range) {
+	if p, ok := parsePath(text); ok && p.kind == config.KindFailover {
+		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, text)
+		return
+	}
+	form := fmt.Sprintf("endpoint(%q)", text)
+	switch err := checkEndpoint(text); {
+	case errors.Is(err, errPassword):
+		d.hide(rng)
+		d.add(badEndpoint, rng, "%s.", diag.Sentence(err.Error()))
+		return
+	case strings.HasPrefix(text, "/"):
+		form = fmt.Sprintf("endpoint(%q)", "file://"+text)
+	case err != nil:
+		form = f.exampleValue()
+	}
+	if d.isJSON {
+		form = fmt.Sprintf("%q", "${"+form+"}")
+	}
+	d.add(badEndpoint, rng, "%s is a place to mirror, not text. Write %s = %s.", f.name, f.name, form)
+}
+
+// roleOrStore decodes failover.NAME.active and failover.NAME.standby.
+func (d *decoder) roleOrStore(f *field, p refPath) (string, bool) {
+	switch {
+	case p.kind == config.KindStore:
+		d.add(badEndpoint, p.rng, "%s names a store, but this version mirrors directory trees only, not stores. Write %s = endpoint(\"file:///...\") with the directory of the store.", p, f.name)
+	case p.kind == config.KindFailover && len(p.rest) == 1 && (p.rest[0] == config.RoleActive || p.rest[0] == config.RoleStandby):
+		role := p.rest[0]
+		p.rest = nil
+		address, ok := d.existing(p)
+		return address + "." + role, ok
+	case p.kind == config.KindFailover && p.name != "" && len(p.rest) == 0:
+		d.add(badEndpoint, p.rng, "A mirror follows one role of a failover. Write %s.%s or %s.%s.", p, config.RoleActive, p, config.RoleStandby)
+	case p.kind == config.KindFailover && p.name != "":
+		d.add(badEndpoint, p.rng, "A failover has the roles %s and %s. Write %s.%s or %s.%s.", config.RoleActive, config.RoleStandby, p.address(), config.RoleActive, p.address(), config.RoleStandby)
+	case p.kind == config.KindSecret:
+		d.add(misplacedSecret, p.rng, "%s is a place to mirror, not a credential.", f.name)
+	default:
+		d.add(badEndpoint, p.rng, "%s is no place to mirror. Write endpoint(\"file:///...\"), or failover.NAME.%s to follow a role.", p, map[bool]string{true: config.RoleActive, false: config.RoleStandby}[f.name == "source"])
+	}
+	return "", false
+}

@@ -1,0 +1,41 @@
+package load
+
+import (
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// mark is a note on a value that every value made from it carries too.
+type mark string
+
+const (
+	sensitiveMark mark = "sensitive" // from a sensitive variable
+	endpointMark  mark = "endpoint"  // made by endpoint()
+)
+
+// isSensitive reports whether a sensitive variable went into a value.
+func isSensitive(v cty.Value) bool {
+	if !v.ContainsMarked() {
+		return false
+	}
+	_, marks := v.UnmarkDeep()
+	_, found := marks[sensitiveMark]
+	return found
+}
+
+// plain removes all marks. It is false, and reported, when the value is sensitive.
+func plain(v cty.Value, rng hcl.Range, what string, rep *report) (cty.Value, bool) {
+	if !v.ContainsMarked() {
+		return v, true
+	}
+	clean, marks := v.UnmarkDeep()
+	if _, found := marks[sensitiveMark]; found {
+		rep.add(sensitiveValue, rng, "The value of %s comes from a sensitive variable, but everything in the configuration is recorded and shown. "+
+			"Declare a credential as secret \"NAME\" { file = \"...\" } and write secret.NAME where it is needed.", what)
+		return cty.NilVal, false
+	}
+	return clean, true
+}
+
+// isEndpoint reports whether endpoint() made a value.
+func isEndpoint(v cty.Value) bool { return v.HasMark(endpointMark) }
