@@ -132,20 +132,6 @@ func (s DeviceSuite) inspect(t *testing.T) {
 	NoSecrets(t, c.Secrets, first)
 }
 
-func (s DeviceSuite) quiesce(t *testing.T) {
-	c := s.open(t)
-	st, err := c.Device.DomainState(t.Context(), providers.AllDomains)
-	if err != nil || st.Quiesce != providers.QuiesceImpossible {
-		return
-	}
-	if err := c.Device.Quiesce(t.Context(), providers.AllDomains, 0); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Quiesce of a device without it: got %v, want ErrUnsupported", err)
-	}
-	if err := c.Device.Unquiesce(t.Context(), providers.AllDomains); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Unquiesce of a device without it: got %v, want ErrUnsupported", err)
-	}
-}
-
 func (s DeviceSuite) refuse(t *testing.T) {
 	c := s.open(t)
 	for _, req := range []providers.CaptureRequest{
