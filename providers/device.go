@@ -83,7 +83,7 @@ type Device interface {
 // CaptureRequest says what to take.
 type CaptureRequest struct {
 	Action  Action
-	Domain  string // AllDomains for a secure backup
+	Domain  string // AllDomains for a secure backup, and for the export of a device without domains
 	Variant Variant
 }
 

@@ -20,14 +20,17 @@ import (
 // maxAnswer is the most that a command may say when it is asked something.
 const maxAnswer = 1 << 20
 
-// checkControl reports what is wrong with the commands beside the capture.
-func checkControl(report func(path, problem string), s *Settings) {
-	scoped := contains(s.Command, domainPlace)
-	for _, c := range []struct {
-		path     string
-		argv     []string
-		together []string // paths of commands that are needed with this one
-	}{
+// named is a command and the argument that declares it.
+type named struct {
+	path string
+	argv []string
+	with []string // arguments that are needed with this one
+}
+
+func (s *Settings) commands() []named {
+	return []named{
+		{"command", s.Command, nil},
+		{"restore_command", s.Restore, nil},
 		{"inspect", s.Inspect, nil},
 		{"state", s.State, []string{"quiesce", "unquiesce"}},
 		{"quiesce", s.Quiesce, []string{"state", "unquiesce"}},
@@ -35,38 +38,40 @@ func checkControl(report func(path, problem string), s *Settings) {
 		{"unsaved", s.Unsaved, []string{"command_unsaved"}},
 		{"command_unsaved", s.CommandUnsaved, []string{"unsaved"}},
 		{"free_space", s.FreeSpace, nil},
-	} {
-		if len(c.argv) == 0 {
+	}
+}
+
+// checkControl reports what is wrong with the commands beside the capture, and with placeholders that have no value.
+func checkControl(report func(path, problem string), s *Settings) {
+	all := s.commands()
+	declared := map[string]bool{}
+	for _, c := range all {
+		declared[c.path] = len(c.argv) > 0
+		if c.path != "quiesce" && contains(c.argv, timeoutPlace) {
+			report(c.path, "The placeholder {timeout} has a value only in quiesce.")
+		}
+	}
+	scoped := contains(s.Command, domainPlace)
+	for _, c := range all[2:] {
+		if !declared[c.path] {
 			continue
 		}
 		checkArgv(report, c.path, c.argv, false)
-		if missing := s.missing(c.together); len(missing) > 0 {
+		missing := slices.DeleteFunc(c.with, func(p string) bool { return declared[p] })
+		if len(missing) > 0 {
 			report(c.path, fmt.Sprintf("With %s also %s must be given.", c.path, strings.Join(missing, " and ")))
 		}
 		has := contains(c.argv, domainPlace)
 		switch {
 		case c.path == "inspect" && has:
 			report(c.path, "The placeholder {domain} has no value here: inspect is about the whole device.")
-		case c.path == "free_space" || c.path == "inspect":
+		case c.path == "inspect", c.path == "free_space":
 		case scoped && !has:
 			report(c.path, fmt.Sprintf("The command contains {domain}, so %s must contain it too, or it would be about the whole device.", c.path))
 		case !scoped && has:
 			report(c.path, "The placeholder {domain} needs domains: the command does not contain it.")
 		}
 	}
-	for path, argv := range map[string][]string{
-		"command": s.Command, "restore_command": s.Restore, "inspect": s.Inspect, "state": s.State, "unquiesce": s.Unquiesce,
-		"unsaved": s.Unsaved, "command_unsaved": s.CommandUnsaved, "free_space": s.FreeSpace,
-	} {
-		if contains(argv, timeoutPlace) {
-			report(path, "The placeholder {timeout} has a value only in quiesce.")
-		}
-	}
-}
-
-func (s *Settings) missing(paths []string) []string {
-	argv := map[string][]string{"state": s.State, "quiesce": s.Quiesce, "unquiesce": s.Unquiesce, "unsaved": s.Unsaved, "command_unsaved": s.CommandUnsaved}
-	return slices.DeleteFunc(paths, func(p string) bool { return len(argv[p]) > 0 })
 }
 
 // Inspect asks the inspect command. Without one, the device is this machine and its domains are the declared ones.
@@ -84,15 +89,15 @@ func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
 	if len(d.Settings.Inspect) == 0 {
 		return providers.DeviceInfo{Identity: host(), Model: d.Command[0], Domains: domains}, nil
 	}
-	answer, err := d.ask(ctx, d.Settings.Inspect, providers.AllDomains, 0)
+	text, err := d.ask(ctx, d.Settings.Inspect, providers.AllDomains, 0)
 	if err != nil {
 		var e *providers.Error
-		if err = d.explainAnswer("inspect", err); errors.As(err, &e) && !errors.Is(err, errAnswer) {
+		if err = d.explainAnswer("inspect", err); errors.As(err, &e) && errors.Is(err, providers.ErrSourceExit) {
 			e.Err, e.Retry = fmt.Errorf("%w: %w", providers.ErrUnavailable, e.Err), true
 		}
 		return providers.DeviceInfo{}, err
 	}
-	info, err := parseInfo(answer)
+	info, err := parseInfo(text)
 	switch {
 	case err != nil:
 	case len(domains) > 0:
@@ -107,11 +112,11 @@ func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
 }
 
 // parseInfo reads lines KEY=VALUE. A key it does not know is an error: a misspelt one would go unnoticed for years.
-func parseInfo(answer string) (providers.DeviceInfo, error) {
+func parseInfo(text string) (providers.DeviceInfo, error) {
 	var info providers.DeviceInfo
 	fields := map[string]*string{"identity": &info.Identity, "model": &info.Model, "firmware": &info.Firmware, "build": &info.Build}
 	seen := map[string]bool{}
-	for n, line := range strings.Split(answer, "\n") {
+	for n, line := range strings.Split(text, "\n") {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
@@ -176,11 +181,11 @@ func (d *device) domainState(ctx context.Context, domain string) (providers.Doma
 		st.Unsaved = word == "yes"
 	}
 	if len(d.FreeSpace) > 0 && domain == providers.AllDomains {
-		answer, err := d.ask(ctx, d.FreeSpace, domain, 0)
+		text, err := d.ask(ctx, d.FreeSpace, domain, 0)
 		if err != nil {
 			return st, err
 		}
-		line := firstLine(answer)
+		line := firstLine(text)
 		free, err := strconv.ParseInt(line, 10, 64)
 		if err != nil || free < 0 {
 			return st, fmt.Errorf("%w: free_space printed %s, not a number of bytes", errAnswer, quote(line))
@@ -246,7 +251,7 @@ func (d *device) ask(ctx context.Context, argv []string, domain string, timeout 
 		return "", err
 	}
 	text := out.String()
-	for _, secret := range spec.Redact {
+	for _, secret := range slices.SortedFunc(slices.Values(spec.Redact), func(a, b string) int { return len(b) - len(a) }) {
 		if secret = strings.TrimSpace(secret); secret != "" {
 			text = strings.ReplaceAll(text, secret, "[redacted]")
 		}

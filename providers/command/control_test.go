@@ -62,6 +62,9 @@ var (
 func TestApplianceContract(t *testing.T) {
 	for name, seconds := range map[string]string{"at once": "0", "slow": "1"} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && seconds != "0" {
+				t.Skip("whole seconds pass")
+			}
 			providertest.Device(t, providertest.DeviceSuite{
 				New: func(t *testing.T) providertest.DeviceCase {
 					a := newAppliance(t)
@@ -162,6 +165,12 @@ func TestUnavailable(t *testing.T) {
 	})
 	if _, err := slow.Inspect(t.Context()); !errors.Is(err, providers.ErrUnavailable) || !strings.Contains(err.Error(), "raise answer_timeout") {
 		t.Errorf("Inspect that hangs: %v", err)
+	}
+	unknown := device(t, func(s *command.Settings) {
+		s.Command, s.Inspect, s.SecretEnv = []string{"true"}, []string{"true"}, map[string]providers.Secret{"X": "secret.other"}
+	})
+	if _, err := unknown.Inspect(t.Context()); !errors.Is(err, providers.ErrNotFound) || errors.Is(err, providers.ErrUnavailable) {
+		t.Errorf("Inspect without its secret: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

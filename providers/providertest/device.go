@@ -16,7 +16,7 @@ import (
 
 // DeviceSuite says how to test one implementation of providers.Device.
 type DeviceSuite struct {
-	// New opens a device on a new source that does not change by itself. It is called for each test.
+	// New opens a device on a new source that does not change by itself, and is normal. It is called for each test.
 	New func(t *testing.T) DeviceCase
 	// Requests are the captures that must succeed.
 	Requests []providers.CaptureRequest
