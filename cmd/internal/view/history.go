@@ -166,7 +166,7 @@ func runFiles(w io.Writer, d RunDetail, s Style) error {
 			if err := json.Unmarshal(a.Manifest, &m); err != nil {
 				return fmt.Errorf("read the manifest of artifact %s: %w", a.ID, err)
 			}
-			fmt.Fprintf(w, "\n%s %s in %s, %s\n", s.bold("Artifact"), a.ID, a.Store, a.State)
+			fmt.Fprintf(w, "\n%s %s in %s, %s\n", s.bold("Artifact"), Line(a.ID), Line(a.Store), a.State)
 			about := []string{"type " + m.DeviceType}
 			for _, f := range []struct{ name, value string }{
 				{"identity", m.DeviceInfo.Identity}, {"model", m.DeviceInfo.Model}, {"firmware", m.DeviceInfo.Firmware}, {"build", m.DeviceInfo.Build},
@@ -175,7 +175,7 @@ func runFiles(w io.Writer, d RunDetail, s Style) error {
 					about = append(about, f.name+" "+f.value)
 				}
 			}
-			fmt.Fprintf(w, "from %s (%s)\n", a.Device, Line(strings.Join(about, ", ")))
+			fmt.Fprintf(w, "from %s (%s)\n", Line(a.Device), Line(strings.Join(about, ", ")))
 			var rows [][]string
 			for _, f := range m.Files {
 				rows = append(rows, []string{f.Path, Bytes(f.Size), f.SHA256})

@@ -59,7 +59,11 @@ func markdownHead(p *reconcile.Plan, allowed reconcile.Allowed) string {
 		if len(subject) > longestSubject {
 			subject = append(subject[:longestSubject], []rune("...")...)
 		}
-		fmt.Fprintf(&b, "Commit `%s` %s\n\n", p.Config.Commit[:min(7, len(p.Config.Commit))], markdownText(string(subject)))
+		fmt.Fprintf(&b, "Commit `%s` %s", p.Config.Commit[:min(7, len(p.Config.Commit))], markdownText(string(subject)))
+		if p.Config.Dirty {
+			b.WriteString(" **+ uncommitted changes**")
+		}
+		b.WriteString("\n\n")
 	}
 	for _, g := range closed(p, allowed) {
 		fmt.Fprintf(&b, "- Not applied without `%s`: %s\n", g.Allow, markdownText(g.Reason))
@@ -75,7 +79,7 @@ func markdownFindings(all []diag.Diagnostic) markdownPart {
 	for i, d := range all {
 		lines[i] = fmt.Sprintf("- **%s** `%s` %s: %s", d.Severity, d.Code, markdownText(d.Summary), markdownText(d.Detail))
 		if !d.Range.IsZero() {
-			lines[i] += fmt.Sprintf(" (`%s`)", strings.ReplaceAll(Line(d.Range.String()), "`", "'"))
+			lines[i] += " (" + markdownText(d.Range.String()) + ")"
 		}
 		lines[i] += "\n"
 	}
@@ -90,7 +94,7 @@ func markdownSection(s section) markdownPart {
 	lines := make([]string, len(s.lines))
 	for i, l := range s.lines {
 		var b strings.Builder
-		fmt.Fprintf(&b, "- `%s` **%s** %s\n", l.sign, markdownText(l.subject), markdownText(l.text))
+		b.WriteString(strings.TrimRight(fmt.Sprintf("- `%s` **%s** %s", l.sign, markdownText(l.subject), markdownText(l.text)), " ") + "\n")
 		for j, t := range l.below {
 			if j == mostTasks {
 				fmt.Fprintf(&b, "  - ... and %d more\n", len(l.below)-mostTasks)

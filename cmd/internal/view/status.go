@@ -44,7 +44,11 @@ func Status(w io.Writer, st reconcile.Status, s Style) error {
 			if !m.Healthy {
 				health = "unhealthy"
 			}
-			rows = append(rows, []string{m.Address, lag, health, runText(m.Last), m.Position.Source + " -> " + m.Position.Target})
+			direction := ""
+			if m.Position.Source != "" {
+				direction = m.Position.Source + " -> " + m.Position.Target
+			}
+			rows = append(rows, []string{m.Address, lag, health, runText(m.Last), direction})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Mirrors"))
 		if err := table(w, []string{"OBJECT", "LAG", "HEALTH", "LAST RUN", "DIRECTION"}, rows); err != nil {

@@ -1,0 +1,194 @@
+package view_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// hostile rewrites terminals, hides words, breaks lines, mentions people and is no UTF-8.
+const hostile = "x\x1b[2J\x1b]0;title\x07\u202egnp.exe\u2066\u200b\r\nError: fake\n\u2028<script>alert(1)</script><!-- --> @everyone [a](https://evil.example) ![i](x) `code` **zz** | #1 ~~s~~\xff\x00\u009b31m"
+
+// printable fails for what a terminal would act on.
+func printable(t *testing.T, what, got string) {
+	t.Helper()
+	for _, bad := range []string{"\x1b", "\x07", "\x00", "\r", "\u202e", "\u2066", "\u200b", "\u2028", "\u009b", "\xff"} {
+		if strings.Contains(got, bad) {
+			t.Errorf("%s contains %q:\n%q", what, bad, got)
+		}
+	}
+	if !utf8.ValidString(got) {
+		t.Errorf("%s is no UTF-8", what)
+	}
+	if strings.Contains(got, "\nError: fake") {
+		t.Errorf("%s has a line that somebody else wrote:\n%s", what, got)
+	}
+}
+
+// poisoned is a plan in which everything that comes from outside is hostile.
+func poisoned() *reconcile.Plan {
+	p := full()
+	p.Environment, p.Config.Subject = hostile, hostile
+	for i := range p.Changes {
+		p.Changes[i].Address, p.Changes[i].Note, p.Changes[i].Previous = hostile, hostile, hostile
+		before, err := json.Marshal(map[string]string{"keep_daily": hostile})
+		if err != nil {
+			panic(err)
+		}
+		p.Changes[i].Before = before
+	}
+	for i := range p.Actions {
+		p.Actions[i].Address, p.Actions[i].Reason, p.Actions[i].Summary = hostile, hostile, hostile
+		for j := range p.Actions[i].Tasks {
+			t := &p.Actions[i].Tasks[j]
+			t.Activity, t.Device, t.Domain = hostile, hostile, hostile
+			if t.Skip != nil {
+				t.Skip = &reconcile.Skip{Code: "X", Reason: hostile}
+			}
+		}
+	}
+	p.Deferred[0].Waits, p.Drift[0].Detail, p.Drift[0].Summary, p.Roles[0].Note, p.Roles[0].Active = hostile, hostile, hostile, hostile, hostile
+	p.Gates[0].Reason = hostile
+	d := &p.Findings[0]
+	d.Summary, d.Address, d.Range.Filename, d.Snippet.Code = hostile, hostile, hostile, hostile
+	d.Detail = strings.ReplaceAll(hostile, "\n", " ") // details may have lines of their own
+	return p
+}
+
+func TestHostilePlan(t *testing.T) {
+	printable(t, "text", planText(t, poisoned(), view.PlanOptions{Verbose: true}))
+
+	got := markdown(t, poisoned(), 0)
+	printable(t, "Markdown", strings.ReplaceAll(got, "\u200b", "")) // our own, after @ and in links
+	lines := strings.Split(got, "\n")
+	if !regexp.MustCompile(`^<!-- holdfast:plan [A-Za-z0-9_.-]+ -->$`).MatchString(lines[0]) || strings.Count(lines[0], "-->") != 1 {
+		t.Errorf("the marker is %q", lines[0])
+	}
+	rest := strings.Join(lines[1:], "\n")
+	for _, bad := range []string{"<script", "<!--", "@everyone", "https://"} {
+		if strings.Contains(rest, bad) {
+			t.Errorf("the Markdown contains %q:\n%s", bad, rest)
+		}
+	}
+	for _, markup := range []string{`[^\\]\[a\]`, `[^\\]\*\*zz`, `[^\\]~~s`, "[^\\\\]`code"} {
+		if m := regexp.MustCompile(markup).FindString(rest); m != "" {
+			t.Errorf("the Markdown contains the markup %q", m)
+		}
+	}
+	// Only our own tags are left.
+	if tag := regexp.MustCompile(`</?[a-zA-Z!][^>]*>`).FindAllString(rest, -1); len(tag) > 0 {
+		for _, s := range tag {
+			if !regexp.MustCompile(`^</?(details|details open|summary|sub)>$`).MatchString(s) {
+				t.Errorf("the Markdown contains the tag %q", s)
+			}
+		}
+	}
+}
+
+func TestHostileRecords(t *testing.T) {
+	run := aRun()
+	run.Address, run.Reason, run.Actor, run.Kind = hostile, hostile, hostile, hostile
+	run.Error = strings.ReplaceAll(hostile, "\n", " ")
+	d := detail()
+	d.Run = run
+	for i := range d.Tasks {
+		task := &d.Tasks[i]
+		task.Device, task.Domain, task.Error, task.Activity, task.Reason = hostile, hostile, hostile, hostile, hostile
+		for j := range task.Artifacts {
+			a := &task.Artifacts[j]
+			manifest, err := json.Marshal(map[string]any{
+				"device_type": hostile, "device_info": map[string]string{"identity": hostile, "model": hostile},
+				"files": []map[string]any{{"path": hostile, "size": 1, "sha256": hostile}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Manifest, a.Device, a.Store = manifest, hostile, hostile
+		}
+	}
+	for i := range d.Activities {
+		d.Activities[i].DevicePattern, d.Activities[i].ID = hostile, hostile
+	}
+	steps := d.Tasks[0]
+	steps.Steps = []state.StepRun{{Name: hostile, Error: hostile}}
+	lock := state.Lock{Name: hostile, Actor: hostile, Operation: hostile, Reason: hostile, Task: hostile}
+	object := state.Object{Address: hostile, AppliedBy: hostile, Commit: "3f9c1ab27d8e"}
+	artifact := state.Artifact{ID: hostile, Device: hostile, Domain: hostile, Store: hostile}
+	status := reconcile.Status{
+		BackupPlans: []reconcile.BackupPlanStatus{{Address: hostile}}, Mirrors: []reconcile.MirrorStatus{{Address: hostile}},
+		Failovers: []state.Role{{Failover: hostile, Active: hostile, Reason: hostile}}, OpenRuns: []state.Run{run}, Attention: []state.Run{run}, Locks: []state.Lock{lock},
+	}
+	for what, show := range map[string]func(*bytes.Buffer) error{
+		"runs":      func(b *bytes.Buffer) error { return view.Runs(b, []state.Run{run}, view.Style{}) },
+		"run":       func(b *bytes.Buffer) error { return view.Run(b, d, view.Style{}) },
+		"steps":     func(b *bytes.Buffer) error { return view.Steps(b, steps, view.Style{}) },
+		"result":    func(b *bytes.Buffer) error { return view.Result(b, []state.Run{run}, 1, true, view.Style{}) },
+		"locks":     func(b *bytes.Buffer) error { return view.Locks(b, []state.Lock{lock}, view.Style{}) },
+		"objects":   func(b *bytes.Buffer) error { return view.Objects(b, []state.Object{object}, view.Style{}) },
+		"artifacts": func(b *bytes.Buffer) error { return view.Artifacts(b, []state.Artifact{artifact}, view.Style{}) },
+		"status":    func(b *bytes.Buffer) error { return view.Status(b, status, view.Style{}) },
+	} {
+		printable(t, what, text(t, show))
+	}
+}
+
+func TestBrokenManifestIsAnError(t *testing.T) {
+	d := detail()
+	d.Tasks[0].Artifacts[0].Manifest = json.RawMessage(`{"files":`)
+	if err := view.Run(new(bytes.Buffer), d, view.Style{}); err == nil || !strings.Contains(err.Error(), "01JD") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMarkdownIsCutToSize(t *testing.T) {
+	p := full()
+	for i := range 3000 {
+		p.Changes = append(p.Changes, reconcile.Change{Address: fmt.Sprintf("site.s%04d", i), Action: reconcile.Create})
+		p.Findings = append(p.Findings, diag.Diagnostic{Severity: diag.Warning, Code: "HF-CFG-105", Summary: "Nothing is selected", Detail: strings.Repeat("long ", 20)})
+	}
+	whole := len(markdown(t, p, 0))
+	for _, limit := range []int{3000, 10_000, 60_000, whole} {
+		got := markdown(t, p, limit)
+		if len(got) > limit {
+			t.Errorf("limit %d: %d bytes", limit, len(got))
+		}
+		if !strings.Contains(got, "Destroys (2)") || !strings.Contains(got, "Not applied without") || !strings.Contains(got, "sha256:9b1e") || !strings.Contains(got, "Changes (3005)") {
+			t.Errorf("limit %d: what matters most is gone:\n%.2000s", limit, got)
+		}
+		if cut := strings.Contains(got, "more cut to fit"); cut != (limit < whole) {
+			t.Errorf("limit %d of %d: says that it was cut: %v", limit, whole, cut)
+		}
+	}
+	p.Config.Subject = strings.Repeat("ä", 100_000)
+	if got := markdown(t, p, 3000); len(got) > 3000 {
+		t.Errorf("a long subject makes %d bytes", len(got))
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 3 << 20: "3.0 MiB", 1 << 62: "4.0 EiB"} {
+		if got := view.Bytes(n); got != want {
+			t.Errorf("%d: got %q, want %q", n, got, want)
+		}
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add(hostile)
+	f.Fuzz(func(t *testing.T, s string) {
+		got := view.Line(s)
+		printable(t, "line", got)
+		if strings.ContainsAny(got, "\n\t") {
+			t.Errorf("%q is more than a line", got)
+		}
+	})
+}
