@@ -37,17 +37,18 @@ var imports = map[string][]string{
 	"state/sqlstore":         {"state"},
 	"state/statetest":        {"state", "state/sqlstore"},
 
-	"config/load":   {"config", "config/diag", "config/schedule", "config/unit"},
-	"config/source": {"config/diag"}, // for the nearest name
-	"providers/all": {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
-	"reconcile":     {"config", "config/diag", "config/schedule", "config/unit", "state"},
+	"config/language": {"config", "config/diag", "config/schedule", "config/unit"},
+	"config/load":     {"config", "config/diag", "config/language"},
+	"config/source":   {"config/diag"}, // for the words of messages
+	"providers/all":   {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
+	"reconcile":       {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
 	"reconcile/observe": {"config", "providers", "reconcile", "state"},
 	"reconcile/execute": {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "state"},
 
 	"cmd/internal/view": {"config/diag", "reconcile", "state"},
 	"cmd/internal/app": {
-		"config", "config/diag", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
+		"config", "config/diag", "config/language", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
 		"reconcile", "reconcile/execute", "reconcile/observe", "state", "state/sqlstore",
 	},
 	"cmd/internal/command": {
@@ -58,7 +59,7 @@ var imports = map[string][]string{
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/schedule", "config/unit", "state", "reconcile", "providers/glob"}
+var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "providers/glob"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (

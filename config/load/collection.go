@@ -11,11 +11,12 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 const maxElements = 10_000 // of one list or map
 
-func (d *decoder) assignList(f *field, expr hcl.Expression, dst reflect.Value, path string) bool {
+func (d *decoder) assignList(f *language.Field, expr hcl.Expression, dst reflect.Value, path string) bool {
 	exprs, diags := hcl.ExprList(expr)
 	if diags.HasErrors() {
 		return d.assignWholeList(f, expr, dst, path)
@@ -30,7 +31,7 @@ func (d *decoder) assignList(f *field, expr hcl.Expression, dst reflect.Value, p
 		d.note(at, e.Range())
 		before := len(d.list)
 		if written := d.one(f, e, out.Index(i), at); !written {
-			d.add(wrongValueType, e.Range(), "%s has an element without a value (null).", f.name)
+			d.add(wrongValueType, e.Range(), "%s has an element without a value (null).", f.Name)
 		}
 		if len(d.list) == before {
 			d.once(f, out.Index(i), first, e.Range())
@@ -41,8 +42,8 @@ func (d *decoder) assignList(f *field, expr hcl.Expression, dst reflect.Value, p
 }
 
 // once reports references and words that stand in a list twice.
-func (d *decoder) once(f *field, v reflect.Value, seen map[string]bool, rng hcl.Range) {
-	if f.form != formReference && f.enum == nil {
+func (d *decoder) once(f *language.Field, v reflect.Value, seen map[string]bool, rng hcl.Range) {
+	if f.Form != language.FormReference && f.Enum == nil {
 		return
 	}
 	if seen[v.String()] {
@@ -52,13 +53,13 @@ func (d *decoder) once(f *field, v reflect.Value, seen map[string]bool, rng hcl.
 }
 
 // assignWholeList decodes a list that is computed rather than written out.
-func (d *decoder) assignWholeList(f *field, expr hcl.Expression, dst reflect.Value, path string) bool {
-	if f.form == formReference || f.form == formSecret {
+func (d *decoder) assignWholeList(f *language.Field, expr hcl.Expression, dst reflect.Value, path string) bool {
+	if f.Form == language.FormReference || f.Form == language.FormSecret {
 		if d.isStaticReference(expr) {
-			d.add(wrongValueType, expr.Range(), "%s is a list. Write %s = [%s].", f.name, f.name, d.source(expr))
+			d.add(wrongValueType, expr.Range(), "%s is a list. Write %s = [%s].", f.Name, f.Name, d.source(expr))
 			return true
 		}
-		d.add(notAReference, expr.Range(), "%s is a list of references, and references are written out, so that they can be checked before anything is computed. Write for example %s = %s.", f.name, f.name, f.example())
+		d.add(notAReference, expr.Range(), "%s is a list of references, and references are written out, so that they can be checked before anything is computed. Write for example %s = %s.", f.Name, f.Name, f.Example())
 		return true
 	}
 	v, ok := d.l.eval.evaluate(expr, d.scope, &d.report)
@@ -72,7 +73,7 @@ func (d *decoder) assignWholeList(f *field, expr hcl.Expression, dst reflect.Val
 		return false
 	}
 	if t := v.Type(); !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
-		d.add(wrongValueType, expr.Range(), "%s is a list, but this is %s. %s", f.name, describe(v), d.listFix(f, expr, v))
+		d.add(wrongValueType, expr.Range(), "%s is a list, but this is %s. %s", f.Name, describe(v), d.listFix(f, expr, v))
 		return true
 	}
 	if !d.fits(v.LengthInt(), expr.Range()) {
@@ -82,7 +83,7 @@ func (d *decoder) assignWholeList(f *field, expr hcl.Expression, dst reflect.Val
 	first := make(map[string]bool)
 	for i, elem := range v.AsValueSlice() {
 		if elem.IsNull() {
-			d.add(wrongValueType, expr.Range(), "%s has an element without a value (null).", f.name)
+			d.add(wrongValueType, expr.Range(), "%s has an element without a value (null).", f.Name)
 			continue
 		}
 		if d.convert(f, elem, out.Index(i), expr.Range()) {
@@ -93,18 +94,18 @@ func (d *decoder) assignWholeList(f *field, expr hcl.Expression, dst reflect.Val
 	return true
 }
 
-func (d *decoder) listFix(f *field, expr hcl.Expression, v cty.Value) string {
+func (d *decoder) listFix(f *language.Field, expr hcl.Expression, v cty.Value) string {
 	if v.Type() == cty.String || v.Type() == cty.Number || v.Type() == cty.Bool {
 		if text := d.source(expr); text != "" {
-			return fmt.Sprintf("Write %s = [%s].", f.name, text)
+			return fmt.Sprintf("Write %s = [%s].", f.Name, text)
 		}
 	}
-	return fmt.Sprintf("Write for example %s = %s.", f.name, f.example())
+	return fmt.Sprintf("Write for example %s = %s.", f.Name, f.Example())
 }
 
-func (d *decoder) assignMap(f *field, expr hcl.Expression, dst reflect.Value, path string) bool {
+func (d *decoder) assignMap(f *language.Field, expr hcl.Expression, dst reflect.Value, path string) bool {
 	out := reflect.MakeMap(dst.Type())
-	if f.form == formSecret || f.form == formReference {
+	if f.Form == language.FormSecret || f.Form == language.FormReference {
 		return d.assignReferenceMap(f, expr, dst, out, path)
 	}
 	v, ok := d.l.eval.evaluate(expr, d.scope, &d.report)
@@ -118,7 +119,7 @@ func (d *decoder) assignMap(f *field, expr hcl.Expression, dst reflect.Value, pa
 		return false
 	}
 	if t := v.Type(); !t.IsObjectType() && !t.IsMapType() {
-		d.add(wrongValueType, expr.Range(), "%s is a map, but this is %s. Write for example %s = %s.", f.name, describe(v), f.name, f.example())
+		d.add(wrongValueType, expr.Range(), "%s is a map, but this is %s. Write for example %s = %s.", f.Name, describe(v), f.Name, f.Example())
 		return true
 	}
 	if !d.fits(v.LengthInt(), expr.Range()) {
@@ -132,15 +133,15 @@ func (d *decoder) assignMap(f *field, expr hcl.Expression, dst reflect.Value, pa
 		if one, known := places[key]; known {
 			rng = one.Range()
 			d.note(path+"."+key, rng)
-			if f.form == formString {
+			if f.Form == language.FormString {
 				elem = unwrapTemplate(one, elem)
 			}
 		}
-		one := reflect.New(f.elem).Elem()
+		one := reflect.New(f.Elem).Elem()
 		switch {
 		case !d.goodKey(f, key, rng):
 		case elem.IsNull():
-			d.add(wrongValueType, rng, "%s.%s has no value (null). Leave the key out instead.", f.name, key)
+			d.add(wrongValueType, rng, "%s.%s has no value (null). Leave the key out instead.", f.Name, key)
 		case d.convert(f, elem, one, rng):
 			out.SetMapIndex(reflect.ValueOf(key).Convert(dst.Type().Key()), one)
 		}
@@ -166,10 +167,10 @@ func mapExprs(expr hcl.Expression) map[string]hcl.Expression {
 	return places
 }
 
-func (d *decoder) assignReferenceMap(f *field, expr hcl.Expression, dst, out reflect.Value, path string) bool {
+func (d *decoder) assignReferenceMap(f *language.Field, expr hcl.Expression, dst, out reflect.Value, path string) bool {
 	pairs, diags := hcl.ExprMap(expr)
 	if diags.HasErrors() {
-		d.add(notAReference, expr.Range(), "%s is a map of references, and references are written out. Write for example %s = %s.", f.name, f.name, f.example())
+		d.add(notAReference, expr.Range(), "%s is a map of references, and references are written out. Write for example %s = %s.", f.Name, f.Name, f.Example())
 		return true
 	}
 	if !d.fits(len(pairs), expr.Range()) {
@@ -184,11 +185,11 @@ func (d *decoder) assignReferenceMap(f *field, expr hcl.Expression, dst, out ref
 			continue
 		}
 		if k.IsNull() || k.Type() != cty.String {
-			d.add(wrongValueType, p.Key.Range(), "A key of %s must be text.", f.name)
+			d.add(wrongValueType, p.Key.Range(), "A key of %s must be text.", f.Name)
 			continue
 		}
 		d.note(path+"."+k.AsString(), p.Value.Range())
-		one := reflect.New(f.elem).Elem()
+		one := reflect.New(f.Elem).Elem()
 		if d.goodKey(f, k.AsString(), p.Key.Range()) && d.one(f, p.Value, one, path) {
 			out.SetMapIndex(reflect.ValueOf(k.AsString()).Convert(dst.Type().Key()), one)
 		}
@@ -197,9 +198,9 @@ func (d *decoder) assignReferenceMap(f *field, expr hcl.Expression, dst, out ref
 	return true
 }
 
-func (d *decoder) goodKey(f *field, key string, rng hcl.Range) bool {
-	if key == "" || len(key) > maxKey || strings.ContainsFunc(key, unicode.IsControl) {
-		d.add(invalidValue, rng, "The key %s of %s cannot be used: a key has 1 to %d bytes and no control characters.", diag.Quote(key), f.name, maxKey)
+func (d *decoder) goodKey(f *language.Field, key string, rng hcl.Range) bool {
+	if key == "" || len(key) > language.MaxKey || strings.ContainsFunc(key, unicode.IsControl) {
+		d.add(invalidValue, rng, "The key %s of %s cannot be used: a key has 1 to %d bytes and no control characters.", diag.Quote(key), f.Name, language.MaxKey)
 		return false
 	}
 	return true

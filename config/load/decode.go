@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // decoder fills the structs of one object.
@@ -26,7 +27,7 @@ type decoder struct {
 // part is one struct whose fields stand in a body. The body of a device has
 // two: the device's own and its provider's.
 type part struct {
-	table *table
+	table *language.Table
 	dst   reflect.Value
 }
 
@@ -59,7 +60,7 @@ func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
 // body decodes one body into the parts. path is where it is in the object,
 // what names it at the start of a sentence.
 func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []part) {
-	content := d.l.eval.sources.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.report)
+	content := d.l.sources.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.report)
 	d.isJSON = content.isJSON
 	meant := map[string]bool{} // arguments that misspelt ones stand for
 	for _, a := range content.attrs {
@@ -76,14 +77,14 @@ func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []
 		}
 	}
 	for _, p := range parts {
-		for _, f := range p.table.args {
-			written := d.argument(f, content.attr(f.name), p.dst.FieldByIndex(f.index), path)
-			if !written && f.required && !meant[f.name] {
-				d.add(missingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", what, f.name, f.doc, f.name, f.example())
+		for _, f := range p.table.Args {
+			written := d.argument(f, content.attr(f.Name), p.dst.FieldByIndex(f.Index), path)
+			if !written && f.Required && !meant[f.Name] {
+				d.add(missingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", what, f.Name, f.Doc, f.Name, f.Example())
 			}
 		}
-		for _, f := range p.table.blocks {
-			d.nested(f, &content, p.dst.FieldByIndex(f.index), path)
+		for _, f := range p.table.Blocks {
+			d.nested(f, &content, p.dst.FieldByIndex(f.Index), path)
 		}
 	}
 }
@@ -94,13 +95,13 @@ func expectation(parts []part, forEach bool) expected {
 		e.args = append(e.args, "for_each")
 	}
 	for _, p := range parts {
-		for _, f := range p.table.args {
-			e.args = append(e.args, f.name)
+		for _, f := range p.table.Args {
+			e.args = append(e.args, f.Name)
 		}
-		for _, f := range p.table.blocks {
-			eb := expectedBlock{name: f.name}
-			for _, label := range f.nested.labels {
-				eb.labels = append(eb.labels, label.name)
+		for _, f := range p.table.Blocks {
+			eb := expectedBlock{name: f.Name}
+			for _, label := range f.Nested.Labels {
+				eb.labels = append(eb.labels, label.Name)
 			}
 			e.blocks = append(e.blocks, eb)
 		}
@@ -108,18 +109,18 @@ func expectation(parts []part, forEach bool) expected {
 	return e
 }
 
-func findArg(parts []part, name string) *field {
+func findArg(parts []part, name string) *language.Field {
 	for _, p := range parts {
-		if f := p.table.arg(name); f != nil {
+		if f := p.table.Arg(name); f != nil {
 			return f
 		}
 	}
 	return nil
 }
 
-func findBlock(parts []part, name string) *field {
+func findBlock(parts []part, name string) *language.Field {
 	for _, p := range parts {
-		if f := p.table.block(name); f != nil {
+		if f := p.table.Block(name); f != nil {
 			return f
 		}
 	}
@@ -129,11 +130,11 @@ func findBlock(parts []part, name string) *field {
 // allowedNames lists what a body may contain.
 func allowedNames(parts []part) (args, blocks []string) {
 	for _, p := range parts {
-		for _, f := range p.table.args {
-			args = append(args, f.name)
+		for _, f := range p.table.Args {
+			args = append(args, f.Name)
 		}
-		for _, f := range p.table.blocks {
-			blocks = append(blocks, f.name)
+		for _, f := range p.table.Blocks {
+			blocks = append(blocks, f.Name)
 		}
 	}
 	return args, blocks
@@ -143,10 +144,10 @@ func allowedNames(parts []part) (args, blocks []string) {
 // that was probably meant.
 func (d *decoder) strangeArgument(a attr, what string, parts []part) string {
 	near := nearestOf(a.name, parts)
-	why, isReserved := reserved(a.name)
+	why, isReserved := language.Reserved(a.name)
 	switch f := findBlock(parts, a.name); {
 	case f != nil:
-		d.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, f.blockForm())
+		d.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, f.Header())
 	case isReserved:
 		d.add(reservedWord, a.nameRange, "%s is a reserved word. %s", a.name, why)
 	case a.name == "for_each":
@@ -160,14 +161,14 @@ func (d *decoder) strangeArgument(a attr, what string, parts []part) string {
 
 func (d *decoder) strangeNested(b block, what string, parts []part) {
 	if f := findArg(parts, b.kind); f != nil {
-		d.add(argumentExpected, b.kindRange, "%s is an argument: write %s = %s.", b.kind, b.kind, f.example())
+		d.add(argumentExpected, b.kindRange, "%s is an argument: write %s = %s.", b.kind, b.kind, f.Example())
 		return
 	}
-	if why, ok := reserved(b.kind); ok {
+	if why, ok := language.Reserved(b.kind); ok {
 		d.add(reservedWord, b.kindRange, "%s is a reserved word. %s", b.kind, why)
 		return
 	}
-	if kindByName(b.kind) != nil {
+	if language.KindByName(b.kind) != nil {
 		d.add(unknownBlock, b.kindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.kind)
 		return
 	}
@@ -200,42 +201,42 @@ func hint(near string, parts []part) string {
 
 // argument decodes one argument, or sets its default. It is false when the
 // argument was not written.
-func (d *decoder) argument(f *field, a *attr, dst reflect.Value, path string) bool {
+func (d *decoder) argument(f *language.Field, a *attr, dst reflect.Value, path string) bool {
 	if a != nil {
-		at := join(path, f.name)
+		at := join(path, f.Name)
 		d.note(at, a.expr.Range())
 		if written := d.assign(f, a.expr, dst, at); written {
 			return true
 		}
 	}
-	f.setPreset(dst)
+	f.SetPreset(dst)
 	return false
 }
 
 // nested decodes the nested blocks of one kind.
-func (d *decoder) nested(f *field, content *body, dst reflect.Value, path string) {
+func (d *decoder) nested(f *language.Field, content *body, dst reflect.Value, path string) {
 	var first hcl.Range
 	labels := map[string]hcl.Range{}
 	n := 0
 	for _, b := range content.blocks {
-		if b.kind != f.name {
+		if b.kind != f.Name {
 			continue
 		}
-		at := join(path, f.name)
-		if f.repeated {
+		at := join(path, f.Name)
+		if f.Repeated {
 			at = fmt.Sprintf("%s[%d]", at, n)
 		}
-		if n > 0 && !f.repeated {
-			d.add(declaredTwice, b.header(), "There is %s block at %s already, and only one is allowed.", diag.Article(f.name), place(first))
+		if n > 0 && !f.Repeated {
+			d.add(declaredTwice, b.header(), "There is %s block at %s already, and only one is allowed.", diag.Article(f.Name), place(first))
 			continue
 		}
 		n, first = n+1, b.header()
-		v := reflect.New(f.nested.typ)
+		v := reflect.New(f.Nested.Type)
 		d.note(at, b.header())
 		if d.labels(f, b, v.Elem(), at, labels) {
 			d.inner(f, b, v, at)
 		}
-		if f.repeated {
+		if f.Repeated {
 			dst.Set(reflect.Append(dst, v))
 		} else {
 			dst.Set(v)
@@ -244,8 +245,8 @@ func (d *decoder) nested(f *field, content *body, dst reflect.Value, path string
 }
 
 // inner decodes the body of a nested block.
-func (d *decoder) inner(f *field, b block, v reflect.Value, at string) {
-	what := diag.Sentence(diag.Article(f.name)) + " block"
+func (d *decoder) inner(f *language.Field, b block, v reflect.Value, at string) {
+	what := diag.Sentence(diag.Article(f.Name)) + " block"
 	targets := []any{v.Interface()}
 	if m, ok := v.Interface().(*config.Member); ok {
 		if settings, has := d.l.opts.Types.Member(d.typ); has && settings != nil {
@@ -264,31 +265,31 @@ func (d *decoder) inner(f *field, b block, v reflect.Value, at string) {
 }
 
 // labels sets the labels of a nested block. seen are those of its neighbours.
-func (d *decoder) labels(f *field, b block, dst reflect.Value, at string, seen map[string]hcl.Range) bool {
-	want := f.nested.labels
+func (d *decoder) labels(f *language.Field, b block, dst reflect.Value, at string, seen map[string]hcl.Range) bool {
+	want := f.Nested.Labels
 	if len(b.labels) != len(want) {
 		switch len(want) {
 		case 0:
-			d.add(wrongLabels, b.header(), "%s block has no labels: write %s { ... }.", diag.Sentence(diag.Article(f.name)), f.name)
+			d.add(wrongLabels, b.header(), "%s block has no labels: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), f.Name)
 		default:
-			d.add(wrongLabels, b.header(), "%s block has one label, its %s: write %s { ... }.", diag.Sentence(diag.Article(f.name)), want[0].name, f.blockForm())
+			d.add(wrongLabels, b.header(), "%s block has one label, its %s: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), want[0].Name, f.Header())
 		}
 		return false
 	}
 	for i, label := range want {
-		if !validName(b.labels[i]) {
-			d.add(invalidName, b.labelRanges[i], "%s", badName("The "+label.name+" of "+diag.Article(f.name), b.labels[i]))
+		if !language.ValidName(b.labels[i]) {
+			d.add(invalidName, b.labelRanges[i], "%s", language.BadName("The "+label.Name+" of "+diag.Article(f.Name), b.labels[i]))
 			return false
 		}
-		dst.FieldByIndex(label.index).SetString(b.labels[i])
-		d.note(join(at, label.name), b.labelRanges[i])
+		dst.FieldByIndex(label.Index).SetString(b.labels[i])
+		d.note(join(at, label.Name), b.labelRanges[i])
 	}
 	if len(want) == 0 {
 		return true
 	}
 	key := strings.Join(b.labels, "\x00")
 	if first, twice := seen[key]; twice {
-		d.add(declaredTwice, b.header(), "%s %s is there at %s already.", f.name, diag.Joined(diag.Quoted(b.labels), " and "), place(first))
+		d.add(declaredTwice, b.header(), "%s %s is there at %s already.", f.Name, diag.Joined(diag.Quoted(b.labels), " and "), place(first))
 		return true
 	}
 	seen[key] = b.header()
@@ -298,13 +299,13 @@ func (d *decoder) labels(f *field, b block, dst reflect.Value, at string, seen m
 // check runs a settings struct's own rules.
 func (d *decoder) check(settings any, path string) {
 	c, ok := settings.(interface {
-		Check(report func(path, problem string))
+		Check(report func(path, why string))
 	})
 	if !ok || d.incomplete {
 		return
 	}
-	c.Check(func(sub, problem string) {
-		d.addAt(badSettings, d.head.At(join(path, sub)), "%s.", diag.Sentence(problem))
+	c.Check(func(sub, why string) {
+		d.addAt(badSettings, d.head.At(join(path, sub)), "%s.", diag.Sentence(why))
 	})
 }
 

@@ -12,10 +12,11 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // endpoint decodes one side of a mirror: endpoint("...") or the role of a failover.
-func (d *decoder) endpoint(f *field, expr hcl.Expression) (string, bool) {
+func (d *decoder) endpoint(f *language.Field, expr hcl.Expression) (string, bool) {
 	rng := expr.Range()
 	if p, ok := d.endpointPath(expr); ok {
 		p.rng = rng
@@ -31,16 +32,16 @@ func (d *decoder) endpoint(f *field, expr hcl.Expression) (string, bool) {
 		return "", false
 	}
 	if v.IsNull() || v.Type() != cty.String {
-		d.add(badEndpoint, rng, "%s is a place to mirror, but this is %s. Write for example %s = %s.", f.name, describe(v), f.name, f.exampleValue())
+		d.add(badEndpoint, rng, "%s is a place to mirror, but this is %s. Write for example %s = %s.", f.Name, describe(v), f.Name, f.ExampleValue())
 		return "", false
 	}
-	clean, ok := plain(v, rng, f.name, &d.report)
+	clean, ok := plain(v, rng, f.Name, &d.report)
 	if !ok {
 		return "", false
 	}
 	text := clean.AsString()
 	if isEndpoint(v) {
-		if err := checkEndpoint(text); err != nil { // joined to something else after endpoint()
+		if err := language.CheckEndpoint(text); err != nil { // joined to something else after endpoint()
 			d.add(badEndpoint, rng, "%s.", diag.Sentence(err.Error()))
 			return "", false
 		}
@@ -67,33 +68,33 @@ func (d *decoder) endpointPath(expr hcl.Expression) (refPath, bool) {
 }
 
 // plainEndpoint explains text where endpoint(...) is needed.
-func (d *decoder) plainEndpoint(f *field, text string, rng hcl.Range) {
+func (d *decoder) plainEndpoint(f *language.Field, text string, rng hcl.Range) {
 	if p, ok := parsePath(text); ok && p.kind == config.KindFailover {
-		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, text)
+		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.Name, text)
 		return
 	}
 	form := fmt.Sprintf("endpoint(%q)", text)
-	switch err := checkEndpoint(text); {
-	case errors.Is(err, errPassword):
+	switch err := language.CheckEndpoint(text); {
+	case errors.Is(err, language.ErrPassword):
 		d.hide(rng)
 		d.add(badEndpoint, rng, "%s.", diag.Sentence(err.Error()))
 		return
 	case strings.HasPrefix(text, "/"):
 		form = fmt.Sprintf("endpoint(%q)", "file://"+text)
 	case err != nil:
-		form = f.exampleValue()
+		form = f.ExampleValue()
 	}
 	if d.isJSON {
 		form = fmt.Sprintf("%q", "${"+form+"}")
 	}
-	d.add(badEndpoint, rng, "%s is a place to mirror, not text. Write %s = %s.", f.name, f.name, form)
+	d.add(badEndpoint, rng, "%s is a place to mirror, not text. Write %s = %s.", f.Name, f.Name, form)
 }
 
 // roleOrStore decodes failover.NAME.active and failover.NAME.standby.
-func (d *decoder) roleOrStore(f *field, p refPath) (string, bool) {
+func (d *decoder) roleOrStore(f *language.Field, p refPath) (string, bool) {
 	switch {
 	case p.kind == config.KindStore:
-		d.add(badEndpoint, p.rng, "%s names a store, but this version mirrors directory trees only, not stores. Write %s = endpoint(\"file:///...\") with the directory of the store.", p, f.name)
+		d.add(badEndpoint, p.rng, "%s names a store, but this version mirrors directory trees only, not stores. Write %s = endpoint(\"file:///...\") with the directory of the store.", p, f.Name)
 	case p.kind == config.KindFailover && len(p.rest) == 1 && (p.rest[0] == config.RoleActive || p.rest[0] == config.RoleStandby):
 		role := p.rest[0]
 		p.rest = nil
@@ -104,9 +105,9 @@ func (d *decoder) roleOrStore(f *field, p refPath) (string, bool) {
 	case p.kind == config.KindFailover && p.name != "":
 		d.add(badEndpoint, p.rng, "A failover has the roles %s and %s. Write %s.%s or %s.%s.", config.RoleActive, config.RoleStandby, p.address(), config.RoleActive, p.address(), config.RoleStandby)
 	case p.kind == config.KindSecret:
-		d.add(misplacedSecret, p.rng, "%s is a place to mirror, not a credential.", f.name)
+		d.add(misplacedSecret, p.rng, "%s is a place to mirror, not a credential.", f.Name)
 	default:
-		d.add(badEndpoint, p.rng, "%s is no place to mirror. Write endpoint(\"file:///...\"), or failover.NAME.%s to follow a role.", p, map[bool]string{true: config.RoleActive, false: config.RoleStandby}[f.name == "source"])
+		d.add(badEndpoint, p.rng, "%s is no place to mirror. Write endpoint(\"file:///...\"), or failover.NAME.%s to follow a role.", p, map[bool]string{true: config.RoleActive, false: config.RoleStandby}[f.Name == "source"])
 	}
 	return "", false
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // evaluator works out the values of one configuration.
@@ -175,7 +176,7 @@ func (e *evaluator) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
 	switch {
 	case root == "secret":
 		rep.add(misplacedSecret, rng, "%s cannot be used here: a secret is a reference to a credential, and its value is never part of the configuration. Only arguments that hold a credential accept it, alone and without quotes.", spelled(t))
-	case isObject(root):
+	case language.IsObject(root):
 		rep.add(notAValue, rng, "%s is a reference to an object, but a value is expected here.", spelled(t))
 	case len(t) == 1:
 		rep.add(unknownName, rng, "There is nothing named %s. Text is written in quotes: %q.", diag.Quote(root), root)

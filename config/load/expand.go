@@ -12,13 +12,14 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 const maxObjects = 100_000
 
 // declaration is one top-level block and the names its header gives.
 type declaration struct {
-	kind   *kind
+	kind   *language.Kind
 	block  block
 	typ    string // the type label, when the kind has one
 	name   string
@@ -36,7 +37,7 @@ type instance struct {
 }
 
 func (i *instance) address() config.Address {
-	return config.NewAddress(i.kind.name, i.name, i.key)
+	return config.NewAddress(i.kind.Name, i.name, i.key)
 }
 
 // topLevel sorts the blocks of all files by kind and checks their headers.
@@ -47,7 +48,7 @@ func (l *loader) topLevel(files []*source) map[string][]*declaration {
 			continue
 		}
 		var rep report
-		b := l.eval.sources.read(f.body, topLevelSchema, &rep)
+		b := l.sources.read(f.body, topLevelSchema, &rep)
 		f.body = nil
 		for _, a := range b.attrs {
 			strayArgument(a, &rep)
@@ -57,13 +58,13 @@ func (l *loader) topLevel(files []*source) map[string][]*declaration {
 			strangeBlock(a.name, a.nameRange, &rep)
 		}
 		for _, blk := range b.blocks {
-			k := kindByName(blk.kind)
+			k := language.KindByName(blk.kind)
 			if k == nil {
 				l.gaps.lose(blk.labels)
 				strangeBlock(blk.kind, blk.kindRange, &rep)
 			} else if d := l.declare(k, blk, &rep); d != nil {
 				d.broken = f.rep.incomplete
-				byKind[k.name] = append(byKind[k.name], d)
+				byKind[k.Name] = append(byKind[k.Name], d)
 			}
 		}
 		l.found.take(&rep)
@@ -73,18 +74,18 @@ func (l *loader) topLevel(files []*source) map[string][]*declaration {
 
 func topLevelSchema() expected {
 	var e expected
-	for _, k := range allKinds {
-		e.blocks = append(e.blocks, expectedBlock{k.name, k.labelNames()})
+	for _, k := range language.Kinds {
+		e.blocks = append(e.blocks, expectedBlock{k.Name, k.LabelNames()})
 	}
 	return e
 }
 
 func strayArgument(a attr, rep *report) {
-	if k := kindByName(a.name); k != nil {
-		rep.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, k.form("NAME"))
+	if k := language.KindByName(a.name); k != nil {
+		rep.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, k.Header("NAME"))
 		return
 	}
-	if kindByName(kindSettings).table.arg(a.name) != nil {
+	if language.KindByName(language.KindSettings).Table.Arg(a.name) != nil {
 		rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks. Write settings { %s = ... }.", a.name)
 		return
 	}
@@ -92,21 +93,21 @@ func strayArgument(a attr, rep *report) {
 }
 
 func strangeBlock(name string, rng hcl.Range, rep *report) {
-	if why, ok := reserved(name); ok {
+	if why, ok := language.Reserved(name); ok {
 		rep.add(reservedWord, rng, "%s is a reserved word. %s", name, why)
 		return
 	}
-	if better, ok := foreign(name); ok {
+	if better, ok := language.Foreign(name); ok {
 		rep.add(unknownBlock, rng, "There is no block named %s. Did you mean %s?", diag.Quote(name), better)
 		return
 	}
-	rep.add(unknownBlock, rng, "There is no block named %s.%s", diag.Quote(name), diag.Suggest("", name, kindNames(), " The blocks are: "+strings.Join(kindNames(), ", ")+"."))
+	rep.add(unknownBlock, rng, "There is no block named %s.%s", diag.Quote(name), diag.Suggest("", name, language.KindNames(), " The blocks are: "+strings.Join(language.KindNames(), ", ")+"."))
 }
 
 // declare checks a block's labels and notes its name.
-func (l *loader) declare(k *kind, b block, rep *report) *declaration {
+func (l *loader) declare(k *language.Kind, b block, rep *report) *declaration {
 	d := &declaration{kind: k, block: b}
-	want := k.labelNames()
+	want := k.LabelNames()
 	if len(b.labels) != len(want) {
 		l.gaps.lose(b.labels)
 		rep.add(wrongLabels, b.header(), "%s", labelProblem(k, b, want))
@@ -115,16 +116,16 @@ func (l *loader) declare(k *kind, b block, rep *report) *declaration {
 	if i := slices.Index(want, "type"); i >= 0 {
 		d.typ = b.labels[i]
 	}
-	if k.named {
+	if k.Named {
 		last := len(want) - 1
-		if d.name = b.labels[last]; !validName(d.name) {
+		if d.name = b.labels[last]; !language.ValidName(d.name) {
 			l.gaps.lose(b.labels)
-			rep.add(invalidName, b.labelRanges[last], "%s", badName("The name of "+diag.Article(k.name), d.name))
+			rep.add(invalidName, b.labelRanges[last], "%s", language.BadName("The name of "+diag.Article(k.Name), d.name))
 			return nil
 		}
 	}
-	if k.once || k.named {
-		id := k.name + "." + d.name
+	if k.Once || k.Named {
+		id := k.Name + "." + d.name
 		if first, twice := l.declared[id]; twice {
 			rep.addAt(declaredTwice, place(b.header()), "%s", twiceProblem(k, d, place(first.block.header())))
 			return nil
@@ -134,36 +135,36 @@ func (l *loader) declare(k *kind, b block, rep *report) *declaration {
 	return d
 }
 
-func labelProblem(k *kind, b block, want []string) string {
+func labelProblem(k *language.Kind, b block, want []string) string {
 	switch {
 	case len(want) == 0:
-		return fmt.Sprintf("A %s block has no labels: write %s { ... }.", k.name, k.name)
+		return fmt.Sprintf("A %s block has no labels: write %s { ... }.", k.Name, k.Name)
 	case len(want) == 1:
-		return fmt.Sprintf("A %s block has one label, its %s: write %s { ... }.", k.name, want[0], k.form("NAME"))
+		return fmt.Sprintf("A %s block has one label, its %s: write %s { ... }.", k.Name, want[0], k.Header("NAME"))
 	}
 	name := "NAME"
-	if len(b.labels) > 0 && validName(b.labels[len(b.labels)-1]) {
+	if len(b.labels) > 0 && language.ValidName(b.labels[len(b.labels)-1]) {
 		name = b.labels[len(b.labels)-1]
 	}
-	return fmt.Sprintf("%s block has two labels, its %s: write %s { ... }.", diag.Sentence(diag.Article(k.name)), strings.Join(want, " and its "), k.form(name))
+	return fmt.Sprintf("%s block has two labels, its %s: write %s { ... }.", diag.Sentence(diag.Article(k.Name)), strings.Join(want, " and its "), k.Header(name))
 }
 
-func twiceProblem(k *kind, d *declaration, first diag.Range) string {
-	if k.once {
-		return fmt.Sprintf("There is a %s block at %s already; there can be only one.", k.name, first)
+func twiceProblem(k *language.Kind, d *declaration, first diag.Range) string {
+	if k.Once {
+		return fmt.Sprintf("There is a %s block at %s already; there can be only one.", k.Name, first)
 	}
 	why := ""
-	if k.typed {
+	if k.Typed {
 		why = " Names are unique per kind of block, whatever the type."
 	}
-	return fmt.Sprintf("%s.%s is declared at %s already.%s", k.name, d.name, first, why)
+	return fmt.Sprintf("%s.%s is declared at %s already.%s", k.Name, d.name, first, why)
 }
 
 // expand gives the instances of a block: itself, or one for each key of its for_each.
 func (l *loader) expand(d *declaration) []*instance {
 	var rep report
 	defer func() { l.found.take(&rep) }()
-	rep.address = d.kind.name + "." + d.name
+	rep.address = d.kind.Name + "." + d.name
 	d.each = l.forEach(d.block.body)
 	if d.each == nil {
 		return []*instance{{declaration: d}}
@@ -180,8 +181,8 @@ func (l *loader) expand(d *declaration) []*instance {
 	d.bad = false
 	var out []*instance
 	for _, key := range slices.Sorted(maps.Keys(elements)) {
-		if problem := badKey(key); problem != "" {
-			rep.add(badForEach, d.each.Range(), "%s", problem)
+		if why := language.BadKey(key); why != "" {
+			rep.add(badForEach, d.each.Range(), "%s", why)
 			d.bad = true
 			continue
 		}
@@ -199,7 +200,7 @@ func (l *loader) forEach(b hcl.Body) hcl.Expression {
 		}
 		return nil
 	}
-	content := l.eval.sources.read(b, func() expected { return expected{args: []string{"for_each"}} }, &report{})
+	content := l.sources.read(b, func() expected { return expected{args: []string{"for_each"}} }, &report{})
 	if a := content.attr("for_each"); a != nil {
 		return a.expr
 	}
@@ -223,8 +224,8 @@ func forEachElements(v cty.Value, rng hcl.Range, rep *report) (map[string]cty.Va
 		rep.add(badForEach, rng, "for_each needs a set of texts, because they become names.")
 	case !t.IsMapType() && !t.IsObjectType() && !t.IsSetType():
 		rep.add(badForEach, rng, "for_each needs a map or a set of texts, but this is %s.", describe(v))
-	case v.LengthInt() > maxInstances:
-		rep.add(badForEach, rng, "for_each has %d elements; at most %d are allowed.", v.LengthInt(), maxInstances)
+	case v.LengthInt() > language.MaxInstances:
+		rep.add(badForEach, rng, "for_each has %d elements; at most %d are allowed.", v.LengthInt(), language.MaxInstances)
 	default:
 		elements := map[string]cty.Value{}
 		for it := v.ElementIterator(); it.Next(); {

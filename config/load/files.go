@@ -14,15 +14,10 @@ import (
 	"github.com/hashicorp/hcl/v2/json"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
-const (
-	nativeEnding = ".hold.hcl"
-	jsonEnding   = ".hold.json"
-	varsEnding   = ".holdvars.hcl"
-
-	maxFiles = 10_000
-)
+const maxFiles = 10_000
 
 // source is one file on its way to being parsed.
 type source struct {
@@ -53,10 +48,10 @@ func readFiles(fsys fs.FS, rep *report) []*source {
 	switch {
 	case len(names) == 0 && len(others) > 0:
 		rep.add(noFiles, hcl.Range{}, "There is no file here whose name ends in %s or %s. There is %s: rename it, for example to %s.",
-			nativeEnding, jsonEnding, diag.Quote(others[0]), diag.Quote(strings.SplitN(others[0], ".", 2)[0]+nativeEnding))
+			language.NativeEnding, language.JSONEnding, diag.Quote(others[0]), diag.Quote(strings.SplitN(others[0], ".", 2)[0]+language.NativeEnding))
 	case len(names) == 0 && !rep.incomplete:
 		rep.add(noFiles, hcl.Range{}, "There is no file here whose name ends in %s or %s. Is this the right directory? Subdirectories are configurations of their own.",
-			nativeEnding, jsonEnding)
+			language.NativeEnding, language.JSONEnding)
 	case len(names) > maxFiles:
 		rep.add(badFile, hcl.Range{}, "There are %d configuration files here; at most %d are read.", len(names), maxFiles)
 		return nil
@@ -75,11 +70,11 @@ func readFiles(fsys fs.FS, rep *report) []*source {
 }
 
 func isConfiguration(name string) bool {
-	return !strings.HasPrefix(name, ".") && (strings.HasSuffix(name, nativeEnding) || strings.HasSuffix(name, jsonEnding))
+	return !strings.HasPrefix(name, ".") && (strings.HasSuffix(name, language.NativeEnding) || strings.HasSuffix(name, language.JSONEnding))
 }
 
 func looksLikeConfiguration(name string) bool {
-	return !strings.HasSuffix(name, varsEnding) && !strings.HasPrefix(name, ".") &&
+	return !strings.HasSuffix(name, language.VarsEnding) && !strings.HasPrefix(name, ".") &&
 		(strings.HasSuffix(name, ".hcl") || strings.HasSuffix(name, ".hold") || strings.HasSuffix(name, ".tf") || strings.Contains(name, ".hold."))
 }
 
@@ -126,9 +121,9 @@ func parseAll(files []*source) {
 func (f *source) parse() {
 	start := startOf(f.name)
 	defer f.recovered(start)
-	isJSON := strings.HasSuffix(f.name, jsonEnding)
-	if rng, problem := unsafeText(f.text, f.name, isJSON); problem != "" {
-		f.rep.add(badFile, rng, "%s", problem)
+	isJSON := strings.HasSuffix(f.name, language.JSONEnding)
+	if rng, why := unsafeText(f.text, f.name, isJSON); why != "" {
+		f.rep.add(badFile, rng, "%s", why)
 		return
 	}
 	var file *hcl.File
@@ -160,7 +155,7 @@ func (f *source) recovered(rng hcl.Range) {
 
 // parseExpression reads an expression that comes from outside the files.
 func parseExpression(text, name string) (hcl.Expression, bool) {
-	if _, problem := unsafeText([]byte(text), name, false); problem != "" {
+	if _, why := unsafeText([]byte(text), name, false); why != "" {
 		return nil, false
 	}
 	expr, diags := hclsyntax.ParseExpression([]byte(text), name, hcl.InitialPos)

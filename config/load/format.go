@@ -2,12 +2,13 @@ package load
 
 import (
 	"bytes"
-	stdjson "encoding/json"
+	"encoding/json"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2/hclwrite"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // Format gives a file in canonical style: spacing, indentation, alignment.
@@ -19,7 +20,7 @@ func Format(src []byte, filename string) ([]byte, diag.List) {
 	if f.rep.incomplete {
 		return nil, f.rep.list
 	}
-	if strings.HasSuffix(filename, jsonEnding) {
+	if strings.HasSuffix(filename, language.JSONEnding) {
 		return formatJSON(src), nil
 	}
 	out := bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n"))
@@ -35,7 +36,7 @@ func Format(src []byte, filename string) ([]byte, diag.List) {
 
 func formatJSON(src []byte) []byte {
 	var out bytes.Buffer
-	if err := stdjson.Indent(&out, bytes.TrimSpace(src), "", "  "); err != nil {
+	if err := json.Indent(&out, bytes.TrimSpace(src), "", "  "); err != nil {
 		return src // HCL's reader takes a little more than the standard library does
 	}
 	return endLine(out.Bytes())

@@ -10,6 +10,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
+
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // functions are pure: same arguments, same result. There is no clock, no
@@ -80,7 +82,7 @@ var endpointFunc = function.New(&function.Spec{
 		if _, secret := marks[sensitiveMark]; secret {
 			return text.WithMarks(marks).Mark(endpointMark), nil
 		}
-		if err := checkEndpoint(text.AsString()); err != nil {
+		if err := language.CheckEndpoint(text.AsString()); err != nil {
 			return cty.NilVal, function.NewArgError(0, err)
 		}
 		return text.WithMarks(marks).Mark(endpointMark), nil
@@ -147,11 +149,11 @@ var functionDocs = map[string]string{
 }
 
 // describeFunctions lists the functions for the reference, in order.
-func describeFunctions() []Function {
-	var all []Function
+func describeFunctions() []language.Function {
+	var all []language.Function
 	for _, name := range functionNames() {
 		doc := cmp.Or(functions[name].Description(), functionDocs[name])
-		all = append(all, Function{Name: name, Form: functionForm(name), Doc: strings.ReplaceAll(doc, "\n", " ")})
+		all = append(all, language.Function{Name: name, Form: functionForm(name), Doc: strings.ReplaceAll(doc, "\n", " ")})
 	}
 	return all
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // noTypes stands for a program without providers.
@@ -33,7 +34,7 @@ type File struct {
 
 // Options say what surrounds a configuration.
 type Options struct {
-	Types    Types
+	Types    language.Types
 	Environ  map[string]string // environment variables by name; those that start with HOLDFAST_VAR_ give values to variables
 	VarFiles []File            // *.holdvars.hcl files; later ones win, and all win over Environ
 	Vars     map[string]string // --var; win over everything
@@ -46,6 +47,7 @@ type loader struct {
 	doc      *config.Document
 	found    report
 	gaps     gaps
+	sources  sources // those of doc
 	eval     *evaluator
 	declared map[string]*declaration // by "kind.name"
 	names    map[string][]string     // of objects, by kind, in order
@@ -64,7 +66,8 @@ func Load(fsys fs.FS, opts Options) (*config.Document, diag.List) {
 		names:    map[string][]string{},
 		checked:  checked{results: map[[2]string]error{}},
 	}
-	l.eval = newEvaluator(l.doc.Sources, &l.gaps)
+	l.sources = l.doc.Sources
+	l.eval = newEvaluator(l.sources, &l.gaps)
 	if opts.Types == nil {
 		l.opts.Types = noTypes{}
 	}
@@ -110,11 +113,11 @@ func (l *loader) values(blocks map[string][]*declaration) {
 		in.files = append(in.files, &source{name: f.Name, text: f.Data})
 	}
 	var vars []*variable
-	for _, b := range blocks[kindVariable] {
+	for _, b := range blocks[language.KindVariable] {
 		vars = append(vars, l.variable(b))
 	}
 	var locals []localsBlock
-	for _, b := range blocks[kindLocals] {
+	for _, b := range blocks[language.KindLocals] {
 		locals = append(locals, localsBlock{b.block, b.broken})
 	}
 	l.eval.declareVariables(vars, in)
@@ -151,24 +154,24 @@ func (l *loader) mask() {
 // so that decoding can check references.
 func (l *loader) instances(blocks map[string][]*declaration) []*instance {
 	var all []*instance
-	for _, k := range allKinds {
-		if k.name == kindVariable || k.name == kindLocals {
+	for _, k := range language.Kinds {
+		if k.Name == language.KindVariable || k.Name == language.KindLocals {
 			continue
 		}
-		for _, decl := range blocks[k.name] {
-			if !k.object {
+		for _, decl := range blocks[k.Name] {
+			if !k.Object {
 				if !decl.broken {
 					all = append(all, &instance{declaration: decl})
 				}
 				continue
 			}
-			l.names[k.name] = append(l.names[k.name], decl.name)
+			l.names[k.Name] = append(l.names[k.Name], decl.name)
 			if !decl.broken {
 				all = append(all, l.expand(decl)...)
 			}
 			l.gaps.partial = l.gaps.partial || decl.bad
 		}
-		slices.Sort(l.names[k.name])
+		slices.Sort(l.names[k.Name])
 	}
 	if len(all) > maxObjects {
 		var rep report
@@ -213,7 +216,7 @@ func (l *loader) decodeAll(all []*instance) bool {
 			l.found.list = wrong
 			return false
 		}
-		all[i].kind.add(l.doc, obj)
+		all[i].kind.Add(l.doc, obj)
 		l.found.take(&reports[i])
 	}
 	return true
@@ -221,17 +224,17 @@ func (l *loader) decodeAll(all []*instance) bool {
 
 // defaults fills in the settings that hold without a settings block.
 func (l *loader) defaults() {
-	for _, f := range kindByName(kindSettings).table.args {
-		f.setPreset(fieldOf(&l.doc.Settings, f))
+	for _, f := range language.KindByName(language.KindSettings).Table.Args {
+		f.SetPreset(fieldOf(&l.doc.Settings, f))
 	}
 }
 
 func (l *loader) versionProblem(obj any) diag.List {
 	s, ok := obj.(*config.Settings)
-	if !ok || satisfies(s.RequiredVersion, l.opts.Version) {
+	if !ok || language.Satisfies(s.RequiredVersion, l.opts.Version) {
 		return nil
 	}
-	rep := report{address: kindSettings}
+	rep := report{address: language.KindSettings}
 	rep.addAt(wrongVersion, s.At("required_version"), "The configuration requires holdfast %s, but this is %s. Install a version that fits; other problems are not looked for.", diag.Quote(s.RequiredVersion), l.opts.Version)
 	return rep.list
 }
@@ -252,7 +255,7 @@ func (c *checked) meaning(meaning, s string) error {
 	defer c.mu.Unlock()
 	err, known := c.results[key]
 	if !known {
-		err = checkMeaning(meaning, s)
+		err = language.CheckMeaning(meaning, s)
 		c.results[key] = err
 	}
 	return err
@@ -262,14 +265,14 @@ func (c *checked) meaning(meaning, s string) error {
 type tables struct{ byType sync.Map } // reflect.Type -> tableResult
 
 type tableResult struct {
-	table *table
+	table *language.Table
 	err   error
 }
 
-func (t *tables) of(typ reflect.Type) (*table, error) {
+func (t *tables) of(typ reflect.Type) (*language.Table, error) {
 	r, known := t.byType.Load(typ)
 	if !known {
-		body, err := tableOf(typ)
+		body, err := language.TableOf(typ)
 		r, _ = t.byType.LoadOrStore(typ, tableResult{body, err})
 	}
 	return r.(tableResult).table, r.(tableResult).err

@@ -7,6 +7,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // local is one name for a value.
@@ -60,8 +61,8 @@ func (e *evaluator) collectLocals(b localsBlock, all map[string]*local) []*local
 	for _, a := range attributes(b.block.body, b.block.header(), &rep) {
 		first, twice := all[a.name]
 		switch {
-		case !validName(a.name):
-			rep.add(invalidName, a.nameRange, "%s", badName("The name of a local", a.name))
+		case !language.ValidName(a.name):
+			rep.add(invalidName, a.nameRange, "%s", language.BadName("The name of a local", a.name))
 			continue
 		case twice:
 			rep.add(declaredTwice, a.nameRange, "The local %s is declared at %s already.", diag.Quote(a.name), place(first.rng))

@@ -7,25 +7,26 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // decodeObject decodes one instance of a top-level block.
 func (l *loader) decodeObject(in *instance) (any, report) {
-	obj := reflect.New(in.kind.table.typ)
+	obj := reflect.New(in.kind.Table.Type)
 	head := &config.Header{}
 	if o, ok := obj.Interface().(config.Object); ok {
 		head = o.Head()
 	}
 	head.Range = place(in.block.header())
-	d := &decoder{l: l, head: head, scope: l.eval.scope, typ: in.typ, what: "The " + in.kind.name + " block", forEach: in.kind.object}
+	d := &decoder{l: l, head: head, scope: l.eval.scope, typ: in.typ, what: "The " + in.kind.Name + " block", forEach: in.kind.Object}
 	switch {
-	case in.kind.object:
+	case in.kind.Object:
 		head.Address = in.address()
 		d.address = string(head.Address)
-		d.what = in.kind.name + "." + in.name
-	case in.kind.once:
-		head.Address = config.Address(in.kind.name)
-		d.address = in.kind.name
+		d.what = in.kind.Name + "." + in.name
+	case in.kind.Once:
+		head.Address = config.Address(in.kind.Name)
+		d.address = in.kind.Name
 	}
 	if in.each != nil {
 		d.scope = d.scope.forEach(in.key, in.value)
@@ -37,17 +38,17 @@ func (l *loader) decodeObject(in *instance) (any, report) {
 
 // object sets the labels and decodes the body.
 func (d *decoder) object(in *instance, obj reflect.Value) {
-	for i, label := range in.kind.table.labels {
+	for i, label := range in.kind.Table.Labels {
 		text := in.block.labels[i]
 		fieldOf(obj.Interface(), label).SetString(text)
-		d.note(label.name, in.block.labelRanges[i])
-		if label.enum != nil && !d.text(label, text, in.block.labelRanges[i]) {
+		d.note(label.Name, in.block.labelRanges[i])
+		if label.Enum != nil && !d.text(label, text, in.block.labelRanges[i]) {
 			return
 		}
 	}
 	targets := []any{obj.Interface()}
-	if in.kind.typed {
-		settings, ok := d.l.opts.Types.Settings(in.kind.name, in.typ)
+	if in.kind.Typed {
+		settings, ok := d.l.opts.Types.Settings(in.kind.Name, in.typ)
 		if !ok {
 			d.unknownType(in)
 			return
@@ -73,8 +74,8 @@ func (d *decoder) object(in *instance, obj reflect.Value) {
 
 // unknownType reports a type label that no provider has.
 func (d *decoder) unknownType(in *instance) {
-	names := d.l.opts.Types.Names(in.kind.name)
-	what := strings.ReplaceAll(in.kind.name, "_", " ")
+	names := d.l.opts.Types.Names(in.kind.Name)
+	what := strings.ReplaceAll(in.kind.Name, "_", " ")
 	others := fmt.Sprintf(" There are: %s.", strings.Join(names, ", "))
 	if len(names) == 0 {
 		others = " There are none in this version."
@@ -93,6 +94,6 @@ func (d *decoder) mirror(m *config.Mirror) {
 }
 
 // fieldOf gives the field of a struct that ptr points to.
-func fieldOf(ptr any, f *field) reflect.Value {
-	return reflect.ValueOf(ptr).Elem().FieldByIndex(f.index)
+func fieldOf(ptr any, f *language.Field) reflect.Value {
+	return reflect.ValueOf(ptr).Elem().FieldByIndex(f.Index)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // refPath is a reference as written: store.nas["eu"].
@@ -35,16 +36,16 @@ func (p refPath) String() string {
 }
 
 // reference decodes a reference to an object or a secret.
-func (d *decoder) reference(f *field, expr hcl.Expression) (string, bool) {
-	want := f.refs
-	if f.form == formSecret {
+func (d *decoder) reference(f *language.Field, expr hcl.Expression) (string, bool) {
+	want := f.Refs
+	if f.Form == language.FormSecret {
 		want = []string{config.KindSecret}
 	}
 	p, ok := d.static(expr, f)
 	if !ok {
 		return "", false
 	}
-	if f.meaning == "address" {
+	if f.Meaning == "address" {
 		return d.formerAddress(f, p)
 	}
 	return d.resolve(p, want, f)
@@ -52,15 +53,15 @@ func (d *decoder) reference(f *field, expr hcl.Expression) (string, bool) {
 
 // static reads a reference without evaluating it; only the key of a for_each
 // instance is computed. It reports everything that is not a reference.
-func (d *decoder) static(expr hcl.Expression, f *field) (refPath, bool) {
+func (d *decoder) static(expr hcl.Expression, f *language.Field) (refPath, bool) {
 	rng := expr.Range()
 	if d.isJSON {
 		v, diags := expr.Value(nil)
 		if diags.HasErrors() || v.Type() != cty.String || v.IsNull() {
-			d.add(notAReference, rng, "%s is a reference. Write it as text: %q.", f.name, f.exampleValue())
+			d.add(notAReference, rng, "%s is a reference. Write it as text: %q.", f.Name, f.ExampleValue())
 			return refPath{}, false
 		}
-		if p, ok := parsePath(v.AsString()); f.form == formSecret && (!ok || p.kind != config.KindSecret) {
+		if p, ok := parsePath(v.AsString()); f.Form == language.FormSecret && (!ok || p.kind != config.KindSecret) {
 			d.literalCredential(f, v.AsString(), rng)
 			return refPath{}, false
 		}
@@ -81,7 +82,7 @@ func (d *decoder) static(expr hcl.Expression, f *field) (refPath, bool) {
 	}
 	text, isText := literalText(expr)
 	switch {
-	case isText && f.form == formSecret:
+	case isText && f.Form == language.FormSecret:
 		d.literalCredential(f, text, rng)
 	case isText:
 		d.quoted(f, text, rng)
@@ -99,46 +100,46 @@ func literalText(expr hcl.Expression) (string, bool) {
 	return "", false
 }
 
-func (d *decoder) literalCredential(f *field, text string, rng hcl.Range) {
+func (d *decoder) literalCredential(f *language.Field, text string, rng hcl.Range) {
 	if p, ok := parsePath(text); ok && p.kind == config.KindSecret {
-		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, text)
+		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.Name, text)
 		return
 	}
 	d.hide(rng)
-	if f.shape != single {
-		d.add(credential, rng, "The values of %s are credentials, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write secret.NAME in place of the text.", f.name)
+	if f.Shape != language.Single {
+		d.add(credential, rng, "The values of %s are credentials, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write secret.NAME in place of the text.", f.Name)
 		return
 	}
-	d.add(credential, rng, "%s is a credential, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write %s = secret.NAME.", f.name, f.name)
+	d.add(credential, rng, "%s is a credential, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write %s = secret.NAME.", f.Name, f.Name)
 }
 
 // quoted explains a reference that was written as text.
-func (d *decoder) quoted(f *field, text string, rng hcl.Range) {
-	kind := cmp.Or(append(slices.Clone(f.refs), config.KindBackupPlan)...)
+func (d *decoder) quoted(f *language.Field, text string, rng hcl.Range) {
+	kind := cmp.Or(append(slices.Clone(f.Refs), config.KindBackupPlan)...)
 	if _, ok := parsePath(text); ok {
-		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.name, d.bracketed(f, text))
+		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.Name, d.bracketed(f, text))
 		return
 	}
-	if validName(text) {
-		d.add(quotedReference, rng, "%s refers to %s, and a reference is not text. Write %s.", f.name, diag.Article(kind), d.bracketed(f, kind+"."+text))
+	if language.ValidName(text) {
+		d.add(quotedReference, rng, "%s refers to %s, and a reference is not text. Write %s.", f.Name, diag.Article(kind), d.bracketed(f, kind+"."+text))
 		return
 	}
-	d.add(notAReference, rng, "%s refers to %s. Write for example %s = %s.", f.name, diag.Article(kind), f.name, f.example())
+	d.add(notAReference, rng, "%s refers to %s. Write for example %s = %s.", f.Name, diag.Article(kind), f.Name, f.Example())
 }
 
-func (d *decoder) bracketed(f *field, one string) string {
-	if f.shape == list {
+func (d *decoder) bracketed(f *language.Field, one string) string {
+	if f.Shape == language.List {
 		return "[" + one + "]"
 	}
 	return one
 }
 
-func (d *decoder) notReference(f *field, text string, rng hcl.Range) {
-	if f.form == formSecret {
-		d.add(credential, rng, "%s is a credential, so it must be a reference to a secret, written out: %s = secret.NAME. Its value is never computed or part of the configuration.", f.name, f.name)
+func (d *decoder) notReference(f *language.Field, text string, rng hcl.Range) {
+	if f.Form == language.FormSecret {
+		d.add(credential, rng, "%s is a credential, so it must be a reference to a secret, written out: %s = secret.NAME. Its value is never computed or part of the configuration.", f.Name, f.Name)
 		return
 	}
-	d.add(notAReference, rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s.", f.name, f.exampleValue())
+	d.add(notAReference, rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s.", f.Name, f.ExampleValue())
 }
 
 // shape reads the parts of a reference. ok: it is one. shaped: it looks like
@@ -218,27 +219,27 @@ func parsePath(text string) (refPath, bool) {
 		return refPath{}, false
 	}
 	p := refPath{kind: t.RootName()}
-	return p, p.extend(t[1:]) && p.name != "" && isObject(p.kind)
+	return p, p.extend(t[1:]) && p.name != "" && language.IsObject(p.kind)
 }
 
 // resolve checks that a reference names a declared object of a wanted kind.
-func (d *decoder) resolve(p refPath, want []string, f *field) (string, bool) {
+func (d *decoder) resolve(p refPath, want []string, f *language.Field) (string, bool) {
 	wanted := diag.Article(want[0])
 	for _, w := range want[1:] {
 		wanted += " or " + diag.Article(w)
 	}
 	switch {
 	case p.kind == "var" || p.kind == "local" || p.kind == "each":
-		if f.form == formSecret {
+		if f.Form == language.FormSecret {
 			d.notReference(f, p.String(), p.rng)
 			break
 		}
-		d.add(notAReference, p.rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s. It cannot come from %s.", f.name, f.exampleValue(), p)
-	case p.name == "" && kindByName(p.kind) == nil && d.l.declared[want[0]+"."+p.kind] != nil:
+		d.add(notAReference, p.rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s. It cannot come from %s.", f.Name, f.ExampleValue(), p)
+	case p.name == "" && language.KindByName(p.kind) == nil && d.l.declared[want[0]+"."+p.kind] != nil:
 		d.add(notAReference, p.rng, "A reference has a kind and a name. Did you mean %s.%s?", want[0], p.kind)
 	case p.name == "":
 		d.add(notAReference, p.rng, "A reference has a kind and a name: write %s.NAME.", want[0])
-	case !isObject(p.kind):
+	case !language.IsObject(p.kind):
 		near := diag.Suggest("", p.kind, want, "")
 		d.add(wrongKind, p.rng, "%s is expected here, but there is no kind of object named %s.%s", diag.Sentence(wanted), diag.Quote(p.kind), near)
 	case !slices.Contains(want, p.kind) && p.kind == config.KindSecret:
@@ -298,7 +299,7 @@ func (l *loader) noneOf(kind, name string) string {
 		}
 		return " There is " + diag.Joined(all, " and ") + "."
 	}
-	return fmt.Sprintf(" Declare it with %s { ... }.", kindByName(kind).form(name))
+	return fmt.Sprintf(" Declare it with %s { ... }.", language.KindByName(kind).Header(name))
 }
 
 // namesOf lists the declared names of a kind, in order.
@@ -307,15 +308,15 @@ func (l *loader) namesOf(kind string) []string {
 }
 
 // formerAddress reads an address in a moved or removed block: the object need not exist.
-func (d *decoder) formerAddress(f *field, p refPath) (string, bool) {
-	k := kindByName(p.kind)
+func (d *decoder) formerAddress(f *language.Field, p refPath) (string, bool) {
+	k := language.KindByName(p.kind)
 	switch {
 	case p.name == "" || p.badKey || len(p.rest) > 0 || k == nil:
-		d.add(notAReference, p.rng, "%s is the address of an object. Write for example %s = backup_plan.nightly or backup_plan.qa[\"eu\"].", f.name, f.name)
-	case !k.object || p.kind == config.KindSecret:
+		d.add(notAReference, p.rng, "%s is the address of an object. Write for example %s = backup_plan.nightly or backup_plan.qa[\"eu\"].", f.Name, f.Name)
+	case !k.Object || p.kind == config.KindSecret:
 		d.add(wrongKind, p.rng, "%s is not recorded, so it has no history to keep.", diag.Sentence(diag.Article(p.kind)))
-	case p.keyed && badKey(p.key) != "":
-		d.add(notAReference, p.rng, "%s", badKey(p.key))
+	case p.keyed && language.BadKey(p.key) != "":
+		d.add(notAReference, p.rng, "%s", language.BadKey(p.key))
 	default:
 		return string(p.address()), true
 	}
@@ -325,12 +326,12 @@ func (d *decoder) formerAddress(f *field, p refPath) (string, bool) {
 // isStaticReference reports whether an expression looks like a reference.
 func (d *decoder) isStaticReference(expr hcl.Expression) bool {
 	e, ok := expr.(*hclsyntax.ScopeTraversalExpr)
-	return ok && kindByName(e.Traversal.RootName()) != nil
+	return ok && language.KindByName(e.Traversal.RootName()) != nil
 }
 
 // source is the text of an expression, when it is short.
 func (d *decoder) source(expr hcl.Expression) string {
-	text := d.l.eval.sources.text(expr.Range())
+	text := d.l.sources.text(expr.Range())
 	if len(text) > 80 || strings.ContainsAny(text, "\n\r") {
 		return ""
 	}

@@ -8,44 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load"
 )
 
 func TestVerify(t *testing.T) {
-	if err := load.Verify(registry{}); err != nil {
+	if err := language.Verify(registry{}); err != nil {
 		t.Error(err)
-	}
-}
-
-type badSettings struct {
-	NoDoc    string         `hcl:"no_doc" json:"no_doc"`
-	OtherDoc string         `hcl:"a" json:"b" doc:"x"`
-	Unknown  map[int]string `hcl:"c" json:"c" doc:"x"`
-	Default  int            `hcl:"d,optional" json:"d" default:"many" doc:"x"`
-	Kind     string         `hcl:"e" json:"e" kind:"colour" doc:"x"`
-	Enum     string         `hcl:"f,optional" json:"f" enum:"a|b" default:"c" doc:"x"`
-	Both     string         `hcl:"g" json:"g" default:"c" doc:"x"`
-	Option   string         `hcl:"h,maybe" json:"h" doc:"x"`
-	Site     string         `hcl:"site,optional" json:"site" doc:"x"`
-	Fence    string         `hcl:"fence,optional" json:"fence" doc:"x"`
-}
-
-type badRegistry struct{ registry }
-
-func (badRegistry) Names(kind string) []string                  { return []string{"bad"} }
-func (badRegistry) Settings(kind, typ string) (any, bool)       { return new(badSettings), true }
-func (badRegistry) Member(typ string) (member any, hasOne bool) { return 5, true }
-
-func TestVerifyFindsMistakes(t *testing.T) {
-	err := load.Verify(badRegistry{})
-	if err == nil {
-		t.Fatal("no error")
-	}
-	for _, want := range []string{"NoDoc: has no doc", "OtherDoc: json name", "Unknown: values of type", "Default: strconv", `Kind: unknown kind "colour"`,
-		"Enum: default", "Both: a required argument", `Option: unknown option "maybe"`, `"site" is an argument of every`, `"fence" is a reserved word`, "not a pointer to a struct"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("no %q in:\n%v", want, err)
-		}
 	}
 }
 

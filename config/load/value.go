@@ -1,7 +1,6 @@
 package load
 
 import (
-	"cmp"
 	"encoding"
 	"fmt"
 	"math/big"
@@ -15,21 +14,22 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // assign decodes one argument. It is false when the argument counts as not
 // written because its value is null.
-func (d *decoder) assign(f *field, expr hcl.Expression, dst reflect.Value, path string) bool {
+func (d *decoder) assign(f *language.Field, expr hcl.Expression, dst reflect.Value, path string) bool {
 	switch {
-	case f.form == formExpression:
+	case f.Form == language.FormExpression:
 		dst.Set(reflect.ValueOf(expr))
 		return true
-	case f.shape == list:
+	case f.Shape == language.List:
 		return d.assignList(f, expr, dst, path)
-	case f.shape == mapping:
+	case f.Shape == language.Mapping:
 		return d.assignMap(f, expr, dst, path)
-	case f.pointer:
-		v := reflect.New(f.elem)
+	case f.Pointer:
+		v := reflect.New(f.Elem)
 		written := d.one(f, expr, v.Elem(), path)
 		if written {
 			dst.Set(v)
@@ -40,14 +40,14 @@ func (d *decoder) assign(f *field, expr hcl.Expression, dst reflect.Value, path 
 }
 
 // one decodes a single value from an expression of its own.
-func (d *decoder) one(f *field, expr hcl.Expression, dst reflect.Value, path string) bool {
+func (d *decoder) one(f *language.Field, expr hcl.Expression, dst reflect.Value, path string) bool {
 	switch {
-	case f.form == formReference || f.form == formSecret:
+	case f.Form == language.FormReference || f.Form == language.FormSecret:
 		if text, ok := d.reference(f, expr); ok {
 			dst.SetString(text)
 		}
 		return true
-	case f.meaning == "endpoint":
+	case f.Meaning == "endpoint":
 		if text, ok := d.endpoint(f, expr); ok {
 			dst.SetString(text)
 		}
@@ -63,7 +63,7 @@ func (d *decoder) one(f *field, expr hcl.Expression, dst reflect.Value, path str
 	if v.IsNull() {
 		return false
 	}
-	if f.form == formString {
+	if f.Form == language.FormString {
 		v = unwrapTemplate(expr, v)
 	}
 	d.convert(f, v, dst, expr.Range())
@@ -80,25 +80,25 @@ func unwrapTemplate(expr hcl.Expression, v cty.Value) cty.Value {
 }
 
 // convert checks one known value and sets it.
-func (d *decoder) convert(f *field, v cty.Value, dst reflect.Value, rng hcl.Range) bool {
-	if problem := mismatch(f, v); problem != "" {
-		d.add(wrongValueType, rng, "%s", problem)
+func (d *decoder) convert(f *language.Field, v cty.Value, dst reflect.Value, rng hcl.Range) bool {
+	if why := mismatch(f, v); why != "" {
+		d.add(wrongValueType, rng, "%s", why)
 		return false
 	}
-	switch f.form {
-	case formBool:
+	switch f.Form {
+	case language.FormBool:
 		dst.SetBool(v.True())
-	case formInt:
+	case language.FormInt:
 		n, acc := v.AsBigFloat().Int64()
 		if acc != big.Exact {
-			d.add(invalidValue, rng, "%s is a whole number, but this is %s.", f.name, v.AsBigFloat().Text('g', 20))
+			d.add(invalidValue, rng, "%s is a whole number, but this is %s.", f.Name, v.AsBigFloat().Text('g', 20))
 			return false
 		}
 		dst.SetInt(n)
-	case formFloat:
+	case language.FormFloat:
 		n, _ := v.AsBigFloat().Float64()
 		dst.SetFloat(n)
-	case formString:
+	case language.FormString:
 		if !d.text(f, v.AsString(), rng) {
 			return false
 		}
@@ -109,29 +109,33 @@ func (d *decoder) convert(f *field, v cty.Value, dst reflect.Value, rng hcl.Rang
 			return false
 		}
 	}
-	return d.inBounds(f, dst, rng)
+	if must := f.OutOfBounds(dst); must != "" {
+		d.add(outOfRange, rng, "%s must be %s, but it is %v.", f.Name, must, dst.Interface())
+		return false
+	}
+	return true
 }
 
 // text checks a string: its length, its characters, its meaning.
-func (d *decoder) text(f *field, s string, rng hcl.Range) bool {
+func (d *decoder) text(f *language.Field, s string, rng hcl.Range) bool {
 	if len(s) > maxString {
-		d.add(invalidValue, rng, "The value of %s is %d bytes long; at most %d are allowed.", f.name, len(s), maxString)
+		d.add(invalidValue, rng, "The value of %s is %d bytes long; at most %d are allowed.", f.Name, len(s), maxString)
 		return false
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' }); i >= 0 {
-		d.add(invalidValue, rng, "The value of %s has control characters: %s.", f.name, diag.Quote(s))
+		d.add(invalidValue, rng, "The value of %s has control characters: %s.", f.Name, diag.Quote(s))
 		return false
 	}
-	if f.enum != nil && !slices.Contains(f.enum, s) {
-		near := nearestWord(strings.ToLower(s), f.enum)
-		hint := fmt.Sprintf("It can be %s.", diag.Joined(diag.Quoted(f.enum), " or "))
+	if f.Enum != nil && !slices.Contains(f.Enum, s) {
+		near := nearestWord(strings.ToLower(s), f.Enum)
+		hint := fmt.Sprintf("It can be %s.", diag.Joined(diag.Quoted(f.Enum), " or "))
 		if near != "" {
 			hint = fmt.Sprintf("Did you mean %q? %s", near, hint)
 		}
-		d.add(notAllowed, rng, "%s cannot be %s. %s", f.name, diag.Quote(s), hint)
+		d.add(notAllowed, rng, "%s cannot be %s. %s", f.Name, diag.Quote(s), hint)
 		return false
 	}
-	if err := d.l.checked.meaning(f.meaning, s); err != nil {
+	if err := d.l.checked.meaning(f.Meaning, s); err != nil {
 		d.add(invalidValue, rng, "%s.", diag.Sentence(err.Error()))
 		return false
 	}
@@ -146,30 +150,4 @@ func nearestWord(s string, words []string) string {
 		}
 	}
 	return diag.Nearest(s, words)
-}
-
-// inBounds checks min and max.
-func (d *decoder) inBounds(f *field, v reflect.Value, rng hcl.Range) bool {
-	for _, bound := range []struct {
-		text, word string
-		sign       int
-	}{{f.min, "least", -1}, {f.max, "most", 1}} {
-		if bound.text == "" {
-			continue
-		}
-		limit := reflect.New(f.elem).Elem()
-		_ = setText(limit, f.form, bound.text) // verified with the spec
-		if compare(v, limit) == bound.sign {
-			d.add(outOfRange, rng, "%s must be at %s %s, but it is %v.", f.name, bound.word, bound.text, v.Interface())
-			return false
-		}
-	}
-	return true
-}
-
-func compare(a, b reflect.Value) int {
-	if a.CanFloat() {
-		return cmp.Compare(a.Float(), b.Float())
-	}
-	return cmp.Compare(a.Int(), b.Int())
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 )
 
 // environPrefix starts the environment variables that carry variable values.
@@ -21,7 +22,7 @@ const environPrefix = "HOLDFAST_VAR_"
 type variable struct {
 	name   string
 	rng    hcl.Range
-	block  Variable
+	block  language.Variable
 	failed bool // there is no value; the block has errors when this is set at first
 
 	typ      cty.Type
@@ -103,7 +104,7 @@ func (e *evaluator) declare(v *variable) {
 }
 
 // written is the expression of an argument that is kept as written, or nil.
-func written(x Expression) hcl.Expression {
+func written(x language.Expression) hcl.Expression {
 	expr, _ := x.(hcl.Expression)
 	return expr
 }
@@ -181,7 +182,7 @@ func (e *evaluator) assign(v *variable, g given, has bool) {
 	case rep.incomplete:
 	case val == cty.NilVal:
 		rep.add(noVariableValue, v.rng, "The variable %s has no default and no value was given. Give one with --var %s=VALUE, the environment variable %s%s or a line in a *%s file.",
-			diag.Quote(v.name), v.name, environPrefix, v.name, varsEnding)
+			diag.Quote(v.name), v.name, environPrefix, v.name, language.VarsEnding)
 	case weigh(val) > maxWeight:
 		rep.add(badVariable, v.rng, "The value of the variable %s is too large.", diag.Quote(v.name))
 	case v.block.Sensitive:

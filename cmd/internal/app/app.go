@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load"
 	"github.com/holdfast-dr/holdfast/config/source"
 	"github.com/holdfast-dr/holdfast/providers"
@@ -224,7 +225,7 @@ func environ() map[string]string {
 type types struct{ r *providers.Registry }
 
 // Types gives the loader's view of a registry.
-func (a *App) Types() load.Types { return types{a.registry} }
+func (a *App) Types() language.Types { return types{a.registry} }
 
 func (t types) Names(kind string) []string {
 	var names []string

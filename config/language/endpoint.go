@@ -1,4 +1,4 @@
-package load
+package language
 
 import (
 	"errors"
@@ -12,12 +12,13 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
-var errPassword = errors.New("the URL has a password in it, and credentials never stand in the configuration")
+// ErrPassword is the error of an endpoint with a password in its URL.
+var ErrPassword = errors.New("the URL has a password in it, and credentials never stand in the configuration")
 
 var schemePattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 
-// checkEndpoint checks the form of an endpoint's URL.
-func checkEndpoint(s string) error {
+// CheckEndpoint checks the form of an endpoint's URL.
+func CheckEndpoint(s string) error {
 	scheme, rest, found := strings.Cut(s, "://")
 	switch {
 	case !found || !schemePattern.MatchString(scheme):
@@ -38,7 +39,7 @@ func checkEndpoint(s string) error {
 		return errors.New("it is not a well-formed URL")
 	}
 	if _, has := u.User.Password(); has {
-		return errPassword
+		return ErrPassword
 	}
 	return nil
 }

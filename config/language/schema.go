@@ -1,8 +1,8 @@
-package load
+package language
 
 import (
 	"bytes"
-	stdjson "encoding/json"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -63,11 +63,11 @@ type Function struct {
 	Doc  string
 }
 
-// schemaText describes the whole language as JSON, for editors and other
+// Schema describes the whole language as JSON, for editors and other
 // programs. The same types give the same bytes.
-func schemaText(types Types, functions []Function) []byte {
+func Schema(types Types, functions []Function) []byte {
 	var out bytes.Buffer
-	enc := stdjson.NewEncoder(&out)
+	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(describeLanguage(types, functions)); err != nil {
@@ -77,15 +77,15 @@ func schemaText(types Types, functions []Function) []byte {
 }
 
 func describeLanguage(types Types, functions []Function) schema {
-	s := schema{Format: schemaFormat, Files: []string{nativeEnding, jsonEnding, varsEnding}, Reserved: reservedWords}
+	s := schema{Format: schemaFormat, Files: []string{NativeEnding, JSONEnding, VarsEnding}, Reserved: reservedWords}
 	for _, f := range functions {
 		s.Functions = append(s.Functions, f.Name)
 	}
-	for _, k := range allKinds {
-		b := describeBody(k.name, k.doc, k.table)
-		b.Labels, b.Once, b.ForEach, b.Free = k.labelNames(), k.once, k.object, k.name == kindLocals
-		if k.typed {
-			b.Types = describeTypes(k.name, types)
+	for _, k := range Kinds {
+		b := describeBody(k.Name, k.Doc, k.Table)
+		b.Labels, b.Once, b.ForEach, b.Free = k.LabelNames(), k.Once, k.Object, k.Name == KindLocals
+		if k.Typed {
+			b.Types = describeTypes(k.Name, types)
 		}
 		s.Blocks = append(s.Blocks, b)
 	}
@@ -112,48 +112,48 @@ func describeTypes(kind string, types Types) []schemaType {
 	return out
 }
 
-func settingsTable(settings any, ok bool) *table {
+func settingsTable(settings any, ok bool) *Table {
 	t := reflect.TypeOf(settings)
 	if !ok || t == nil || t.Kind() != reflect.Pointer {
 		return nil
 	}
-	body, _ := tableOf(t.Elem())
+	body, _ := TableOf(t.Elem())
 	return body
 }
 
-func describeBody(kind, doc string, body *table) schemaBlock {
+func describeBody(kind, doc string, body *Table) schemaBlock {
 	b := schemaBlock{Kind: kind, Doc: doc}
-	for _, l := range body.labels {
-		b.Labels = append(b.Labels, l.name)
+	for _, l := range body.Labels {
+		b.Labels = append(b.Labels, l.Name)
 	}
-	for _, f := range body.args {
+	for _, f := range body.Args {
 		b.Arguments = append(b.Arguments, schemaArgument{
-			Name: f.name, Type: f.typeName(), Required: f.required, Default: f.preset, Min: f.min, Max: f.max,
-			Enum: f.enum, Refers: f.refersTo(), Meaning: f.meaning, Example: f.example(), Doc: f.doc,
+			Name: f.Name, Type: f.typeName(), Required: f.Required, Default: f.Preset, Min: f.Min, Max: f.Max,
+			Enum: f.Enum, Refers: f.refersTo(), Meaning: f.Meaning, Example: f.Example(), Doc: f.Doc,
 		})
 	}
-	for _, f := range body.blocks {
-		nested := describeBody(f.name, f.doc, f.nested)
-		nested.Repeated = f.repeated
+	for _, f := range body.Blocks {
+		nested := describeBody(f.Name, f.Doc, f.Nested)
+		nested.Repeated = f.Repeated
 		b.Blocks = append(b.Blocks, nested)
 	}
 	return b
 }
 
-func (f *field) refersTo() []string {
-	if f.form == formSecret {
+func (f *Field) refersTo() []string {
+	if f.Form == FormSecret {
 		return []string{config.KindSecret}
 	}
-	return f.refs
+	return f.Refs
 }
 
 // typeName names the type of an argument: "string", "list of reference".
-func (f *field) typeName() string {
-	switch f.shape {
-	case list:
-		return fmt.Sprintf("list of %s", f.form)
-	case mapping:
-		return fmt.Sprintf("map of %s", f.form)
+func (f *Field) typeName() string {
+	switch f.Shape {
+	case List:
+		return fmt.Sprintf("list of %s", f.Form)
+	case Mapping:
+		return fmt.Sprintf("map of %s", f.Form)
 	}
-	return string(f.form)
+	return string(f.Form)
 }

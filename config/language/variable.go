@@ -1,4 +1,4 @@
-package load
+package language
 
 // Variable is the body of a variable block.
 type Variable struct {

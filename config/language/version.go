@@ -1,4 +1,4 @@
-package load
+package language
 
 import (
 	"fmt"
@@ -87,9 +87,9 @@ func (c constraint) allows(v version) bool {
 	return order == 0
 }
 
-// satisfies reports whether a binary's version meets a constraint. A version
+// Satisfies reports whether a binary's version meets a constraint. A version
 // that is no number, such as that of a development build, meets all.
-func satisfies(required, have string) bool {
+func Satisfies(required, have string) bool {
 	v, _, ok := parseVersion(have)
 	constraints, err := parseConstraints(required)
 	if !ok || err != nil {

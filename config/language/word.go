@@ -1,15 +1,22 @@
-package load
+package language
 
 import "github.com/holdfast-dr/holdfast/config"
 
-// reserved says why a word is kept free, if it is.
-func reserved(word string) (why string, ok bool) {
+// Endings of the names of files.
+const (
+	NativeEnding = ".hold.hcl"
+	JSONEnding   = ".hold.json"
+	VarsEnding   = ".holdvars.hcl" // values of variables
+)
+
+// Reserved says why a word is kept free, if it is.
+func Reserved(word string) (why string, ok bool) {
 	why, ok = reservedWords[word]
 	return why, ok
 }
 
-// foreign gives the name of what is known by another word elsewhere.
-func foreign(word string) (here string, ok bool) {
+// Foreign gives the name of what is known by another word elsewhere.
+func Foreign(word string) (here string, ok bool) {
 	here, ok = foreignBlocks[word]
 	return here, ok
 }
@@ -41,6 +48,6 @@ var reservedWords = map[string]string{
 var foreignBlocks = map[string]string{
 	"backup": config.KindBackupPlan, "plan": config.KindBackupPlan, "job": config.KindBackupPlan, "policy": config.KindBackupPlan,
 	"window": config.KindWindow, "client": config.KindDevice, "host": config.KindDevice, "repository": config.KindStore,
-	"vault": config.KindStore, "target": config.KindFailoverTarget, "local": kindLocals, "var": kindVariable,
-	"backend": kindState, "terraform": kindSettings, "holdfast": kindSettings, "replica": config.KindMirror,
+	"vault": config.KindStore, "target": config.KindFailoverTarget, "local": KindLocals, "var": KindVariable,
+	"backend": KindState, "terraform": KindSettings, "holdfast": KindSettings, "replica": config.KindMirror,
 }

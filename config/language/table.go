@@ -1,4 +1,8 @@
-package load
+// Package language is the table of the configuration language: the kinds of
+// block, what their bodies may contain and what words mean. It is read from the
+// tags of the declared model and of the providers' settings, and it is all that
+// the decoder, the JSON schema and the language reference know.
+package language
 
 import (
 	"errors"
@@ -8,36 +12,36 @@ import (
 	"strings"
 )
 
-// table is what the body of a block may contain: what the tags of a struct say.
-type table struct {
-	typ    reflect.Type
-	labels []*field
-	args   []*field
-	blocks []*field
+// Table is what the body of a block may contain: what the tags of a struct say.
+type Table struct {
+	Type   reflect.Type
+	Labels []*Field // in order
+	Args   []*Field
+	Blocks []*Field // nested
 }
 
-// arg finds an argument by name, or nil.
-func (t *table) arg(name string) *field { return find(t.args, name) }
+// Arg finds an argument by name, or nil.
+func (t *Table) Arg(name string) *Field { return find(t.Args, name) }
 
-// block finds a kind of nested block by name, or nil.
-func (t *table) block(name string) *field { return find(t.blocks, name) }
+// Block finds a kind of nested block by name, or nil.
+func (t *Table) Block(name string) *Field { return find(t.Blocks, name) }
 
-func find(fields []*field, name string) *field {
+func find(fields []*Field, name string) *Field {
 	for _, f := range fields {
-		if f.name == name {
+		if f.Name == name {
 			return f
 		}
 	}
 	return nil
 }
 
-// tableOf reads the tags of a struct type. The error lists every mistake in them.
-func tableOf(typ reflect.Type) (*table, error) {
-	t := &table{typ: typ}
+// TableOf reads the tags of a struct type. The error lists every mistake in them.
+func TableOf(typ reflect.Type) (*Table, error) {
+	t := &Table{Type: typ}
 	return t, t.collect(typ, nil)
 }
 
-func (t *table) collect(typ reflect.Type, index []int) error {
+func (t *Table) collect(typ reflect.Type, index []int) error {
 	if typ.Kind() != reflect.Struct {
 		return fmt.Errorf("%s is not a struct", typ)
 	}
@@ -59,22 +63,22 @@ func (t *table) collect(typ reflect.Type, index []int) error {
 	return errors.Join(errs...)
 }
 
-func (t *table) addField(sf reflect.StructField, tag string, index []int) error {
+func (t *Table) addField(sf reflect.StructField, tag string, index []int) error {
 	name, option, _ := strings.Cut(tag, ",")
-	f := &field{name: name, index: index, doc: sf.Tag.Get("doc"), meaning: sf.Tag.Get("kind"),
-		preset: sf.Tag.Get("default"), min: sf.Tag.Get("min"), max: sf.Tag.Get("max"), required: option == ""}
+	f := &Field{Name: name, Index: index, Doc: sf.Tag.Get("doc"), Meaning: sf.Tag.Get("kind"),
+		Preset: sf.Tag.Get("default"), Min: sf.Tag.Get("min"), Max: sf.Tag.Get("max"), Required: option == ""}
 	if v := sf.Tag.Get("enum"); v != "" {
-		f.enum = strings.Split(v, "|")
+		f.Enum = strings.Split(v, "|")
 	}
 	if v := sf.Tag.Get("ref"); v != "" {
-		f.refs = strings.Split(v, "|")
+		f.Refs = strings.Split(v, "|")
 	}
 	switch {
 	case !argumentName.MatchString(name):
 		return fmt.Errorf("%q is no argument name", name)
-	case t.arg(name) != nil || t.block(name) != nil:
+	case t.Arg(name) != nil || t.Block(name) != nil:
 		return fmt.Errorf("%q is there twice", name)
-	case f.doc == "":
+	case f.Doc == "":
 		return errors.New("has no doc tag")
 	case !sf.IsExported():
 		return errors.New("is not exported")
@@ -89,21 +93,21 @@ func (t *table) addField(sf reflect.StructField, tag string, index []int) error 
 		if sf.Type.Kind() != reflect.String {
 			return errors.New("a label must be a string")
 		}
-		f.form, f.shape, f.elem = formString, single, sf.Type
-		t.labels = append(t.labels, f)
+		f.Form, f.Shape, f.Elem = FormString, Single, sf.Type
+		t.Labels = append(t.Labels, f)
 		return nil
 	case "", "optional":
 		if err := f.classify(sf.Type); err != nil {
 			return err
 		}
-		t.args = append(t.args, f)
+		t.Args = append(t.Args, f)
 		return f.verify()
 	}
 	return fmt.Errorf("unknown option %q", option)
 }
 
-func (t *table) addBlock(f *field, typ reflect.Type, repeated bool) error {
-	f.repeated = repeated
+func (t *Table) addBlock(f *Field, typ reflect.Type, repeated bool) error {
+	f.Repeated = repeated
 	if repeated {
 		if typ.Kind() != reflect.Slice {
 			return errors.New("blocks must be a slice of pointers to a struct")
@@ -113,8 +117,8 @@ func (t *table) addBlock(f *field, typ reflect.Type, repeated bool) error {
 	if typ.Kind() != reflect.Pointer || typ.Elem().Kind() != reflect.Struct {
 		return errors.New("a block must be a pointer to a struct")
 	}
-	nested, err := tableOf(typ.Elem())
-	f.nested = nested
-	t.blocks = append(t.blocks, f)
+	nested, err := TableOf(typ.Elem())
+	f.Nested = nested
+	t.Blocks = append(t.Blocks, f)
 	return err
 }

@@ -1,4 +1,4 @@
-package load
+package language
 
 import (
 	"bytes"
@@ -12,11 +12,11 @@ import (
 
 // Reference is the language reference in Markdown, made from the same table
 // as the decoder.
-func reference(types Types, functions []Function) []byte {
+func Reference(types Types, functions []Function) []byte {
 	m := &manual{}
 	m.printf("# Language reference\n\n")
 	m.printf("All files of one directory whose names end in `%s` or `%s` are one configuration; order means nothing. "+
-		"Subdirectories are configurations of their own. Values of variables can stand in `*%s` files.\n\n", nativeEnding, jsonEnding, varsEnding)
+		"Subdirectories are configurations of their own. Values of variables can stand in `*%s` files.\n\n", NativeEnding, JSONEnding, VarsEnding)
 	m.printf("This page is made by `holdfast schema` from the table that the program itself reads configuration with.\n\n")
 	language := describeLanguage(types, functions)
 	m.contents(language.Blocks)
@@ -25,7 +25,7 @@ func reference(types Types, functions []Function) []byte {
 		m.block(b)
 	}
 	m.functions(functions)
-	m.reserved(language.Reserved)
+	m.words(language.Reserved)
 	return m.out.Bytes()
 }
 
@@ -43,13 +43,13 @@ func (m *manual) contents(blocks []schemaBlock) {
 
 func (m *manual) general() {
 	m.printf("## What holds everywhere\n\n")
-	m.printf("* **Names** have letters, digits, `_` and `-`, do not start with a digit or `-`, and are at most %d bytes long. They are unique per kind of block, whatever the type.\n", maxName)
-	m.printf("* **References** are written without quotes: `store = store.nas`. In `%s` files they are text: `\"store\": \"store.nas\"`.\n", jsonEnding)
+	m.printf("* **Names** have letters, digits, `_` and `-`, do not start with a digit or `-`, and are at most %d bytes long. They are unique per kind of block, whatever the type.\n", MaxName)
+	m.printf("* **References** are written without quotes: `store = store.nas`. In `%s` files they are text: `\"store\": \"store.nas\"`.\n", JSONEnding)
 	m.printf("* **Durations** are text with a unit: `\"90m\"`, `\"1h30m\"`, `\"7d\"`; units are `ms`, `s`, `m`, `h`, `d` (24 hours) and `w`.\n")
 	m.printf("* **Sizes** are text with a unit: `\"512KiB\"`, `\"1MiB\"`, `\"2GB\"`.\n")
 	m.printf("* **Credentials** are references to secret blocks and nothing else: `password = secret.NAME`.\n")
 	m.printf("* **`for_each`** makes one object for each element of a map or of a set of texts. Inside, `each.key` and `each.value` are the element; "+
-		"the object's address has the key: `store.nas[\"eu\"]`. At most %d.\n", maxInstances)
+		"the object's address has the key: `store.nas[\"eu\"]`. At most %d.\n", MaxInstances)
 	m.printf("* An argument whose value is `null` counts as not written.\n\n")
 }
 
@@ -71,7 +71,7 @@ func (m *manual) block(b schemaBlock) {
 
 // example shows the header and the required arguments.
 func (m *manual) example(b schemaBlock) {
-	header := kindByName(b.Kind).form("NAME")
+	header := KindByName(b.Kind).Header("NAME")
 	width := 0
 	for _, a := range b.Arguments {
 		if a.Required {
@@ -178,7 +178,7 @@ func (m *manual) functions(functions []Function) {
 	m.printf("\n")
 }
 
-func (m *manual) reserved(words map[string]string) {
+func (m *manual) words(words map[string]string) {
 	m.printf("## Reserved words\n\n")
 	for _, w := range slices.Sorted(maps.Keys(words)) {
 		m.printf("* `%s`: %s\n", w, words[w])

@@ -1,4 +1,4 @@
-package load
+package language
 
 // Types is what the language takes from the providers. Kind is "device",
 // "store" or "failover_target".

@@ -1,4 +1,4 @@
-package load
+package language
 
 import (
 	"errors"
@@ -29,8 +29,8 @@ var meanings = map[string]meaning{
 	"version":  {check: func(s string) error { _, err := parseConstraints(s); return err }, example: `">= 0.1"`},
 }
 
-// checkMeaning says what is wrong with a string that stands for something.
-func checkMeaning(meaning, s string) error {
+// CheckMeaning says what is wrong with a string that stands for something.
+func CheckMeaning(meaning, s string) error {
 	if check := meanings[meaning].check; check != nil {
 		return check(s)
 	}
@@ -56,7 +56,7 @@ func checkPattern(s string) error {
 	switch {
 	case strings.TrimSpace(s) == "":
 		return errors.New(`a name or pattern is empty; write "*" for everything`)
-	case len(s) > maxKey+maxName:
+	case len(s) > MaxKey+MaxName:
 		return fmt.Errorf("the pattern %s is longer than any name", diag.Quote(s))
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return fmt.Errorf("the pattern %s has control characters", diag.Quote(s))
