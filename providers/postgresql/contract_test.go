@@ -1,0 +1,66 @@
+package postgresql_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/providertest"
+)
+
+var (
+	export = providers.CaptureRequest{Action: providers.ExportDomain, Domain: "app", Variant: providers.Persisted}
+	runs   = providers.CaptureRequest{Action: providers.ExportDomain, Domain: "app", Variant: providers.Nonpersisted}
+	secure = providers.CaptureRequest{Action: providers.SecureBackup, Domain: providers.AllDomains}
+)
+
+func TestContract(t *testing.T) {
+	providertest.Device(t, providertest.DeviceSuite{
+		Requests:    []providers.CaptureRequest{export, runs, secure},
+		FindsDamage: true,
+		New: func(t *testing.T) providertest.DeviceCase {
+			c := shared(t)
+			return providertest.DeviceCase{
+				Device:  c.device(t),
+				Secrets: []string{canary, "c4n4ry"},
+				State: func(t *testing.T) string {
+					return c.value(t, "app", "SELECT string_agg(format('%s %s', relname, n_tup_ins + n_tup_upd + n_tup_del), ',' ORDER BY relname) FROM pg_stat_user_tables") +
+						c.value(t, "app", "SELECT string_agg(name || setting, ',' ORDER BY name) FROM pg_settings WHERE source = 'configuration file'") +
+						c.value(t, "app", "SELECT count(*) FROM pg_replication_slots")
+				},
+				Break: func(t *testing.T) { must(t, c.pgctl("stop", "-m", "immediate")) },
+			}
+		},
+		Restored: func(t *testing.T, req providers.CaptureRequest, dir string) {
+			switch {
+			case req.Action == providers.SecureBackup:
+				if v, err := os.ReadFile(filepath.Join(dir, "PG_VERSION")); err != nil || len(bytes.TrimSpace(v)) == 0 {
+					t.Errorf("PG_VERSION: %q, %v", v, err)
+				}
+			case req.Variant == providers.Nonpersisted:
+				if b, err := os.ReadFile(filepath.Join(dir, "settings.json")); err != nil || !strings.Contains(string(b), "max_connections") {
+					t.Errorf("settings.json: %s, %v", b, err)
+				}
+			default:
+				list := run(t, "pg_restore", "--list", readable(t, filepath.Join(dir, "export.pgdump")))
+				if !strings.Contains(list, "TABLE DATA public pgbench_accounts") {
+					t.Errorf("the dump has only\n%s", list)
+				}
+			}
+		},
+	})
+}
+
+// readable copies a file to where the user of the servers can read it.
+func readable(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	to := filepath.Join(newDir(t), filepath.Base(path))
+	t.Cleanup(func() { must(t, os.RemoveAll(filepath.Dir(to))) })
+	must(t, os.WriteFile(to, b, 0o644))
+	return to
+}

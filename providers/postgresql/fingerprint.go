@@ -1,0 +1,235 @@
+package postgresql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// facts are what a restored database is compared with.
+type facts struct {
+	Rows map[string]int64  `json:"rows"`           // of each table
+	Sums map[string]string `json:"sums,omitempty"` // of each declared column
+}
+
+// table is a table whose content an export holds.
+type table struct{ schema, name string }
+
+// String is the name as SQL writes it.
+func (t table) String() string { return ident(t.schema, t.name) }
+
+// tablesQuery lists the tables whose rows pg_dump takes. Tables of extensions are filled by their extension,
+// foreign tables and the parts they play are elsewhere, and a standby has no content of unlogged ones.
+const tablesQuery = `SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery())
+	AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
+	ORDER BY 1, 2`
+
+func tables(ctx context.Context, conn *pgx.Conn) ([]table, error) {
+	rows, err := conn.Query(ctx, tablesQuery)
+	if err != nil {
+		return nil, lost(conn, err)
+	}
+	var (
+		all []table
+		t   table
+	)
+	_, err = pgx.ForEachRow(rows, []any{&t.schema, &t.name}, func() error {
+		all = append(all, t)
+		return nil
+	})
+	return all, lost(conn, err)
+}
+
+// lock keeps the tables from being dropped or truncated, which a snapshot does not protect against.
+func lock(ctx context.Context, conn *pgx.Conn, all []table) error {
+	for part := range slices.Chunk(all, 100) {
+		names := make([]string, len(part))
+		for i, t := range part {
+			names[i] = t.String()
+		}
+		if _, err := conn.Exec(ctx, "LOCK TABLE ONLY "+strings.Join(names, ", ONLY ")+" IN ACCESS SHARE MODE"); err != nil {
+			return lost(conn, err)
+		}
+	}
+	return nil
+}
+
+// measure takes the facts in the connection's transaction. What was asked for and is not there is told as a warning.
+func (f *Fingerprint) measure(ctx context.Context, conn *pgx.Conn, database string, all []table) (facts, []string, error) {
+	got := facts{Rows: map[string]int64{}, Sums: map[string]string{}}
+	if f == nil {
+		f = &Fingerprint{}
+	}
+	var warnings []string
+	for _, t := range all {
+		if !matchAny(f.Tables, t.schema+"."+t.name) {
+			continue
+		}
+		var n int64
+		if err := conn.QueryRow(ctx, "SELECT count(*) FROM ONLY "+t.String()).Scan(&n); err != nil {
+			return got, nil, fmt.Errorf("count the rows of %s: %w", t, lost(conn, err))
+		}
+		got.Rows[t.String()] = n
+	}
+	for _, text := range f.Sums {
+		c, err := parseColumn(text)
+		if err != nil {
+			return got, nil, fmt.Errorf("column %s %w", text, err)
+		}
+		if c.database != "" && c.database != database {
+			continue
+		}
+		sum, found, err := c.sum(ctx, conn)
+		if err != nil {
+			return got, nil, fmt.Errorf("sum %s: %w", text, lost(conn, err))
+		}
+		if !found {
+			warnings = append(warnings, fmt.Sprintf("database %s has no column %s to sum", database, ident(c.schema, c.table, c.name)))
+			continue
+		}
+		got.Sums[ident(c.schema, c.table, c.name)] = sum
+	}
+	return got, warnings, nil
+}
+
+// remeasure takes the same facts of another database: of the names that are in f.
+func (f facts) remeasure(ctx context.Context, conn *pgx.Conn) (facts, error) {
+	got := facts{Rows: map[string]int64{}, Sums: map[string]string{}}
+	all, err := tables(ctx, conn)
+	if err != nil {
+		return got, err
+	}
+	for _, t := range all {
+		if _, known := f.Rows[t.String()]; !known {
+			continue
+		}
+		var n int64
+		if err := conn.QueryRow(ctx, "SELECT count(*) FROM ONLY "+t.String()).Scan(&n); err != nil {
+			return got, fmt.Errorf("count the rows of %s: %w", t, lost(conn, err))
+		}
+		got.Rows[t.String()] = n
+	}
+	for text := range f.Sums {
+		c, err := parseColumn(text)
+		if err != nil {
+			return got, fmt.Errorf("column %s %w", text, err)
+		}
+		sum, found, err := c.sum(ctx, conn)
+		if err != nil {
+			return got, fmt.Errorf("sum %s: %w", text, lost(conn, err))
+		}
+		if found {
+			got.Sums[text] = sum
+		}
+	}
+	return got, nil
+}
+
+// differences says what is not as it was, at most five lines of it.
+func (f facts) differences(got facts) []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(f.Rows)) {
+		if n, ok := got.Rows[name]; !ok {
+			all = append(all, fmt.Sprintf("table %s is missing", name))
+		} else if n != f.Rows[name] {
+			all = append(all, fmt.Sprintf("table %s has %d rows and had %d", name, n, f.Rows[name]))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Sums)) {
+		if got.Sums[name] != f.Sums[name] {
+			all = append(all, fmt.Sprintf("the sum of %s is %q and was %q", name, got.Sums[name], f.Sums[name]))
+		}
+	}
+	const most = 5
+	if len(all) > most {
+		all = append(all[:most], fmt.Sprintf("and %d more", len(all)-most))
+	}
+	return all
+}
+
+// column is a column to sum; without a database it is meant in every one.
+type column struct{ database, schema, table, name string }
+
+// parseColumn reads [database.]schema.table.column. Parts in double quotes hold any character; "" is a quote.
+func parseColumn(text string) (column, error) {
+	var parts []string
+	for rest := text; ; {
+		part, left, err := cutIdent(rest)
+		if err != nil {
+			return column{}, err
+		}
+		parts = append(parts, part)
+		if left == "" {
+			break
+		}
+		rest = left[1:]
+	}
+	switch len(parts) {
+	case 3:
+		return column{"", parts[0], parts[1], parts[2]}, nil
+	case 4:
+		return column{parts[0], parts[1], parts[2], parts[3]}, nil
+	}
+	return column{}, errors.New("must be schema.table.column, or database.schema.table.column")
+}
+
+// cutIdent takes the first part off; what is left is empty or begins with a dot.
+func cutIdent(s string) (part, rest string, err error) {
+	if !strings.HasPrefix(s, `"`) {
+		i := strings.IndexByte(s, '.')
+		if i < 0 {
+			i = len(s)
+		}
+		if i == 0 || strings.ContainsAny(s[:i], "\"\x00") {
+			return "", "", errors.New("has an empty part or a stray quote")
+		}
+		return s[:i], s[i:], nil
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		if s[i] != '"' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+1 < len(s) && s[i+1] == '"' {
+			b.WriteByte('"')
+			i++
+			continue
+		}
+		rest = s[i+1:]
+		if b.Len() == 0 || rest != "" && (rest[0] != '.' || rest == ".") {
+			return "", "", errors.New("has an empty part or text after a quote")
+		}
+		return b.String(), rest, nil
+	}
+	return "", "", errors.New("has a quote that is not closed")
+}
+
+// sum adds up a column: numbers exactly, so that the order of the rows is of no matter; of anything else a hash of its text.
+func (c column) sum(ctx context.Context, conn *pgx.Conn) (sum string, found bool, err error) {
+	var number bool
+	err = conn.QueryRow(ctx, `SELECT t.typnamespace = 'pg_catalog'::regnamespace AND t.typname IN ('int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'money') FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid
+		JOIN pg_namespace n ON n.oid = r.relnamespace JOIN pg_type t ON t.oid = a.atttypid
+		WHERE n.nspname = $1 AND r.relname = $2 AND a.attname = $3 AND a.attnum > 0 AND NOT a.attisdropped
+		AND r.relkind IN ('r', 'p')`, c.schema, c.table, c.name).Scan(&number)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	of := fmt.Sprintf(`hashtextextended(%s::text COLLATE "C", 0)::numeric`, ident(c.name))
+	if number {
+		of = ident(c.name) + "::numeric"
+	}
+	err = conn.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(sum(%s), 0)::text FROM %s", of, ident(c.schema, c.table))).Scan(&sum)
+	return sum, true, err
+}
