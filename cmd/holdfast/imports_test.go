@@ -37,11 +37,12 @@ var imports = map[string][]string{
 	"state/sqlstore":         {"state"},
 	"state/statetest":        {"state", "state/sqlstore"},
 
-	"config/language": {"config", "config/diag", "config/schedule", "config/unit"},
-	"config/load":     {"config", "config/diag", "config/language"},
-	"config/source":   {"config/diag"}, // for the words of messages
-	"providers/all":   {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
-	"reconcile":       {"config", "config/diag", "config/schedule", "config/unit", "state"},
+	"config/language":     {"config", "config/diag", "config/schedule", "config/unit"},
+	"config/load":         {"config", "config/diag", "config/language", "config/load/problem"},
+	"config/load/problem": {"config/diag"},
+	"config/source":       {"config/diag"}, // for the words of messages
+	"providers/all":       {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
+	"reconcile":           {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
 	"reconcile/observe": {"config", "providers", "reconcile", "state"},
 	"reconcile/execute": {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "state"},
@@ -69,7 +70,7 @@ var (
 
 // fences keep a library behind one door.
 var fences = map[string][]string{
-	"github.com/hashicorp/hcl/":       {"config/load"},
+	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem"},
 	"github.com/zclconf/go-cty":       {"config/load"},
 	"github.com/go-git/":              {"config/source"},
 	"modernc.org/sqlite":              {"state/sqlstore", "providers/sqlite"},

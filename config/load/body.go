@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // attr is one argument as written.
@@ -75,7 +77,7 @@ func (s sources) text(rng hcl.Range) string {
 }
 
 // read takes a body apart. want is asked only for JSON.
-func (s sources) read(b hcl.Body, want func() expected, rep *report) body {
+func (s sources) read(b hcl.Body, want func() expected, rep *problem.Report) body {
 	if native, ok := b.(*hclsyntax.Body); ok {
 		return readNative(native)
 	}
@@ -97,7 +99,7 @@ func (s sources) read(b hcl.Body, want func() expected, rep *report) body {
 			out.extra = append(out.extra, attr{name: s.property(*d.Subject), nameRange: *d.Subject})
 			continue
 		}
-		rep.addSyntax(d, b.MissingItemRange())
+		rep.AddSyntax(d, b.MissingItemRange())
 	}
 	return out
 }
@@ -124,10 +126,10 @@ func readNative(b *hclsyntax.Body) body {
 }
 
 // attributes reads a body that has arguments only, with names of the writer's choice.
-func attributes(b hcl.Body, header hcl.Range, rep *report) []attr {
+func attributes(b hcl.Body, header hcl.Range, rep *problem.Report) []attr {
 	attrs, diags := b.JustAttributes()
 	for _, d := range diags {
-		rep.addSyntax(d, header)
+		rep.AddSyntax(d, header)
 	}
 	return attrsOf(attrs)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 const maxElements = 10_000 // of one list or map
@@ -29,11 +30,11 @@ func (d *decoder) assignList(f *language.Field, expr hcl.Expression, dst reflect
 	for i, e := range exprs {
 		at := path + "[" + strconv.Itoa(i) + "]"
 		d.note(at, e.Range())
-		before := len(d.list)
+		before := len(d.List)
 		if written := d.one(f, e, out.Index(i), at); !written {
-			d.add(wrongValueType, e.Range(), "%s has an element without a value (null).", f.Name)
+			d.Add(problem.WrongValueType, e.Range(), "%s has an element without a value (null).", f.Name)
 		}
-		if len(d.list) == before {
+		if len(d.List) == before {
 			d.once(f, out.Index(i), first, e.Range())
 		}
 	}
@@ -47,7 +48,7 @@ func (d *decoder) once(f *language.Field, v reflect.Value, seen map[string]bool,
 		return
 	}
 	if seen[v.String()] {
-		d.add(listedTwice, rng, "%s is in the list already. Remove one of the two.", v.String())
+		d.Add(problem.ListedTwice, rng, "%s is in the list already. Remove one of the two.", v.String())
 	}
 	seen[v.String()] = true
 }
@@ -56,24 +57,24 @@ func (d *decoder) once(f *language.Field, v reflect.Value, seen map[string]bool,
 func (d *decoder) assignWholeList(f *language.Field, expr hcl.Expression, dst reflect.Value, path string) bool {
 	if f.Form == language.FormReference || f.Form == language.FormSecret {
 		if d.isStaticReference(expr) {
-			d.add(wrongValueType, expr.Range(), "%s is a list. Write %s = [%s].", f.Name, f.Name, d.source(expr))
+			d.Add(problem.WrongValueType, expr.Range(), "%s is a list. Write %s = [%s].", f.Name, f.Name, d.source(expr))
 			return true
 		}
-		d.add(notAReference, expr.Range(), "%s is a list of references, and references are written out, so that they can be checked before anything is computed. Write for example %s = %s.", f.Name, f.Name, f.Example())
+		d.Add(problem.NotAReference, expr.Range(), "%s is a list of references, and references are written out, so that they can be checked before anything is computed. Write for example %s = %s.", f.Name, f.Name, f.Example())
 		return true
 	}
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.report)
+	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		return true
 	}
-	if v, ok = plain(v, expr.Range(), path, &d.report); !ok {
+	if v, ok = plain(v, expr.Range(), path, &d.Report); !ok {
 		return true
 	}
 	if v.IsNull() {
 		return false
 	}
 	if t := v.Type(); !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
-		d.add(wrongValueType, expr.Range(), "%s is a list, but this is %s. %s", f.Name, describe(v), d.listFix(f, expr, v))
+		d.Add(problem.WrongValueType, expr.Range(), "%s is a list, but this is %s. %s", f.Name, describe(v), d.listFix(f, expr, v))
 		return true
 	}
 	if !d.fits(v.LengthInt(), expr.Range()) {
@@ -83,7 +84,7 @@ func (d *decoder) assignWholeList(f *language.Field, expr hcl.Expression, dst re
 	first := make(map[string]bool)
 	for i, elem := range v.AsValueSlice() {
 		if elem.IsNull() {
-			d.add(wrongValueType, expr.Range(), "%s has an element without a value (null).", f.Name)
+			d.Add(problem.WrongValueType, expr.Range(), "%s has an element without a value (null).", f.Name)
 			continue
 		}
 		if d.convert(f, elem, out.Index(i), expr.Range()) {
@@ -108,18 +109,18 @@ func (d *decoder) assignMap(f *language.Field, expr hcl.Expression, dst reflect.
 	if f.Form == language.FormSecret || f.Form == language.FormReference {
 		return d.assignReferenceMap(f, expr, dst, out, path)
 	}
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.report)
+	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		return true
 	}
-	if v, ok = plain(v, expr.Range(), path, &d.report); !ok {
+	if v, ok = plain(v, expr.Range(), path, &d.Report); !ok {
 		return true
 	}
 	if v.IsNull() {
 		return false
 	}
 	if t := v.Type(); !t.IsObjectType() && !t.IsMapType() {
-		d.add(wrongValueType, expr.Range(), "%s is a map, but this is %s. Write for example %s = %s.", f.Name, describe(v), f.Name, f.Example())
+		d.Add(problem.WrongValueType, expr.Range(), "%s is a map, but this is %s. Write for example %s = %s.", f.Name, describe(v), f.Name, f.Example())
 		return true
 	}
 	if !d.fits(v.LengthInt(), expr.Range()) {
@@ -141,7 +142,7 @@ func (d *decoder) assignMap(f *language.Field, expr hcl.Expression, dst reflect.
 		switch {
 		case !d.goodKey(f, key, rng):
 		case elem.IsNull():
-			d.add(wrongValueType, rng, "%s.%s has no value (null). Leave the key out instead.", f.Name, key)
+			d.Add(problem.WrongValueType, rng, "%s.%s has no value (null). Leave the key out instead.", f.Name, key)
 		case d.convert(f, elem, one, rng):
 			out.SetMapIndex(reflect.ValueOf(key).Convert(dst.Type().Key()), one)
 		}
@@ -170,22 +171,22 @@ func mapExprs(expr hcl.Expression) map[string]hcl.Expression {
 func (d *decoder) assignReferenceMap(f *language.Field, expr hcl.Expression, dst, out reflect.Value, path string) bool {
 	pairs, diags := hcl.ExprMap(expr)
 	if diags.HasErrors() {
-		d.add(notAReference, expr.Range(), "%s is a map of references, and references are written out. Write for example %s = %s.", f.Name, f.Name, f.Example())
+		d.Add(problem.NotAReference, expr.Range(), "%s is a map of references, and references are written out. Write for example %s = %s.", f.Name, f.Name, f.Example())
 		return true
 	}
 	if !d.fits(len(pairs), expr.Range()) {
 		return true
 	}
 	for _, p := range pairs {
-		k, ok := d.l.eval.evaluate(p.Key, d.scope, &d.report)
+		k, ok := d.l.eval.evaluate(p.Key, d.scope, &d.Report)
 		if !ok {
 			continue
 		}
-		if k, ok = plain(k, p.Key.Range(), path, &d.report); !ok {
+		if k, ok = plain(k, p.Key.Range(), path, &d.Report); !ok {
 			continue
 		}
 		if k.IsNull() || k.Type() != cty.String {
-			d.add(wrongValueType, p.Key.Range(), "A key of %s must be text.", f.Name)
+			d.Add(problem.WrongValueType, p.Key.Range(), "A key of %s must be text.", f.Name)
 			continue
 		}
 		d.note(path+"."+k.AsString(), p.Value.Range())
@@ -200,7 +201,7 @@ func (d *decoder) assignReferenceMap(f *language.Field, expr hcl.Expression, dst
 
 func (d *decoder) goodKey(f *language.Field, key string, rng hcl.Range) bool {
 	if key == "" || len(key) > language.MaxKey || strings.ContainsFunc(key, unicode.IsControl) {
-		d.add(invalidValue, rng, "The key %s of %s cannot be used: a key has 1 to %d bytes and no control characters.", diag.Quote(key), f.Name, language.MaxKey)
+		d.Add(problem.InvalidValue, rng, "The key %s of %s cannot be used: a key has 1 to %d bytes and no control characters.", diag.Quote(key), f.Name, language.MaxKey)
 		return false
 	}
 	return true
@@ -208,7 +209,7 @@ func (d *decoder) goodKey(f *language.Field, key string, rng hcl.Range) bool {
 
 func (d *decoder) fits(n int, rng hcl.Range) bool {
 	if n > maxElements {
-		d.add(outOfRange, rng, "There are %d elements here; at most %d are allowed.", n, maxElements)
+		d.Add(problem.OutOfRange, rng, "There are %d elements here; at most %d are allowed.", n, maxElements)
 	}
 	return n <= maxElements
 }

@@ -10,11 +10,12 @@ import (
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // decoder fills the structs of one object.
 type decoder struct {
-	report
+	problem.Report
 	l       *loader
 	scope   scope
 	head    *config.Header // takes the ranges
@@ -44,12 +45,12 @@ func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
 	for _, target := range targets {
 		v := reflect.ValueOf(target)
 		if v.Kind() != reflect.Pointer || v.IsNil() {
-			d.add(brokenType, header, "The settings of %s are a %T, not a pointer to a struct. Please report this.", d.what, target)
+			d.Add(problem.BrokenType, header, "The settings of %s are a %T, not a pointer to a struct. Please report this.", d.what, target)
 			return nil, false
 		}
 		t, err := d.l.tables.of(v.Type().Elem())
 		if err != nil {
-			d.add(brokenType, header, "The settings of %s are declared wrongly: %v. Please report this.", d.what, err)
+			d.Add(problem.BrokenType, header, "The settings of %s are declared wrongly: %v. Please report this.", d.what, err)
 			return nil, false
 		}
 		parts = append(parts, part{t, v.Elem()})
@@ -60,7 +61,7 @@ func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
 // body decodes one body into the parts. path is where it is in the object,
 // what names it at the start of a sentence.
 func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []part) {
-	content := d.l.sources.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.report)
+	content := d.l.sources.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.Report)
 	d.isJSON = content.isJSON
 	meant := map[string]bool{} // arguments that misspelt ones stand for
 	for _, a := range content.attrs {
@@ -80,7 +81,7 @@ func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []
 		for _, f := range p.table.Args {
 			written := d.argument(f, content.attr(f.Name), p.dst.FieldByIndex(f.Index), path)
 			if !written && f.Required && !meant[f.Name] {
-				d.add(missingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", what, f.Name, f.Doc, f.Name, f.Example())
+				d.Add(problem.MissingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", what, f.Name, f.Doc, f.Name, f.Example())
 			}
 		}
 		for _, f := range p.table.Blocks {
@@ -147,13 +148,13 @@ func (d *decoder) strangeArgument(a attr, what string, parts []part) string {
 	why, isReserved := language.Reserved(a.name)
 	switch f := findBlock(parts, a.name); {
 	case f != nil:
-		d.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, f.Header())
+		d.Add(problem.BlockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, f.Header())
 	case isReserved:
-		d.add(reservedWord, a.nameRange, "%s is a reserved word. %s", a.name, why)
+		d.Add(problem.ReservedWord, a.nameRange, "%s is a reserved word. %s", a.name, why)
 	case a.name == "for_each":
-		d.add(unknownArgument, a.nameRange, "for_each is possible on blocks that declare objects only, not here.")
+		d.Add(problem.UnknownArgument, a.nameRange, "for_each is possible on blocks that declare objects only, not here.")
 	default:
-		d.add(unknownArgument, a.nameRange, "%s has no argument %s.%s", what, diag.Quote(a.name), hint(near, parts))
+		d.Add(problem.UnknownArgument, a.nameRange, "%s has no argument %s.%s", what, diag.Quote(a.name), hint(near, parts))
 		return near
 	}
 	return ""
@@ -161,18 +162,18 @@ func (d *decoder) strangeArgument(a attr, what string, parts []part) string {
 
 func (d *decoder) strangeNested(b block, what string, parts []part) {
 	if f := findArg(parts, b.kind); f != nil {
-		d.add(argumentExpected, b.kindRange, "%s is an argument: write %s = %s.", b.kind, b.kind, f.Example())
+		d.Add(problem.ArgumentExpected, b.kindRange, "%s is an argument: write %s = %s.", b.kind, b.kind, f.Example())
 		return
 	}
 	if why, ok := language.Reserved(b.kind); ok {
-		d.add(reservedWord, b.kindRange, "%s is a reserved word. %s", b.kind, why)
+		d.Add(problem.ReservedWord, b.kindRange, "%s is a reserved word. %s", b.kind, why)
 		return
 	}
 	if language.KindByName(b.kind) != nil {
-		d.add(unknownBlock, b.kindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.kind)
+		d.Add(problem.UnknownBlock, b.kindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.kind)
 		return
 	}
-	d.add(unknownBlock, b.kindRange, "%s has no block %s.%s", what, diag.Quote(b.kind), hint(nearestOf(b.kind, parts), parts))
+	d.Add(problem.UnknownBlock, b.kindRange, "%s has no block %s.%s", what, diag.Quote(b.kind), hint(nearestOf(b.kind, parts), parts))
 }
 
 func nearestOf(name string, parts []part) string {
@@ -227,7 +228,7 @@ func (d *decoder) nested(f *language.Field, content *body, dst reflect.Value, pa
 			at = fmt.Sprintf("%s[%d]", at, n)
 		}
 		if n > 0 && !f.Repeated {
-			d.add(declaredTwice, b.header(), "There is %s block at %s already, and only one is allowed.", diag.Article(f.Name), place(first))
+			d.Add(problem.DeclaredTwice, b.header(), "There is %s block at %s already, and only one is allowed.", diag.Article(f.Name), problem.Place(first))
 			continue
 		}
 		n, first = n+1, b.header()
@@ -270,15 +271,15 @@ func (d *decoder) labels(f *language.Field, b block, dst reflect.Value, at strin
 	if len(b.labels) != len(want) {
 		switch len(want) {
 		case 0:
-			d.add(wrongLabels, b.header(), "%s block has no labels: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), f.Name)
+			d.Add(problem.WrongLabels, b.header(), "%s block has no labels: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), f.Name)
 		default:
-			d.add(wrongLabels, b.header(), "%s block has one label, its %s: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), want[0].Name, f.Header())
+			d.Add(problem.WrongLabels, b.header(), "%s block has one label, its %s: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), want[0].Name, f.Header())
 		}
 		return false
 	}
 	for i, label := range want {
 		if !language.ValidName(b.labels[i]) {
-			d.add(invalidName, b.labelRanges[i], "%s", language.BadName("The "+label.Name+" of "+diag.Article(f.Name), b.labels[i]))
+			d.Add(problem.InvalidName, b.labelRanges[i], "%s", language.BadName("The "+label.Name+" of "+diag.Article(f.Name), b.labels[i]))
 			return false
 		}
 		dst.FieldByIndex(label.Index).SetString(b.labels[i])
@@ -289,7 +290,7 @@ func (d *decoder) labels(f *language.Field, b block, dst reflect.Value, at strin
 	}
 	key := strings.Join(b.labels, "\x00")
 	if first, twice := seen[key]; twice {
-		d.add(declaredTwice, b.header(), "%s %s is there at %s already.", f.Name, diag.Joined(diag.Quoted(b.labels), " and "), place(first))
+		d.Add(problem.DeclaredTwice, b.header(), "%s %s is there at %s already.", f.Name, diag.Joined(diag.Quoted(b.labels), " and "), problem.Place(first))
 		return true
 	}
 	seen[key] = b.header()
@@ -301,11 +302,11 @@ func (d *decoder) check(settings any, path string) {
 	c, ok := settings.(interface {
 		Check(report func(path, why string))
 	})
-	if !ok || d.incomplete {
+	if !ok || d.Incomplete {
 		return
 	}
 	c.Check(func(sub, why string) {
-		d.addAt(badSettings, d.head.At(join(path, sub)), "%s.", diag.Sentence(why))
+		d.AddAt(problem.BadSettings, d.head.At(join(path, sub)), "%s.", diag.Sentence(why))
 	})
 }
 
@@ -314,7 +315,7 @@ func (d *decoder) note(path string, rng hcl.Range) {
 	if d.head.Ranges == nil {
 		d.head.Ranges = make(map[string]diag.Range, 8)
 	}
-	d.head.Ranges[path] = place(rng)
+	d.head.Ranges[path] = problem.Place(rng)
 }
 
 func join(path, name string) string {

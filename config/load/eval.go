@@ -12,21 +12,22 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // evaluator works out the values of one configuration.
 type evaluator struct {
-	report // what is wrong with variables and locals
+	problem.Report // what is wrong with variables and locals
 
 	sources sources
-	gaps    *gaps
+	gaps    *problem.Gaps
 	scope   scope           // of the configuration
 	vars    map[string]bool // declared variables
 	locals  map[string]bool // declared locals
 	failed  map[string]bool // "var.x", "local.y": there is no value, which was reported where it happened
 }
 
-func newEvaluator(src sources, g *gaps) *evaluator {
+func newEvaluator(src sources, g *problem.Gaps) *evaluator {
 	return &evaluator{sources: src, gaps: g, scope: newScope(cty.EmptyObjectVal, cty.EmptyObjectVal),
 		vars: map[string]bool{}, locals: map[string]bool{}, failed: map[string]bool{}}
 }
@@ -56,7 +57,7 @@ func (s scope) forEach(key string, value cty.Value) scope {
 
 // evaluate gives the value of an expression. It is false when there is no value; then the
 // reason was reported, here or where it arose.
-func (e *evaluator) evaluate(expr hcl.Expression, sc scope, rep *report) (cty.Value, bool) {
+func (e *evaluator) evaluate(expr hcl.Expression, sc scope, rep *problem.Report) (cty.Value, bool) {
 	switch x := expr.(type) {
 	case *hclsyntax.LiteralValueExpr:
 		return x.Val, true
@@ -67,17 +68,17 @@ func (e *evaluator) evaluate(expr hcl.Expression, sc scope, rep *report) (cty.Va
 		}
 	}
 	if !e.namesKnown(expr, sc, rep) {
-		rep.incomplete = true
+		rep.Incomplete = true
 		return cty.NilVal, false
 	}
 	return compute(expr, sc, rep)
 }
 
 // compute evaluates with the HCL library and takes over its problems.
-func compute(expr hcl.Expression, sc scope, rep *report) (v cty.Value, ok bool) {
+func compute(expr hcl.Expression, sc scope, rep *problem.Report) (v cty.Value, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			rep.add(brokenType, expr.Range(), "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
+			rep.Add(problem.BrokenType, expr.Range(), "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
 			ok = false
 		}
 	}()
@@ -90,14 +91,14 @@ func compute(expr hcl.Expression, sc scope, rep *report) (v cty.Value, ok bool) 
 		return cty.NilVal, false
 	}
 	if !v.IsWhollyKnown() {
-		rep.add(invalidExpr, expr.Range(), "The value is not known. Everything in a configuration is known before a plan is made.")
+		rep.Add(problem.InvalidExpr, expr.Range(), "The value is not known. Everything in a configuration is known before a plan is made.")
 		return cty.NilVal, false
 	}
 	return v, true
 }
 
 // explain takes over a problem found while evaluating.
-func explain(d *hcl.Diagnostic, fallback hcl.Range, hide bool, rep *report) {
+func explain(d *hcl.Diagnostic, fallback hcl.Range, hide bool, rep *problem.Report) {
 	rng := fallback
 	if d.Subject != nil && d.Subject.Filename == fallback.Filename {
 		rng = *d.Subject
@@ -106,13 +107,13 @@ func explain(d *hcl.Diagnostic, fallback hcl.Range, hide bool, rep *report) {
 		name := call.CalledFunctionName()
 		switch {
 		case hide:
-			rep.add(invalidExpr, rng, "The call of %s failed. The reason is not shown, because a sensitive value is involved.", name)
+			rep.Add(problem.InvalidExpr, rng, "The call of %s failed. The reason is not shown, because a sensitive value is involved.", name)
 		case call.FunctionCallError() != nil && name == "endpoint":
-			rep.add(badEndpoint, rng, "%s.", diag.Sentence(call.FunctionCallError().Error()))
+			rep.Add(problem.BadEndpoint, rng, "%s.", diag.Sentence(call.FunctionCallError().Error()))
 		case call.FunctionCallError() != nil:
-			rep.add(invalidExpr, rng, "The call of %s failed: %s.", name, strings.TrimSuffix(call.FunctionCallError().Error(), "."))
+			rep.Add(problem.InvalidExpr, rng, "The call of %s failed: %s.", name, strings.TrimSuffix(call.FunctionCallError().Error(), "."))
 		default:
-			rep.add(invalidExpr, rng, "%s", d.Detail)
+			rep.Add(problem.InvalidExpr, rng, "%s", d.Detail)
 		}
 		return
 	}
@@ -126,11 +127,11 @@ func explain(d *hcl.Diagnostic, fallback hcl.Range, hide bool, rep *report) {
 		if forbiddenFunctions[name] {
 			hint = "Functions have no access to the clock, the environment, files or chance, so that a commit always means the same."
 		}
-		rep.add(invalidExpr, rng, "There is no function named %s. %s", diag.Quote(name), hint)
+		rep.Add(problem.InvalidExpr, rng, "There is no function named %s. %s", diag.Quote(name), hint)
 	case hide:
-		rep.add(invalidExpr, rng, "The expression cannot be evaluated. The reason is not shown, because a sensitive value is involved.")
+		rep.Add(problem.InvalidExpr, rng, "The expression cannot be evaluated. The reason is not shown, because a sensitive value is involved.")
 	default:
-		rep.add(invalidExpr, rng, "%s: %s", strings.TrimSuffix(d.Summary, "."), d.Detail)
+		rep.Add(problem.InvalidExpr, rng, "%s: %s", strings.TrimSuffix(d.Summary, "."), d.Detail)
 	}
 }
 
@@ -148,7 +149,7 @@ func calledName(d *hcl.Diagnostic) string {
 
 // namesKnown checks every name an expression uses, before it is evaluated, so
 // that each mistake gets a message of its own.
-func (e *evaluator) namesKnown(expr hcl.Expression, sc scope, rep *report) bool {
+func (e *evaluator) namesKnown(expr hcl.Expression, sc scope, rep *problem.Report) bool {
 	ok := true
 	for _, t := range expr.Variables() {
 		ok = e.nameKnown(t, sc, rep) && ok
@@ -156,7 +157,7 @@ func (e *evaluator) namesKnown(expr hcl.Expression, sc scope, rep *report) bool 
 	return ok
 }
 
-func (e *evaluator) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
+func (e *evaluator) nameKnown(t hcl.Traversal, sc scope, rep *problem.Report) bool {
 	root, rng := t.RootName(), t.SourceRange()
 	second := ""
 	if len(t) > 1 {
@@ -166,7 +167,7 @@ func (e *evaluator) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
 	}
 	switch {
 	case sc.constant:
-		rep.add(unknownName, rng, "%s cannot be used here: this value must stand by itself, without the names of other values.", spelled(t))
+		rep.Add(problem.UnknownName, rng, "%s cannot be used here: this value must stand by itself, without the names of other values.", spelled(t))
 		return false
 	case root == "var" || root == "local":
 		return e.declaredName(root, second, rng, rep)
@@ -175,47 +176,47 @@ func (e *evaluator) nameKnown(t hcl.Traversal, sc scope, rep *report) bool {
 	}
 	switch {
 	case root == "secret":
-		rep.add(misplacedSecret, rng, "%s cannot be used here: a secret is a reference to a credential, and its value is never part of the configuration. Only arguments that hold a credential accept it, alone and without quotes.", spelled(t))
+		rep.Add(problem.MisplacedSecret, rng, "%s cannot be used here: a secret is a reference to a credential, and its value is never part of the configuration. Only arguments that hold a credential accept it, alone and without quotes.", spelled(t))
 	case language.IsObject(root):
-		rep.add(notAValue, rng, "%s is a reference to an object, but a value is expected here.", spelled(t))
+		rep.Add(problem.NotAValue, rng, "%s is a reference to an object, but a value is expected here.", spelled(t))
 	case len(t) == 1:
-		rep.add(unknownName, rng, "There is nothing named %s. Text is written in quotes: %q.", diag.Quote(root), root)
+		rep.Add(problem.UnknownName, rng, "There is nothing named %s. Text is written in quotes: %q.", diag.Quote(root), root)
 	default:
 		near := ""
 		if n := diag.Nearest(root, []string{"var", "local", "each"}); n != "" {
 			near = fmt.Sprintf(" Did you mean %s.%s?", n, second)
 		}
-		rep.add(unknownName, rng, "There is nothing named %s. Values come from var.NAME, local.NAME and, inside for_each, each.key and each.value.%s", diag.Quote(root), near)
+		rep.Add(problem.UnknownName, rng, "There is nothing named %s. Values come from var.NAME, local.NAME and, inside for_each, each.key and each.value.%s", diag.Quote(root), near)
 	}
 	return false
 }
 
-func (e *evaluator) declaredName(root, name string, rng hcl.Range, rep *report) bool {
+func (e *evaluator) declaredName(root, name string, rng hcl.Range, rep *problem.Report) bool {
 	declared, what, how := e.vars, "variable", `variable "%s" {}`
 	if root == "local" {
 		declared, what, how = e.locals, "local", "locals { %s = ... }"
 	}
 	switch {
 	case name == "":
-		rep.add(unknownName, rng, "Write %s.NAME with the name of one %s.", root, what)
+		rep.Add(problem.UnknownName, rng, "Write %s.NAME with the name of one %s.", root, what)
 	case e.failed[root+"."+name]:
-		rep.incomplete = true
+		rep.Incomplete = true
 	case declared[name]:
 		return true
-	case e.gaps.mayHave(name):
-		rep.incomplete = true // it may be declared in the file that could not be read
+	case e.gaps.MayHave(name):
+		rep.Incomplete = true // it may be declared in the file that could not be read
 	default:
-		rep.add(unknownName, rng, "There is no %s named %s.%s", what, diag.Quote(name), diag.Suggest(root+".", name, slices.Sorted(maps.Keys(declared)), " Declare it with "+fmt.Sprintf(how, name)+"."))
+		rep.Add(problem.UnknownName, rng, "There is no %s named %s.%s", what, diag.Quote(name), diag.Suggest(root+".", name, slices.Sorted(maps.Keys(declared)), " Declare it with "+fmt.Sprintf(how, name)+"."))
 	}
 	return false
 }
 
-func eachKnown(second string, inside bool, rng hcl.Range, rep *report) bool {
+func eachKnown(second string, inside bool, rng hcl.Range, rep *problem.Report) bool {
 	switch {
 	case !inside:
-		rep.add(unknownName, rng, "each.key and each.value exist only inside a block that has for_each.")
+		rep.Add(problem.UnknownName, rng, "each.key and each.value exist only inside a block that has for_each.")
 	case second != "key" && second != "value":
-		rep.add(unknownName, rng, "There are only each.key and each.value.")
+		rep.Add(problem.UnknownName, rng, "There are only each.key and each.value.")
 	default:
 		return true
 	}

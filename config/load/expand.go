@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 const maxObjects = 100_000
@@ -47,27 +48,27 @@ func (l *loader) topLevel(files []*source) map[string][]*declaration {
 		if f.body == nil {
 			continue
 		}
-		var rep report
+		var rep problem.Report
 		b := l.sources.read(f.body, topLevelSchema, &rep)
 		f.body = nil
 		for _, a := range b.attrs {
 			strayArgument(a, &rep)
 		}
 		for _, a := range b.extra {
-			l.gaps.lose(nil)
+			l.gaps.Lose(nil)
 			strangeBlock(a.name, a.nameRange, &rep)
 		}
 		for _, blk := range b.blocks {
 			k := language.KindByName(blk.kind)
 			if k == nil {
-				l.gaps.lose(blk.labels)
+				l.gaps.Lose(blk.labels)
 				strangeBlock(blk.kind, blk.kindRange, &rep)
 			} else if d := l.declare(k, blk, &rep); d != nil {
-				d.broken = f.rep.incomplete
+				d.broken = f.rep.Incomplete
 				byKind[k.Name] = append(byKind[k.Name], d)
 			}
 		}
-		l.found.take(&rep)
+		l.found.Take(&rep)
 	}
 	return byKind
 }
@@ -80,37 +81,37 @@ func topLevelSchema() expected {
 	return e
 }
 
-func strayArgument(a attr, rep *report) {
+func strayArgument(a attr, rep *problem.Report) {
 	if k := language.KindByName(a.name); k != nil {
-		rep.add(blockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, k.Header("NAME"))
+		rep.Add(problem.BlockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, k.Header("NAME"))
 		return
 	}
 	if language.KindByName(language.KindSettings).Table.Arg(a.name) != nil {
-		rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks. Write settings { %s = ... }.", a.name)
+		rep.Add(problem.UnknownArgument, a.nameRange, "Arguments stand inside blocks. Write settings { %s = ... }.", a.name)
 		return
 	}
-	rep.add(unknownArgument, a.nameRange, "Arguments stand inside blocks, so %s cannot stand here. To give a value a name, write locals { %s = ... }.", diag.Quote(a.name), a.name)
+	rep.Add(problem.UnknownArgument, a.nameRange, "Arguments stand inside blocks, so %s cannot stand here. To give a value a name, write locals { %s = ... }.", diag.Quote(a.name), a.name)
 }
 
-func strangeBlock(name string, rng hcl.Range, rep *report) {
+func strangeBlock(name string, rng hcl.Range, rep *problem.Report) {
 	if why, ok := language.Reserved(name); ok {
-		rep.add(reservedWord, rng, "%s is a reserved word. %s", name, why)
+		rep.Add(problem.ReservedWord, rng, "%s is a reserved word. %s", name, why)
 		return
 	}
 	if better, ok := language.Foreign(name); ok {
-		rep.add(unknownBlock, rng, "There is no block named %s. Did you mean %s?", diag.Quote(name), better)
+		rep.Add(problem.UnknownBlock, rng, "There is no block named %s. Did you mean %s?", diag.Quote(name), better)
 		return
 	}
-	rep.add(unknownBlock, rng, "There is no block named %s.%s", diag.Quote(name), diag.Suggest("", name, language.KindNames(), " The blocks are: "+strings.Join(language.KindNames(), ", ")+"."))
+	rep.Add(problem.UnknownBlock, rng, "There is no block named %s.%s", diag.Quote(name), diag.Suggest("", name, language.KindNames(), " The blocks are: "+strings.Join(language.KindNames(), ", ")+"."))
 }
 
 // declare checks a block's labels and notes its name.
-func (l *loader) declare(k *language.Kind, b block, rep *report) *declaration {
+func (l *loader) declare(k *language.Kind, b block, rep *problem.Report) *declaration {
 	d := &declaration{kind: k, block: b}
 	want := k.LabelNames()
 	if len(b.labels) != len(want) {
-		l.gaps.lose(b.labels)
-		rep.add(wrongLabels, b.header(), "%s", labelProblem(k, b, want))
+		l.gaps.Lose(b.labels)
+		rep.Add(problem.WrongLabels, b.header(), "%s", labelProblem(k, b, want))
 		return nil
 	}
 	if i := slices.Index(want, "type"); i >= 0 {
@@ -119,15 +120,15 @@ func (l *loader) declare(k *language.Kind, b block, rep *report) *declaration {
 	if k.Named {
 		last := len(want) - 1
 		if d.name = b.labels[last]; !language.ValidName(d.name) {
-			l.gaps.lose(b.labels)
-			rep.add(invalidName, b.labelRanges[last], "%s", language.BadName("The name of "+diag.Article(k.Name), d.name))
+			l.gaps.Lose(b.labels)
+			rep.Add(problem.InvalidName, b.labelRanges[last], "%s", language.BadName("The name of "+diag.Article(k.Name), d.name))
 			return nil
 		}
 	}
 	if k.Once || k.Named {
 		id := k.Name + "." + d.name
 		if first, twice := l.declared[id]; twice {
-			rep.addAt(declaredTwice, place(b.header()), "%s", twiceProblem(k, d, place(first.block.header())))
+			rep.AddAt(problem.DeclaredTwice, problem.Place(b.header()), "%s", twiceProblem(k, d, problem.Place(first.block.header())))
 			return nil
 		}
 		l.declared[id] = d
@@ -162,9 +163,9 @@ func twiceProblem(k *language.Kind, d *declaration, first diag.Range) string {
 
 // expand gives the instances of a block: itself, or one for each key of its for_each.
 func (l *loader) expand(d *declaration) []*instance {
-	var rep report
-	defer func() { l.found.take(&rep) }()
-	rep.address = d.kind.Name + "." + d.name
+	var rep problem.Report
+	defer func() { l.found.Take(&rep) }()
+	rep.Address = d.kind.Name + "." + d.name
 	d.each = l.forEach(d.block.body)
 	if d.each == nil {
 		return []*instance{{declaration: d}}
@@ -182,7 +183,7 @@ func (l *loader) expand(d *declaration) []*instance {
 	var out []*instance
 	for _, key := range slices.Sorted(maps.Keys(elements)) {
 		if why := language.BadKey(key); why != "" {
-			rep.add(badForEach, d.each.Range(), "%s", why)
+			rep.Add(problem.BadForEach, d.each.Range(), "%s", why)
 			d.bad = true
 			continue
 		}
@@ -200,7 +201,7 @@ func (l *loader) forEach(b hcl.Body) hcl.Expression {
 		}
 		return nil
 	}
-	content := l.sources.read(b, func() expected { return expected{args: []string{"for_each"}} }, &report{})
+	content := l.sources.read(b, func() expected { return expected{args: []string{"for_each"}} }, &problem.Report{})
 	if a := content.attr("for_each"); a != nil {
 		return a.expr
 	}
@@ -208,24 +209,24 @@ func (l *loader) forEach(b hcl.Body) hcl.Expression {
 }
 
 // forEachElements gives key and value of every instance.
-func forEachElements(v cty.Value, rng hcl.Range, rep *report) (map[string]cty.Value, bool) {
+func forEachElements(v cty.Value, rng hcl.Range, rep *problem.Report) (map[string]cty.Value, bool) {
 	if isSensitive(v) && v.IsMarked() {
-		rep.add(badForEach, rng, "for_each cannot use a sensitive value: its keys become names of objects, which are recorded and shown.")
+		rep.Add(problem.BadForEach, rng, "for_each cannot use a sensitive value: its keys become names of objects, which are recorded and shown.")
 		return nil, false
 	}
 	v, _ = v.Unmark()
 	t := v.Type()
 	switch {
 	case v.IsNull():
-		rep.add(badForEach, rng, "for_each has no value (null). Write {} for no instances.")
+		rep.Add(problem.BadForEach, rng, "for_each has no value (null). Write {} for no instances.")
 	case t.IsTupleType() || t.IsListType():
-		rep.add(badForEach, rng, "for_each needs a map or a set, but this is a list. Write toset([...]): instances are named by their keys, not by their place.")
+		rep.Add(problem.BadForEach, rng, "for_each needs a map or a set, but this is a list. Write toset([...]): instances are named by their keys, not by their place.")
 	case t.IsSetType() && t.ElementType() != cty.String && v.LengthInt() > 0:
-		rep.add(badForEach, rng, "for_each needs a set of texts, because they become names.")
+		rep.Add(problem.BadForEach, rng, "for_each needs a set of texts, because they become names.")
 	case !t.IsMapType() && !t.IsObjectType() && !t.IsSetType():
-		rep.add(badForEach, rng, "for_each needs a map or a set of texts, but this is %s.", describe(v))
+		rep.Add(problem.BadForEach, rng, "for_each needs a map or a set of texts, but this is %s.", describe(v))
 	case v.LengthInt() > language.MaxInstances:
-		rep.add(badForEach, rng, "for_each has %d elements; at most %d are allowed.", v.LengthInt(), language.MaxInstances)
+		rep.Add(problem.BadForEach, rng, "for_each has %d elements; at most %d are allowed.", v.LengthInt(), language.MaxInstances)
 	default:
 		elements := map[string]cty.Value{}
 		for it := v.ElementIterator(); it.Next(); {
@@ -234,7 +235,7 @@ func forEachElements(v cty.Value, rng hcl.Range, rep *report) (map[string]cty.Va
 				key = val
 			}
 			if key.IsNull() {
-				rep.add(badForEach, rng, "for_each has a key without a value (null).")
+				rep.Add(problem.BadForEach, rng, "for_each has a key without a value (null).")
 				return nil, false
 			}
 			elements[key.AsString()] = val

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 const maxFiles = 10_000
@@ -24,21 +25,21 @@ type source struct {
 	name string
 	text []byte
 	body hcl.Body // nil when the file cannot be used at all
-	rep  report
+	rep  problem.Report
 }
 
 // readFiles reads every configuration file in the root of fsys, in order of name.
-func readFiles(fsys fs.FS, rep *report) []*source {
+func readFiles(fsys fs.FS, rep *problem.Report) []*source {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
-		rep.add(badFile, hcl.Range{}, "The configuration directory cannot be read: %v.", err)
+		rep.Add(problem.BadFile, hcl.Range{}, "The configuration directory cannot be read: %v.", err)
 		return nil
 	}
 	var names, others []string
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case isConfiguration(name) && e.IsDir():
-			rep.add(badFile, hcl.Range{Filename: name}, "%s is a directory, but its name is that of a configuration file. Rename it.", diag.Quote(name))
+			rep.Add(problem.BadFile, hcl.Range{Filename: name}, "%s is a directory, but its name is that of a configuration file. Rename it.", diag.Quote(name))
 		case isConfiguration(name):
 			names = append(names, name)
 		case looksLikeConfiguration(name):
@@ -47,13 +48,13 @@ func readFiles(fsys fs.FS, rep *report) []*source {
 	}
 	switch {
 	case len(names) == 0 && len(others) > 0:
-		rep.add(noFiles, hcl.Range{}, "There is no file here whose name ends in %s or %s. There is %s: rename it, for example to %s.",
+		rep.Add(problem.NoFiles, hcl.Range{}, "There is no file here whose name ends in %s or %s. There is %s: rename it, for example to %s.",
 			language.NativeEnding, language.JSONEnding, diag.Quote(others[0]), diag.Quote(strings.SplitN(others[0], ".", 2)[0]+language.NativeEnding))
-	case len(names) == 0 && !rep.incomplete:
-		rep.add(noFiles, hcl.Range{}, "There is no file here whose name ends in %s or %s. Is this the right directory? Subdirectories are configurations of their own.",
+	case len(names) == 0 && !rep.Incomplete:
+		rep.Add(problem.NoFiles, hcl.Range{}, "There is no file here whose name ends in %s or %s. Is this the right directory? Subdirectories are configurations of their own.",
 			language.NativeEnding, language.JSONEnding)
 	case len(names) > maxFiles:
-		rep.add(badFile, hcl.Range{}, "There are %d configuration files here; at most %d are read.", len(names), maxFiles)
+		rep.Add(problem.BadFile, hcl.Range{}, "There are %d configuration files here; at most %d are read.", len(names), maxFiles)
 		return nil
 	}
 	slices.Sort(names)
@@ -62,7 +63,7 @@ func readFiles(fsys fs.FS, rep *report) []*source {
 		f := &source{name: name}
 		f.text, err = readLimited(fsys, name)
 		if err != nil {
-			f.rep.add(badFile, startOf(name), "The file cannot be read: %v.", unwrapPath(err))
+			f.rep.Add(problem.BadFile, startOf(name), "The file cannot be read: %v.", unwrapPath(err))
 		}
 		files = append(files, f)
 	}
@@ -105,7 +106,7 @@ func parseAll(files []*source) {
 	var wg sync.WaitGroup
 	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for _, f := range files {
-		if f.rep.incomplete {
+		if f.rep.Incomplete {
 			continue
 		}
 		limit <- struct{}{}
@@ -123,7 +124,7 @@ func (f *source) parse() {
 	defer f.recovered(start)
 	isJSON := strings.HasSuffix(f.name, language.JSONEnding)
 	if rng, why := unsafeText(f.text, f.name, isJSON); why != "" {
-		f.rep.add(badFile, rng, "%s", why)
+		f.rep.Add(problem.BadFile, rng, "%s", why)
 		return
 	}
 	var file *hcl.File
@@ -134,7 +135,7 @@ func (f *source) parse() {
 		file, diags = hclsyntax.ParseConfig(f.text, f.name, hcl.InitialPos)
 	}
 	for _, d := range diags {
-		f.rep.addSyntax(d, start)
+		f.rep.AddSyntax(d, start)
 		if d.Summary == "Invalid multi-line string" {
 			break // what follows is not what was meant
 		}
@@ -149,7 +150,7 @@ func (f *source) parse() {
 func (f *source) recovered(rng hcl.Range) {
 	if p := recover(); p != nil {
 		f.body = nil
-		f.rep.add(brokenType, rng, "The file could not be parsed because of an error in holdfast (%v). Please report it with the file.", p)
+		f.rep.Add(problem.BrokenType, rng, "The file could not be parsed because of an error in holdfast (%v). Please report it with the file.", p)
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 func Format(src []byte, filename string) ([]byte, diag.List) {
 	f := &source{name: filename, text: src}
 	f.parse()
-	if f.rep.incomplete {
-		return nil, f.rep.list
+	if f.rep.Incomplete {
+		return nil, f.rep.List
 	}
 	if strings.HasSuffix(filename, language.JSONEnding) {
 		return formatJSON(src), nil

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // noTypes stands for a program without providers.
@@ -45,8 +46,8 @@ type Options struct {
 type loader struct {
 	opts     Options
 	doc      *config.Document
-	found    report
-	gaps     gaps
+	found    problem.Report
+	gaps     problem.Gaps
 	sources  sources // those of doc
 	eval     *evaluator
 	declared map[string]*declaration // by "kind.name"
@@ -73,8 +74,8 @@ func Load(fsys fs.FS, opts Options) (*config.Document, diag.List) {
 	}
 	l.run(fsys)
 	l.mask()
-	l.found.list.Sort()
-	return l.doc, slices.CompactFunc(l.found.list, sameMistake)
+	l.found.List.Sort()
+	return l.doc, slices.CompactFunc(l.found.List, sameMistake)
 }
 
 // sameMistake is true for what several instances of one block have in common.
@@ -83,17 +84,17 @@ func sameMistake(a, b diag.Diagnostic) bool {
 }
 
 func (l *loader) run(fsys fs.FS) {
-	var rep report
+	var rep problem.Report
 	files := readFiles(fsys, &rep)
-	l.found.take(&rep)
-	l.gaps.partial = rep.incomplete
+	l.found.Take(&rep)
+	l.gaps.Partial = rep.Incomplete
 	for _, f := range files {
 		l.doc.Sources[f.name] = f.text
 	}
 	parseAll(files)
 	for _, f := range files {
-		l.gaps.partial = l.gaps.partial || f.rep.incomplete
-		l.found.take(&f.rep)
+		l.gaps.Partial = l.gaps.Partial || f.rep.Incomplete
+		l.found.Take(&f.rep)
 	}
 	blocks := l.topLevel(files)
 	l.values(blocks)
@@ -101,8 +102,8 @@ func (l *loader) run(fsys fs.FS) {
 		return
 	}
 	l.zones()
-	if l.gaps.none() {
-		l.found.list = append(l.found.list, config.Check(l.doc)...)
+	if l.gaps.None() {
+		l.found.List = append(l.found.List, config.Check(l.doc)...)
 	}
 }
 
@@ -122,7 +123,7 @@ func (l *loader) values(blocks map[string][]*declaration) {
 	}
 	l.eval.declareVariables(vars, in)
 	l.eval.declareLocals(locals)
-	l.found.take(&l.eval.report)
+	l.found.Take(&l.eval.Report)
 }
 
 // variable decodes the block of a variable.
@@ -131,15 +132,15 @@ func (l *loader) variable(b *declaration) *variable {
 	if !b.broken {
 		d := &decoder{l: l, scope: constantScope, head: &config.Header{}, what: "The variable " + v.name}
 		d.decode(b.block.body, v.rng, &v.block)
-		v.failed = d.incomplete
-		l.found.take(&d.report)
+		v.failed = d.Incomplete
+		l.found.Take(&d.Report)
 	}
 	return v
 }
 
 // mask overwrites credentials in the sources, which go into messages.
 func (l *loader) mask() {
-	for _, rng := range l.found.hidden {
+	for _, rng := range l.found.Hidden {
 		src := slices.Clone(l.doc.Sources[rng.Filename])
 		for i := rng.Start.Byte; i < min(rng.End.Byte, len(src)); i++ {
 			if src[i] != '\n' && src[i] != '\r' {
@@ -169,14 +170,14 @@ func (l *loader) instances(blocks map[string][]*declaration) []*instance {
 			if !decl.broken {
 				all = append(all, l.expand(decl)...)
 			}
-			l.gaps.partial = l.gaps.partial || decl.bad
+			l.gaps.Partial = l.gaps.Partial || decl.bad
 		}
 		slices.Sort(l.names[k.Name])
 	}
 	if len(all) > maxObjects {
-		var rep report
-		rep.add(tooMany, all[maxObjects].block.header(), "The configuration has %d objects; at most %d are allowed.", len(all), maxObjects)
-		l.found.take(&rep)
+		var rep problem.Report
+		rep.Add(problem.TooMany, all[maxObjects].block.header(), "The configuration has %d objects; at most %d are allowed.", len(all), maxObjects)
+		l.found.Take(&rep)
 		return all[:maxObjects]
 	}
 	return all
@@ -187,7 +188,7 @@ func (l *loader) instances(blocks map[string][]*declaration) []*instance {
 // version of holdfast; then that is the only problem worth telling.
 func (l *loader) decodeAll(all []*instance) bool {
 	objects := make([]any, len(all))
-	reports := make([]report, len(all))
+	reports := make([]problem.Report, len(all))
 	workers := runtime.GOMAXPROCS(0)
 	const chunk = 64
 	var wg sync.WaitGroup
@@ -213,11 +214,11 @@ func (l *loader) decodeAll(all []*instance) bool {
 	l.defaults()
 	for i, obj := range objects {
 		if wrong := l.versionProblem(obj); wrong != nil {
-			l.found.list = wrong
+			l.found.List = wrong
 			return false
 		}
 		all[i].kind.Add(l.doc, obj)
-		l.found.take(&reports[i])
+		l.found.Take(&reports[i])
 	}
 	return true
 }
@@ -234,9 +235,9 @@ func (l *loader) versionProblem(obj any) diag.List {
 	if !ok || language.Satisfies(s.RequiredVersion, l.opts.Version) {
 		return nil
 	}
-	rep := report{address: language.KindSettings}
-	rep.addAt(wrongVersion, s.At("required_version"), "The configuration requires holdfast %s, but this is %s. Install a version that fits; other problems are not looked for.", diag.Quote(s.RequiredVersion), l.opts.Version)
-	return rep.list
+	rep := problem.Report{Address: language.KindSettings}
+	rep.AddAt(problem.WrongVersion, s.At("required_version"), "The configuration requires holdfast %s, but this is %s. Install a version that fits; other problems are not looked for.", diag.Quote(s.RequiredVersion), l.opts.Version)
+	return rep.List
 }
 
 // checked remembers what was checked before: thousands of objects share a few

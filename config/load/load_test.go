@@ -388,7 +388,7 @@ variable "pin" {
 
 func TestEveryCodeHasAFixture(t *testing.T) {
 	source := ""
-	for _, file := range []string{"codes.go", "../check.go"} {
+	for _, file := range []string{"problem/code.go", "../check.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // local is one name for a value.
@@ -55,17 +56,17 @@ func (e *evaluator) declareLocals(blocks []localsBlock) {
 }
 
 func (e *evaluator) collectLocals(b localsBlock, all map[string]*local) []*local {
-	var rep report
-	defer func() { e.take(&rep) }()
+	var rep problem.Report
+	defer func() { e.Take(&rep) }()
 	var found []*local
 	for _, a := range attributes(b.block.body, b.block.header(), &rep) {
 		first, twice := all[a.name]
 		switch {
 		case !language.ValidName(a.name):
-			rep.add(invalidName, a.nameRange, "%s", language.BadName("The name of a local", a.name))
+			rep.Add(problem.InvalidName, a.nameRange, "%s", language.BadName("The name of a local", a.name))
 			continue
 		case twice:
-			rep.add(declaredTwice, a.nameRange, "The local %s is declared at %s already.", diag.Quote(a.name), place(first.rng))
+			rep.Add(problem.DeclaredTwice, a.nameRange, "The local %s is declared at %s already.", diag.Quote(a.name), problem.Place(first.rng))
 			continue
 		}
 		lc := &local{name: a.name, rng: a.nameRange, expr: a.expr}
@@ -113,21 +114,21 @@ func (e *evaluator) evaluateLocal(lc *local, all map[string]*local, trail []stri
 	if e.failed["local."+lc.name] {
 		return
 	}
-	var rep report
+	var rep problem.Report
 	v, ok := e.evaluate(lc.expr, newScope(vars, cty.ObjectVal(visible)), &rep)
 	if ok && weigh(v) > maxWeight {
-		rep.add(invalidExpr, lc.rng, "The value of the local %s is too large.", diag.Quote(lc.name))
+		rep.Add(problem.InvalidExpr, lc.rng, "The value of the local %s is too large.", diag.Quote(lc.name))
 		ok = false
 	}
 	if !ok {
 		e.failed["local."+lc.name] = true
 	}
 	lc.value = v
-	e.take(&rep)
+	e.Take(&rep)
 }
 
 func (e *evaluator) reportCycle(lc *local, trail []string, all map[string]*local) {
-	var rep report
+	var rep problem.Report
 	start := 0
 	for trail[start] != lc.name {
 		start++
@@ -135,7 +136,7 @@ func (e *evaluator) reportCycle(lc *local, trail []string, all map[string]*local
 	for _, name := range trail[start:] {
 		e.failed["local."+name] = true
 	}
-	rep.add(localCycle, all[lc.name].rng, "The locals %s need each other, so none of them has a value. Give one of them a value of its own.",
+	rep.Add(problem.LocalCycle, all[lc.name].rng, "The locals %s need each other, so none of them has a value. Give one of them a value of its own.",
 		strings.Join(trail[start:], " -> "))
-	e.take(&rep)
+	e.Take(&rep)
 }

@@ -3,6 +3,8 @@ package load
 import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // mark is a note on a value that every value made from it carries too.
@@ -24,13 +26,13 @@ func isSensitive(v cty.Value) bool {
 }
 
 // plain removes all marks. It is false, and reported, when the value is sensitive.
-func plain(v cty.Value, rng hcl.Range, what string, rep *report) (cty.Value, bool) {
+func plain(v cty.Value, rng hcl.Range, what string, rep *problem.Report) (cty.Value, bool) {
 	if !v.ContainsMarked() {
 		return v, true
 	}
 	clean, marks := v.UnmarkDeep()
 	if _, found := marks[sensitiveMark]; found {
-		rep.add(sensitiveValue, rng, "The value of %s comes from a sensitive variable, but everything in the configuration is recorded and shown. "+
+		rep.Add(problem.SensitiveValue, rng, "The value of %s comes from a sensitive variable, but everything in the configuration is recorded and shown. "+
 			"Declare a credential as secret \"NAME\" { file = \"...\" } and write secret.NAME where it is needed.", what)
 		return cty.NilVal, false
 	}

@@ -8,32 +8,33 @@ import (
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // decodeObject decodes one instance of a top-level block.
-func (l *loader) decodeObject(in *instance) (any, report) {
+func (l *loader) decodeObject(in *instance) (any, problem.Report) {
 	obj := reflect.New(in.kind.Table.Type)
 	head := &config.Header{}
 	if o, ok := obj.Interface().(config.Object); ok {
 		head = o.Head()
 	}
-	head.Range = place(in.block.header())
+	head.Range = problem.Place(in.block.header())
 	d := &decoder{l: l, head: head, scope: l.eval.scope, typ: in.typ, what: "The " + in.kind.Name + " block", forEach: in.kind.Object}
 	switch {
 	case in.kind.Object:
 		head.Address = in.address()
-		d.address = string(head.Address)
+		d.Address = string(head.Address)
 		d.what = in.kind.Name + "." + in.name
 	case in.kind.Once:
 		head.Address = config.Address(in.kind.Name)
-		d.address = in.kind.Name
+		d.Address = in.kind.Name
 	}
 	if in.each != nil {
 		d.scope = d.scope.forEach(in.key, in.value)
 	}
 	d.object(in, obj)
-	head.Incomplete = d.incomplete
-	return obj.Interface(), d.report
+	head.Incomplete = d.Incomplete
+	return obj.Interface(), d.Report
 }
 
 // object sets the labels and decodes the body.
@@ -66,9 +67,9 @@ func (d *decoder) object(in *instance, obj reflect.Value) {
 	case *config.Mirror:
 		d.mirror(v)
 	case *config.Moved:
-		v.Range = place(in.block.header())
+		v.Range = problem.Place(in.block.header())
 	case *config.Removed:
-		v.Range = place(in.block.header())
+		v.Range = problem.Place(in.block.header())
 	}
 }
 
@@ -80,16 +81,16 @@ func (d *decoder) unknownType(in *instance) {
 	if len(names) == 0 {
 		others = " There are none in this version."
 	}
-	d.add(unknownType, in.block.labelRanges[0], "There is no %s type %s.%s", what, diag.Quote(in.typ), diag.Suggest("", in.typ, names, others))
+	d.Add(problem.UnknownType, in.block.labelRanges[0], "There is no %s type %s.%s", what, diag.Quote(in.typ), diag.Suggest("", in.typ, names, others))
 }
 
 // mirror checks that both sides can be connected.
 func (d *decoder) mirror(m *config.Mirror) {
-	if d.incomplete || !strings.Contains(m.Source, "://") || !strings.Contains(m.Target, "://") {
+	if d.Incomplete || !strings.Contains(m.Source, "://") || !strings.Contains(m.Target, "://") {
 		return
 	}
 	if err := d.l.opts.Types.Endpoint(m.Source, m.Target); err != nil {
-		d.addAt(noMirror, d.head.At("target"), "%s.", diag.Sentence(err.Error()))
+		d.AddAt(problem.NoMirror, d.head.At("target"), "%s.", diag.Sentence(err.Error()))
 	}
 }
 

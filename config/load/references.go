@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // refPath is a reference as written: store.nas["eu"].
@@ -58,7 +59,7 @@ func (d *decoder) static(expr hcl.Expression, f *language.Field) (refPath, bool)
 	if d.isJSON {
 		v, diags := expr.Value(nil)
 		if diags.HasErrors() || v.Type() != cty.String || v.IsNull() {
-			d.add(notAReference, rng, "%s is a reference. Write it as text: %q.", f.Name, f.ExampleValue())
+			d.Add(problem.NotAReference, rng, "%s is a reference. Write it as text: %q.", f.Name, f.ExampleValue())
 			return refPath{}, false
 		}
 		if p, ok := parsePath(v.AsString()); f.Form == language.FormSecret && (!ok || p.kind != config.KindSecret) {
@@ -102,29 +103,29 @@ func literalText(expr hcl.Expression) (string, bool) {
 
 func (d *decoder) literalCredential(f *language.Field, text string, rng hcl.Range) {
 	if p, ok := parsePath(text); ok && p.kind == config.KindSecret {
-		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.Name, text)
+		d.Add(problem.QuotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.Name, text)
 		return
 	}
-	d.hide(rng)
+	d.Hide(rng)
 	if f.Shape != language.Single {
-		d.add(credential, rng, "The values of %s are credentials, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write secret.NAME in place of the text.", f.Name)
+		d.Add(problem.Credential, rng, "The values of %s are credentials, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write secret.NAME in place of the text.", f.Name)
 		return
 	}
-	d.add(credential, rng, "%s is a credential, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write %s = secret.NAME.", f.Name, f.Name)
+	d.Add(problem.Credential, rng, "%s is a credential, and credentials never stand in the configuration. Declare secret \"NAME\" { file = \"...\" } and write %s = secret.NAME.", f.Name, f.Name)
 }
 
 // quoted explains a reference that was written as text.
 func (d *decoder) quoted(f *language.Field, text string, rng hcl.Range) {
 	kind := cmp.Or(append(slices.Clone(f.Refs), config.KindBackupPlan)...)
 	if _, ok := parsePath(text); ok {
-		d.add(quotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.Name, d.bracketed(f, text))
+		d.Add(problem.QuotedReference, rng, "A reference is not text. Write %s without quotes: %s = %s.", text, f.Name, d.bracketed(f, text))
 		return
 	}
 	if language.ValidName(text) {
-		d.add(quotedReference, rng, "%s refers to %s, and a reference is not text. Write %s.", f.Name, diag.Article(kind), d.bracketed(f, kind+"."+text))
+		d.Add(problem.QuotedReference, rng, "%s refers to %s, and a reference is not text. Write %s.", f.Name, diag.Article(kind), d.bracketed(f, kind+"."+text))
 		return
 	}
-	d.add(notAReference, rng, "%s refers to %s. Write for example %s = %s.", f.Name, diag.Article(kind), f.Name, f.Example())
+	d.Add(problem.NotAReference, rng, "%s refers to %s. Write for example %s = %s.", f.Name, diag.Article(kind), f.Name, f.Example())
 }
 
 func (d *decoder) bracketed(f *language.Field, one string) string {
@@ -136,10 +137,10 @@ func (d *decoder) bracketed(f *language.Field, one string) string {
 
 func (d *decoder) notReference(f *language.Field, text string, rng hcl.Range) {
 	if f.Form == language.FormSecret {
-		d.add(credential, rng, "%s is a credential, so it must be a reference to a secret, written out: %s = secret.NAME. Its value is never computed or part of the configuration.", f.Name, f.Name)
+		d.Add(problem.Credential, rng, "%s is a credential, so it must be a reference to a secret, written out: %s = secret.NAME. Its value is never computed or part of the configuration.", f.Name, f.Name)
 		return
 	}
-	d.add(notAReference, rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s.", f.Name, f.ExampleValue())
+	d.Add(problem.NotAReference, rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s.", f.Name, f.ExampleValue())
 }
 
 // shape reads the parts of a reference. ok: it is one. shaped: it looks like
@@ -168,15 +169,15 @@ func (d *decoder) shape(expr hcl.Expression) (p refPath, ok, shaped bool) {
 
 // instanceKey computes the key in store.nas[each.key].
 func (d *decoder) instanceKey(expr hcl.Expression) (string, bool) {
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.report)
+	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		return "", false
 	}
-	if v, ok = plain(v, expr.Range(), "a key", &d.report); !ok {
+	if v, ok = plain(v, expr.Range(), "a key", &d.Report); !ok {
 		return "", false
 	}
 	if v.IsNull() || v.Type() != cty.String {
-		d.add(notAReference, expr.Range(), "The key of an instance is text, but this is %s.", describe(v))
+		d.Add(problem.NotAReference, expr.Range(), "The key of an instance is text, but this is %s.", describe(v))
 		return "", false
 	}
 	return v.AsString(), true
@@ -234,24 +235,24 @@ func (d *decoder) resolve(p refPath, want []string, f *language.Field) (string, 
 			d.notReference(f, p.String(), p.rng)
 			break
 		}
-		d.add(notAReference, p.rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s. It cannot come from %s.", f.Name, f.ExampleValue(), p)
+		d.Add(problem.NotAReference, p.rng, "%s must be a reference, written out so that it can be checked before anything is computed, such as %s. It cannot come from %s.", f.Name, f.ExampleValue(), p)
 	case p.name == "" && language.KindByName(p.kind) == nil && d.l.declared[want[0]+"."+p.kind] != nil:
-		d.add(notAReference, p.rng, "A reference has a kind and a name. Did you mean %s.%s?", want[0], p.kind)
+		d.Add(problem.NotAReference, p.rng, "A reference has a kind and a name. Did you mean %s.%s?", want[0], p.kind)
 	case p.name == "":
-		d.add(notAReference, p.rng, "A reference has a kind and a name: write %s.NAME.", want[0])
+		d.Add(problem.NotAReference, p.rng, "A reference has a kind and a name: write %s.NAME.", want[0])
 	case !language.IsObject(p.kind):
 		near := diag.Suggest("", p.kind, want, "")
-		d.add(wrongKind, p.rng, "%s is expected here, but there is no kind of object named %s.%s", diag.Sentence(wanted), diag.Quote(p.kind), near)
+		d.Add(problem.WrongKind, p.rng, "%s is expected here, but there is no kind of object named %s.%s", diag.Sentence(wanted), diag.Quote(p.kind), near)
 	case !slices.Contains(want, p.kind) && p.kind == config.KindSecret:
-		d.add(misplacedSecret, p.rng, "%s is expected here, %s is a secret.", diag.Sentence(wanted), p)
+		d.Add(problem.MisplacedSecret, p.rng, "%s is expected here, %s is a secret.", diag.Sentence(wanted), p)
 	case !slices.Contains(want, p.kind):
 		hint := ""
 		if d.l.declared[want[0]+"."+p.name] != nil {
 			hint = fmt.Sprintf(" Did you mean %s.%s?", want[0], p.name)
 		}
-		d.add(wrongKind, p.rng, "%s is expected here, %s is %s.%s", diag.Sentence(wanted), p, diag.Article(p.kind), hint)
+		d.Add(problem.WrongKind, p.rng, "%s is expected here, %s is %s.%s", diag.Sentence(wanted), p, diag.Article(p.kind), hint)
 	case len(p.rest) > 0:
-		d.add(notAReference, p.rng, "A reference names a whole object. Write %s without .%s.", p.address(), strings.Join(p.rest, "."))
+		d.Add(problem.NotAReference, p.rng, "A reference names a whole object. Write %s without .%s.", p.address(), strings.Join(p.rest, "."))
 	default:
 		return d.existing(p)
 	}
@@ -263,28 +264,28 @@ func (d *decoder) existing(p refPath) (string, bool) {
 	block := p.kind + "." + p.name
 	decl := d.l.declared[block]
 	switch {
-	case decl == nil && d.l.gaps.mayHave(p.name):
-		d.incomplete = true
+	case decl == nil && d.l.gaps.MayHave(p.name):
+		d.Incomplete = true
 	case decl == nil:
-		d.add(undeclared, p.rng, "There is no %s.%s", block, diag.Suggest(p.kind+".", p.name, d.l.namesOf(p.kind), d.l.noneOf(p.kind, p.name)))
+		d.Add(problem.Undeclared, p.rng, "There is no %s.%s", block, diag.Suggest(p.kind+".", p.name, d.l.namesOf(p.kind), d.l.noneOf(p.kind, p.name)))
 	case decl.broken:
-		d.incomplete = true
+		d.Incomplete = true
 	case p.badKey:
-		d.add(notAReference, p.rng, "The instances of %s are named by text, not by numbers. Write for example %s[%q].", block, block, cmp.Or(append(slices.Clone(decl.keys), "KEY")...))
+		d.Add(problem.NotAReference, p.rng, "The instances of %s are named by text, not by numbers. Write for example %s[%q].", block, block, cmp.Or(append(slices.Clone(decl.keys), "KEY")...))
 	case decl.each == nil && p.keyed:
-		d.add(undeclared, p.rng, "%s has no for_each, so it has no instance %s. Write %s.", block, diag.Quote(p.key), block)
+		d.Add(problem.Undeclared, p.rng, "%s has no for_each, so it has no instance %s. Write %s.", block, diag.Quote(p.key), block)
 	case decl.each == nil:
 		return block, true
 	case decl.bad:
-		d.incomplete = true
+		d.Incomplete = true
 	case !p.keyed:
-		d.add(undeclared, p.rng, "%s has for_each, so one of its instances must be named. Write for example %s[%q].", block, block, cmp.Or(append(slices.Clone(decl.keys), "KEY")...))
+		d.Add(problem.Undeclared, p.rng, "%s has for_each, so one of its instances must be named. Write for example %s[%q].", block, block, cmp.Or(append(slices.Clone(decl.keys), "KEY")...))
 	case !slices.Contains(decl.keys, p.key):
 		hint := " It has no instances."
 		if len(decl.keys) > 0 {
 			hint = diag.Suggest("", p.key, decl.keys, "")
 		}
-		d.add(undeclared, p.rng, "%s has no instance %s.%s", block, diag.Quote(p.key), hint)
+		d.Add(problem.Undeclared, p.rng, "%s has no instance %s.%s", block, diag.Quote(p.key), hint)
 	default:
 		return string(p.address()), true
 	}
@@ -312,11 +313,11 @@ func (d *decoder) formerAddress(f *language.Field, p refPath) (string, bool) {
 	k := language.KindByName(p.kind)
 	switch {
 	case p.name == "" || p.badKey || len(p.rest) > 0 || k == nil:
-		d.add(notAReference, p.rng, "%s is the address of an object. Write for example %s = backup_plan.nightly or backup_plan.qa[\"eu\"].", f.Name, f.Name)
+		d.Add(problem.NotAReference, p.rng, "%s is the address of an object. Write for example %s = backup_plan.nightly or backup_plan.qa[\"eu\"].", f.Name, f.Name)
 	case !k.Object || p.kind == config.KindSecret:
-		d.add(wrongKind, p.rng, "%s is not recorded, so it has no history to keep.", diag.Sentence(diag.Article(p.kind)))
+		d.Add(problem.WrongKind, p.rng, "%s is not recorded, so it has no history to keep.", diag.Sentence(diag.Article(p.kind)))
 	case p.keyed && language.BadKey(p.key) != "":
-		d.add(notAReference, p.rng, "%s", language.BadKey(p.key))
+		d.Add(problem.NotAReference, p.rng, "%s", language.BadKey(p.key))
 	default:
 		return string(p.address()), true
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // assign decodes one argument. It is false when the argument counts as not
@@ -53,11 +54,11 @@ func (d *decoder) one(f *language.Field, expr hcl.Expression, dst reflect.Value,
 		}
 		return true
 	}
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.report)
+	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		return true
 	}
-	if v, ok = plain(v, expr.Range(), path, &d.report); !ok {
+	if v, ok = plain(v, expr.Range(), path, &d.Report); !ok {
 		return true
 	}
 	if v.IsNull() {
@@ -82,7 +83,7 @@ func unwrapTemplate(expr hcl.Expression, v cty.Value) cty.Value {
 // convert checks one known value and sets it.
 func (d *decoder) convert(f *language.Field, v cty.Value, dst reflect.Value, rng hcl.Range) bool {
 	if why := mismatch(f, v); why != "" {
-		d.add(wrongValueType, rng, "%s", why)
+		d.Add(problem.WrongValueType, rng, "%s", why)
 		return false
 	}
 	switch f.Form {
@@ -91,7 +92,7 @@ func (d *decoder) convert(f *language.Field, v cty.Value, dst reflect.Value, rng
 	case language.FormInt:
 		n, acc := v.AsBigFloat().Int64()
 		if acc != big.Exact {
-			d.add(invalidValue, rng, "%s is a whole number, but this is %s.", f.Name, v.AsBigFloat().Text('g', 20))
+			d.Add(problem.InvalidValue, rng, "%s is a whole number, but this is %s.", f.Name, v.AsBigFloat().Text('g', 20))
 			return false
 		}
 		dst.SetInt(n)
@@ -105,12 +106,12 @@ func (d *decoder) convert(f *language.Field, v cty.Value, dst reflect.Value, rng
 		dst.SetString(v.AsString())
 	default:
 		if err := dst.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(v.AsString())); err != nil {
-			d.add(invalidValue, rng, "%s.", diag.Sentence(err.Error()))
+			d.Add(problem.InvalidValue, rng, "%s.", diag.Sentence(err.Error()))
 			return false
 		}
 	}
 	if must := f.OutOfBounds(dst); must != "" {
-		d.add(outOfRange, rng, "%s must be %s, but it is %v.", f.Name, must, dst.Interface())
+		d.Add(problem.OutOfRange, rng, "%s must be %s, but it is %v.", f.Name, must, dst.Interface())
 		return false
 	}
 	return true
@@ -119,11 +120,11 @@ func (d *decoder) convert(f *language.Field, v cty.Value, dst reflect.Value, rng
 // text checks a string: its length, its characters, its meaning.
 func (d *decoder) text(f *language.Field, s string, rng hcl.Range) bool {
 	if len(s) > maxString {
-		d.add(invalidValue, rng, "The value of %s is %d bytes long; at most %d are allowed.", f.Name, len(s), maxString)
+		d.Add(problem.InvalidValue, rng, "The value of %s is %d bytes long; at most %d are allowed.", f.Name, len(s), maxString)
 		return false
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' }); i >= 0 {
-		d.add(invalidValue, rng, "The value of %s has control characters: %s.", f.Name, diag.Quote(s))
+		d.Add(problem.InvalidValue, rng, "The value of %s has control characters: %s.", f.Name, diag.Quote(s))
 		return false
 	}
 	if f.Enum != nil && !slices.Contains(f.Enum, s) {
@@ -132,11 +133,11 @@ func (d *decoder) text(f *language.Field, s string, rng hcl.Range) bool {
 		if near != "" {
 			hint = fmt.Sprintf("Did you mean %q? %s", near, hint)
 		}
-		d.add(notAllowed, rng, "%s cannot be %s. %s", f.Name, diag.Quote(s), hint)
+		d.Add(problem.NotAllowed, rng, "%s cannot be %s. %s", f.Name, diag.Quote(s), hint)
 		return false
 	}
 	if err := d.l.checked.meaning(f.Meaning, s); err != nil {
-		d.add(invalidValue, rng, "%s.", diag.Sentence(err.Error()))
+		d.Add(problem.InvalidValue, rng, "%s.", diag.Sentence(err.Error()))
 		return false
 	}
 	return true

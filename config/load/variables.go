@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/problem"
 )
 
 // environPrefix starts the environment variables that carry variable values.
@@ -78,29 +79,29 @@ func (e *evaluator) declareVariables(all []*variable, in inputs) {
 
 // declare reads the type and the default of a variable.
 func (e *evaluator) declare(v *variable) {
-	rep := &report{incomplete: v.failed}
+	rep := &problem.Report{Incomplete: v.failed}
 	v.typ = cty.DynamicPseudoType
 	if x := written(v.block.Type); x != nil {
 		typ, defaults, diags := typeexpr.TypeConstraintWithDefaults(x)
 		for _, dg := range diags {
-			rep.add(badVariable, subject(dg, x.Range()), "The type of %s is not valid: %s Write for example string, number, bool, list(string) or map(string), without quotes.", diag.Quote(v.name), dg.Detail)
+			rep.Add(problem.BadVariable, subject(dg, x.Range()), "The type of %s is not valid: %s Write for example string, number, bool, list(string) or map(string), without quotes.", diag.Quote(v.name), dg.Detail)
 		}
 		if !diags.HasErrors() {
 			v.typ, v.defaults = typ, defaults
 		}
 	}
-	if x := written(v.block.Default); x != nil && !rep.incomplete {
+	if x := written(v.block.Default); x != nil && !rep.Incomplete {
 		if val, ok := e.evaluate(x, constantScope, rep); ok {
 			conv, err := v.convert(val)
 			if err != nil {
-				rep.add(badVariable, x.Range(), "The default of %s does not have the declared type: %v.", diag.Quote(v.name), err)
+				rep.Add(problem.BadVariable, x.Range(), "The default of %s does not have the declared type: %v.", diag.Quote(v.name), err)
 			} else {
 				v.preset = conv
 			}
 		}
 	}
-	v.failed = rep.incomplete
-	e.take(rep)
+	v.failed = rep.Incomplete
+	e.Take(rep)
 }
 
 // written is the expression of an argument that is kept as written, or nil.
@@ -145,13 +146,13 @@ func (e *evaluator) valueFile(f *source, values map[string]given) {
 	e.sources[f.name] = f.text
 	f.parse()
 	rep := &f.rep
-	defer e.take(rep)
+	defer e.Take(rep)
 	if f.body == nil {
 		return
 	}
 	b := e.sources.read(f.body, func() expected { return expected{} }, rep)
 	for _, nested := range b.blocks {
-		rep.add(argumentExpected, nested.kindRange, "A file of variable values has only arguments, such as %s = \"...\".", nested.kind)
+		rep.Add(problem.ArgumentExpected, nested.kindRange, "A file of variable values has only arguments, such as %s = \"...\".", nested.kind)
 	}
 	for _, a := range b.attrs {
 		values[a.name] = given{expr: a.expr, from: f.name, rng: a.nameRange}
@@ -160,42 +161,42 @@ func (e *evaluator) valueFile(f *source, values map[string]given) {
 
 // strangeValues reports values nobody declared a variable for.
 func (e *evaluator) strangeValues(values map[string]given) {
-	if e.gaps.partial {
+	if e.gaps.Partial {
 		return
 	}
-	var rep report
+	var rep problem.Report
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		rep.add(unknownVariable, values[name].rng, "%s gives a value to %s, but there is no such variable.%s", values[name].from, diag.Quote(name),
+		rep.Add(problem.UnknownVariable, values[name].rng, "%s gives a value to %s, but there is no such variable.%s", values[name].from, diag.Quote(name),
 			diag.Suggest("", name, slices.Sorted(maps.Keys(e.vars)), fmt.Sprintf(" Declare it with variable %q {}.", name)))
 	}
-	e.take(&rep)
+	e.Take(&rep)
 }
 
 // assign finds the value of a variable.
 func (e *evaluator) assign(v *variable, g given, has bool) {
-	var rep report
+	var rep problem.Report
 	val := v.preset
 	if has {
 		val = e.readGiven(v, g, &rep)
 	}
 	switch {
-	case rep.incomplete:
+	case rep.Incomplete:
 	case val == cty.NilVal:
-		rep.add(noVariableValue, v.rng, "The variable %s has no default and no value was given. Give one with --var %s=VALUE, the environment variable %s%s or a line in a *%s file.",
+		rep.Add(problem.NoVariableValue, v.rng, "The variable %s has no default and no value was given. Give one with --var %s=VALUE, the environment variable %s%s or a line in a *%s file.",
 			diag.Quote(v.name), v.name, environPrefix, v.name, language.VarsEnding)
 	case weigh(val) > maxWeight:
-		rep.add(badVariable, v.rng, "The value of the variable %s is too large.", diag.Quote(v.name))
+		rep.Add(problem.BadVariable, v.rng, "The value of the variable %s is too large.", diag.Quote(v.name))
 	case v.block.Sensitive:
 		v.value = val.Mark(sensitiveMark)
 	default:
 		v.value = val
 	}
-	v.failed = rep.incomplete
-	e.take(&rep)
+	v.failed = rep.Incomplete
+	e.Take(&rep)
 }
 
 // readGiven turns a value from outside into one of the variable's type.
-func (e *evaluator) readGiven(v *variable, g given, rep *report) cty.Value {
+func (e *evaluator) readGiven(v *variable, g given, rep *problem.Report) cty.Value {
 	expr := g.expr
 	if expr == nil {
 		want := v.typ
@@ -213,32 +214,32 @@ func (e *evaluator) readGiven(v *variable, g given, rep *report) cty.Value {
 	if g.expr != nil {
 		at = g.expr.Range()
 	}
-	var inner report
+	var inner problem.Report
 	val, ok := e.evaluate(expr, constantScope, &inner)
 	if !ok {
 		if g.expr != nil && !v.block.Sensitive {
-			rep.take(&inner)
+			rep.Take(&inner)
 			return cty.NilVal
 		}
-		rep.add(badVariable, at, "The value of the variable %s (%s) cannot be evaluated.%s", diag.Quote(v.name), g.from, v.exampleOf())
+		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) cannot be evaluated.%s", diag.Quote(v.name), g.from, v.exampleOf())
 		return cty.NilVal
 	}
 	conv, err := v.convert(val)
 	switch {
 	case err != nil && v.block.Sensitive:
-		rep.add(badVariable, at, "The value of the variable %s (%s) does not have the declared type.", diag.Quote(v.name), g.from)
+		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) does not have the declared type.", diag.Quote(v.name), g.from)
 	case err != nil:
-		rep.add(badVariable, at, "The value of the variable %s (%s) does not have the declared type: %v.%s", diag.Quote(v.name), g.from, err, v.exampleOf())
+		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) does not have the declared type: %v.%s", diag.Quote(v.name), g.from, err, v.exampleOf())
 	default:
 		return conv
 	}
 	return cty.NilVal
 }
 
-func parseGiven(v *variable, g given, rep *report) hcl.Expression {
+func parseGiven(v *variable, g given, rep *problem.Report) hcl.Expression {
 	expr, ok := parseExpression(g.text, g.from)
 	if !ok {
-		rep.add(badVariable, v.rng, "The value of the variable %s (%s) is not a valid expression.%s", diag.Quote(v.name), g.from, v.exampleOf())
+		rep.Add(problem.BadVariable, v.rng, "The value of the variable %s (%s) is not a valid expression.%s", diag.Quote(v.name), g.from, v.exampleOf())
 		return nil
 	}
 	return expr
@@ -261,8 +262,8 @@ func (v *variable) exampleOf() string {
 
 // validate applies the variable's own rules.
 func (e *evaluator) validate(v *variable) bool {
-	var rep report
-	defer func() { e.take(&rep) }()
+	var rep problem.Report
+	defer func() { e.Take(&rep) }()
 	for _, rule := range v.block.Validations {
 		condition := written(rule.Condition)
 		result, ok := e.evaluate(condition, e.scope, &rep)
@@ -272,15 +273,15 @@ func (e *evaluator) validate(v *variable) bool {
 		result, _ = result.UnmarkDeep()
 		switch {
 		case result.IsNull() || result.Type() != cty.Bool:
-			rep.add(badVariable, condition.Range(), "The condition of a validation must be true or false.")
+			rep.Add(problem.BadVariable, condition.Range(), "The condition of a validation must be true or false.")
 		case result.False():
-			rep.add(validationFailed, v.rng, "The value of the variable %s was refused: %s", diag.Quote(v.name), e.refusal(written(rule.ErrorMessage), &rep))
+			rep.Add(problem.ValidationFailed, v.rng, "The value of the variable %s was refused: %s", diag.Quote(v.name), e.refusal(written(rule.ErrorMessage), &rep))
 		}
 	}
-	return !rep.incomplete
+	return !rep.Incomplete
 }
 
-func (e *evaluator) refusal(message hcl.Expression, rep *report) string {
+func (e *evaluator) refusal(message hcl.Expression, rep *problem.Report) string {
 	msg, ok := e.evaluate(message, e.scope, rep)
 	if !ok {
 		return "its error_message cannot be evaluated."
@@ -291,7 +292,7 @@ func (e *evaluator) refusal(message hcl.Expression, rep *report) string {
 	case sensitive:
 		return "(the message has a sensitive value in it and is not shown)."
 	case clean.IsNull() || clean.Type() != cty.String:
-		rep.add(badVariable, message.Range(), "The error_message of a validation must be text.")
+		rep.Add(problem.BadVariable, message.Range(), "The error_message of a validation must be text.")
 		return "its error_message is no text."
 	}
 	return clean.AsString()
