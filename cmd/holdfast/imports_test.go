@@ -30,7 +30,9 @@ var imports = map[string][]string{
 	"providers/secrets":      {"providers", "providers/process"},
 	"providers/command":      {"providers", "providers/process", "config/unit"},
 	"providers/files":        {"providers", "providers/opened", "providers/glob", "config/unit"},
-	"providers/plain":        {"providers", "config/unit"},
+	"providers/plain":        {"providers", "providers/plain/chain", "providers/plain/codec", "config/unit"},
+	"providers/plain/chain":  {},
+	"providers/plain/codec":  {"providers"},
 	"providers/sqlite":       {"providers", "providers/opened", "config/unit"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"},
@@ -38,8 +40,9 @@ var imports = map[string][]string{
 	"state/statetest":        {"state", "state/sqlstore"},
 
 	"config/language":     {"config", "config/diag", "config/schedule", "config/unit"},
-	"config/load":         {"config", "config/diag", "config/language", "config/load/problem"},
+	"config/load":         {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax"},
 	"config/load/problem": {"config/diag"},
+	"config/load/syntax":  {"config/diag", "config/language", "config/load/problem"},
 	"config/source":       {"config/diag"}, // for the words of messages
 	"providers/all":       {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
 	"reconcile":           {"config", "config/diag", "config/schedule", "config/unit", "state"},
@@ -60,7 +63,7 @@ var imports = map[string][]string{
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "providers/glob"}
+var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "providers/glob", "providers/plain/chain"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (
@@ -70,7 +73,7 @@ var (
 
 // fences keep a library behind one door.
 var fences = map[string][]string{
-	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem"},
+	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem", "config/load/syntax"},
 	"github.com/zclconf/go-cty":       {"config/load"},
 	"github.com/go-git/":              {"config/source"},
 	"modernc.org/sqlite":              {"state/sqlstore", "providers/sqlite"},
@@ -79,7 +82,8 @@ var fences = map[string][]string{
 	"github.com/spf13/":               {"cmd/internal/command"},
 	"github.com/vbauerster/":          {"cmd/internal/command"},
 	"github.com/netresearch/go-cron":  {"config/schedule"},
-	"github.com/klauspost/compress":   {"providers/files", "providers/sqlite", "providers/command"},
+	"github.com/klauspost/compress":   {"providers/files", "providers/sqlite", "providers/command", "providers/plain/codec"},
+	"filippo.io/age":                  {"providers/plain/codec"},
 	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain", "providers/providertest"},
 	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},
 	"golang.org/x/term":               {"cmd/internal/command"},

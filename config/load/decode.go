@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // decoder fills the structs of one object.
@@ -45,12 +46,12 @@ func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
 	for _, target := range targets {
 		v := reflect.ValueOf(target)
 		if v.Kind() != reflect.Pointer || v.IsNil() {
-			d.Add(problem.BrokenType, header, "The settings of %s are a %T, not a pointer to a struct. Please report this.", d.what, target)
+			d.Add(problem.Defect, header, "The settings of %s are a %T, not a pointer to a struct. Please report this.", d.what, target)
 			return nil, false
 		}
 		t, err := d.l.tables.of(v.Type().Elem())
 		if err != nil {
-			d.Add(problem.BrokenType, header, "The settings of %s are declared wrongly: %v. Please report this.", d.what, err)
+			d.Add(problem.Defect, header, "The settings of %s are declared wrongly: %v. Please report this.", d.what, err)
 			return nil, false
 		}
 		parts = append(parts, part{t, v.Elem()})
@@ -61,25 +62,25 @@ func (d *decoder) parts(header hcl.Range, targets ...any) ([]part, bool) {
 // body decodes one body into the parts. path is where it is in the object,
 // what names it at the start of a sentence.
 func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []part) {
-	content := d.l.sources.read(b, func() expected { return expectation(parts, d.forEach && path == "") }, &d.Report)
-	d.isJSON = content.isJSON
+	content := d.l.sources.Read(b, func() syntax.Expected { return expectation(parts, d.forEach && path == "") }, &d.Report)
+	d.isJSON = content.JSON
 	meant := map[string]bool{} // arguments that misspelt ones stand for
-	for _, a := range content.attrs {
-		if f := findArg(parts, a.name); f == nil && !(a.name == "for_each" && d.forEach && path == "") {
+	for _, a := range content.Args {
+		if f := findArg(parts, a.Name); f == nil && !(a.Name == "for_each" && d.forEach && path == "") {
 			meant[d.strangeArgument(a, what, parts)] = true
 		}
 	}
-	for _, a := range content.extra {
+	for _, a := range content.Extra {
 		meant[d.strangeArgument(a, what, parts)] = true
 	}
-	for _, blk := range content.blocks {
-		if findBlock(parts, blk.kind) == nil {
+	for _, blk := range content.Blocks {
+		if findBlock(parts, blk.Kind) == nil {
 			d.strangeNested(blk, what, parts)
 		}
 	}
 	for _, p := range parts {
 		for _, f := range p.table.Args {
-			written := d.argument(f, content.attr(f.Name), p.dst.FieldByIndex(f.Index), path)
+			written := d.argument(f, content.Arg(f.Name), p.dst.FieldByIndex(f.Index), path)
 			if !written && f.Required && !meant[f.Name] {
 				d.Add(problem.MissingArgument, header, "%s needs the argument %s: %s Write for example %s = %s.", what, f.Name, f.Doc, f.Name, f.Example())
 			}
@@ -90,21 +91,21 @@ func (d *decoder) body(b hcl.Body, header hcl.Range, path, what string, parts []
 	}
 }
 
-func expectation(parts []part, forEach bool) expected {
-	var e expected
+func expectation(parts []part, forEach bool) syntax.Expected {
+	var e syntax.Expected
 	if forEach {
-		e.args = append(e.args, "for_each")
+		e.Args = append(e.Args, "for_each")
 	}
 	for _, p := range parts {
 		for _, f := range p.table.Args {
-			e.args = append(e.args, f.Name)
+			e.Args = append(e.Args, f.Name)
 		}
 		for _, f := range p.table.Blocks {
-			eb := expectedBlock{name: f.Name}
+			eb := syntax.ExpectedBlock{Name: f.Name}
 			for _, label := range f.Nested.Labels {
-				eb.labels = append(eb.labels, label.Name)
+				eb.Labels = append(eb.Labels, label.Name)
 			}
-			e.blocks = append(e.blocks, eb)
+			e.Blocks = append(e.Blocks, eb)
 		}
 	}
 	return e
@@ -143,37 +144,37 @@ func allowedNames(parts []part) (args, blocks []string) {
 
 // strangeArgument reports an argument that is not known, and gives the name
 // that was probably meant.
-func (d *decoder) strangeArgument(a attr, what string, parts []part) string {
-	near := nearestOf(a.name, parts)
-	why, isReserved := language.Reserved(a.name)
-	switch f := findBlock(parts, a.name); {
+func (d *decoder) strangeArgument(a syntax.Argument, what string, parts []part) string {
+	near := nearestOf(a.Name, parts)
+	why, isReserved := language.Reserved(a.Name)
+	switch f := findBlock(parts, a.Name); {
 	case f != nil:
-		d.Add(problem.BlockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, f.Header())
+		d.Add(problem.BlockExpected, a.NameRange, "%s is a block: write %s { ... }, without =.", a.Name, f.Header())
 	case isReserved:
-		d.Add(problem.ReservedWord, a.nameRange, "%s is a reserved word. %s", a.name, why)
-	case a.name == "for_each":
-		d.Add(problem.UnknownArgument, a.nameRange, "for_each is possible on blocks that declare objects only, not here.")
+		d.Add(problem.ReservedWord, a.NameRange, "%s is a reserved word. %s", a.Name, why)
+	case a.Name == "for_each":
+		d.Add(problem.UnknownArgument, a.NameRange, "for_each is possible on blocks that declare objects only, not here.")
 	default:
-		d.Add(problem.UnknownArgument, a.nameRange, "%s has no argument %s.%s", what, diag.Quote(a.name), hint(near, parts))
+		d.Add(problem.UnknownArgument, a.NameRange, "%s has no argument %s.%s", what, diag.Quote(a.Name), hint(near, parts))
 		return near
 	}
 	return ""
 }
 
-func (d *decoder) strangeNested(b block, what string, parts []part) {
-	if f := findArg(parts, b.kind); f != nil {
-		d.Add(problem.ArgumentExpected, b.kindRange, "%s is an argument: write %s = %s.", b.kind, b.kind, f.Example())
+func (d *decoder) strangeNested(b syntax.Block, what string, parts []part) {
+	if f := findArg(parts, b.Kind); f != nil {
+		d.Add(problem.ArgumentExpected, b.KindRange, "%s is an argument: write %s = %s.", b.Kind, b.Kind, f.Example())
 		return
 	}
-	if why, ok := language.Reserved(b.kind); ok {
-		d.Add(problem.ReservedWord, b.kindRange, "%s is a reserved word. %s", b.kind, why)
+	if why, ok := language.Reserved(b.Kind); ok {
+		d.Add(problem.ReservedWord, b.KindRange, "%s is a reserved word. %s", b.Kind, why)
 		return
 	}
-	if language.KindByName(b.kind) != nil {
-		d.Add(problem.UnknownBlock, b.kindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.kind)
+	if language.KindByName(b.Kind) != nil {
+		d.Add(problem.UnknownBlock, b.KindRange, "A %s block stands at the top level of a file, not inside another block. Is a closing brace } missing before it?", b.Kind)
 		return
 	}
-	d.Add(problem.UnknownBlock, b.kindRange, "%s has no block %s.%s", what, diag.Quote(b.kind), hint(nearestOf(b.kind, parts), parts))
+	d.Add(problem.UnknownBlock, b.KindRange, "%s has no block %s.%s", what, diag.Quote(b.Kind), hint(nearestOf(b.Kind, parts), parts))
 }
 
 func nearestOf(name string, parts []part) string {
@@ -202,11 +203,11 @@ func hint(near string, parts []part) string {
 
 // argument decodes one argument, or sets its default. It is false when the
 // argument was not written.
-func (d *decoder) argument(f *language.Field, a *attr, dst reflect.Value, path string) bool {
+func (d *decoder) argument(f *language.Field, a *syntax.Argument, dst reflect.Value, path string) bool {
 	if a != nil {
 		at := join(path, f.Name)
-		d.note(at, a.expr.Range())
-		if written := d.assign(f, a.expr, dst, at); written {
+		d.note(at, a.Expr.Range())
+		if written := d.assign(f, a.Expr, dst, at); written {
 			return true
 		}
 	}
@@ -215,12 +216,12 @@ func (d *decoder) argument(f *language.Field, a *attr, dst reflect.Value, path s
 }
 
 // nested decodes the nested blocks of one kind.
-func (d *decoder) nested(f *language.Field, content *body, dst reflect.Value, path string) {
+func (d *decoder) nested(f *language.Field, content *syntax.Body, dst reflect.Value, path string) {
 	var first hcl.Range
 	labels := map[string]hcl.Range{}
 	n := 0
-	for _, b := range content.blocks {
-		if b.kind != f.Name {
+	for _, b := range content.Blocks {
+		if b.Kind != f.Name {
 			continue
 		}
 		at := join(path, f.Name)
@@ -228,12 +229,12 @@ func (d *decoder) nested(f *language.Field, content *body, dst reflect.Value, pa
 			at = fmt.Sprintf("%s[%d]", at, n)
 		}
 		if n > 0 && !f.Repeated {
-			d.Add(problem.DeclaredTwice, b.header(), "There is %s block at %s already, and only one is allowed.", diag.Article(f.Name), problem.Place(first))
+			d.Add(problem.DeclaredTwice, b.Header(), "There is %s block at %s already, and only one is allowed.", diag.Article(f.Name), problem.Place(first))
 			continue
 		}
-		n, first = n+1, b.header()
+		n, first = n+1, b.Header()
 		v := reflect.New(f.Nested.Type)
-		d.note(at, b.header())
+		d.note(at, b.Header())
 		if d.labels(f, b, v.Elem(), at, labels) {
 			d.inner(f, b, v, at)
 		}
@@ -246,7 +247,7 @@ func (d *decoder) nested(f *language.Field, content *body, dst reflect.Value, pa
 }
 
 // inner decodes the body of a nested block.
-func (d *decoder) inner(f *language.Field, b block, v reflect.Value, at string) {
+func (d *decoder) inner(f *language.Field, b syntax.Block, v reflect.Value, at string) {
 	what := diag.Sentence(diag.Article(f.Name)) + " block"
 	targets := []any{v.Interface()}
 	if m, ok := v.Interface().(*config.Member); ok {
@@ -255,45 +256,45 @@ func (d *decoder) inner(f *language.Field, b block, v reflect.Value, at string) 
 			targets = append(targets, settings)
 		}
 	}
-	parts, ok := d.parts(b.header(), targets...)
+	parts, ok := d.parts(b.Header(), targets...)
 	if !ok {
 		return
 	}
-	d.body(b.body, b.header(), at, what, parts)
+	d.body(b.Body, b.Header(), at, what, parts)
 	for _, t := range targets[1:] {
 		d.check(t, at)
 	}
 }
 
 // labels sets the labels of a nested block. seen are those of its neighbours.
-func (d *decoder) labels(f *language.Field, b block, dst reflect.Value, at string, seen map[string]hcl.Range) bool {
+func (d *decoder) labels(f *language.Field, b syntax.Block, dst reflect.Value, at string, seen map[string]hcl.Range) bool {
 	want := f.Nested.Labels
-	if len(b.labels) != len(want) {
+	if len(b.Labels) != len(want) {
 		switch len(want) {
 		case 0:
-			d.Add(problem.WrongLabels, b.header(), "%s block has no labels: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), f.Name)
+			d.Add(problem.WrongLabels, b.Header(), "%s block has no labels: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), f.Name)
 		default:
-			d.Add(problem.WrongLabels, b.header(), "%s block has one label, its %s: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), want[0].Name, f.Header())
+			d.Add(problem.WrongLabels, b.Header(), "%s block has one label, its %s: write %s { ... }.", diag.Sentence(diag.Article(f.Name)), want[0].Name, f.Header())
 		}
 		return false
 	}
 	for i, label := range want {
-		if !language.ValidName(b.labels[i]) {
-			d.Add(problem.InvalidName, b.labelRanges[i], "%s", language.BadName("The "+label.Name+" of "+diag.Article(f.Name), b.labels[i]))
+		if !language.ValidName(b.Labels[i]) {
+			d.Add(problem.InvalidName, b.LabelRanges[i], "%s", language.BadName("The "+label.Name+" of "+diag.Article(f.Name), b.Labels[i]))
 			return false
 		}
-		dst.FieldByIndex(label.Index).SetString(b.labels[i])
-		d.note(join(at, label.Name), b.labelRanges[i])
+		dst.FieldByIndex(label.Index).SetString(b.Labels[i])
+		d.note(join(at, label.Name), b.LabelRanges[i])
 	}
 	if len(want) == 0 {
 		return true
 	}
-	key := strings.Join(b.labels, "\x00")
+	key := strings.Join(b.Labels, "\x00")
 	if first, twice := seen[key]; twice {
-		d.Add(problem.DeclaredTwice, b.header(), "%s %s is there at %s already.", f.Name, diag.Joined(diag.Quoted(b.labels), " and "), problem.Place(first))
+		d.Add(problem.DeclaredTwice, b.Header(), "%s %s is there at %s already.", f.Name, diag.Joined(diag.Quoted(b.Labels), " and "), problem.Place(first))
 		return true
 	}
-	seen[key] = b.header()
+	seen[key] = b.Header()
 	return true
 }
 

@@ -13,13 +13,14 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // evaluator works out the values of one configuration.
 type evaluator struct {
 	problem.Report // what is wrong with variables and locals
 
-	sources sources
+	sources syntax.Sources
 	gaps    *problem.Gaps
 	scope   scope           // of the configuration
 	vars    map[string]bool // declared variables
@@ -27,7 +28,7 @@ type evaluator struct {
 	failed  map[string]bool // "var.x", "local.y": there is no value, which was reported where it happened
 }
 
-func newEvaluator(src sources, g *problem.Gaps) *evaluator {
+func newEvaluator(src syntax.Sources, g *problem.Gaps) *evaluator {
 	return &evaluator{sources: src, gaps: g, scope: newScope(cty.EmptyObjectVal, cty.EmptyObjectVal),
 		vars: map[string]bool{}, locals: map[string]bool{}, failed: map[string]bool{}}
 }
@@ -78,7 +79,7 @@ func (e *evaluator) evaluate(expr hcl.Expression, sc scope, rep *problem.Report)
 func compute(expr hcl.Expression, sc scope, rep *problem.Report) (v cty.Value, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			rep.Add(problem.BrokenType, expr.Range(), "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
+			rep.Add(problem.Defect, expr.Range(), "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
 			ok = false
 		}
 	}()

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 const maxObjects = 100_000
@@ -21,7 +22,7 @@ const maxObjects = 100_000
 // declaration is one top-level block and the names its header gives.
 type declaration struct {
 	kind   *language.Kind
-	block  block
+	block  syntax.Block
 	typ    string // the type label, when the kind has one
 	name   string
 	each   hcl.Expression // for_each, or nil
@@ -42,29 +43,29 @@ func (i *instance) address() config.Address {
 }
 
 // topLevel sorts the blocks of all files by kind and checks their headers.
-func (l *loader) topLevel(files []*source) map[string][]*declaration {
+func (l *loader) topLevel(files []*syntax.File) map[string][]*declaration {
 	byKind := map[string][]*declaration{}
 	for _, f := range files {
-		if f.body == nil {
+		if f.Body == nil {
 			continue
 		}
 		var rep problem.Report
-		b := l.sources.read(f.body, topLevelSchema, &rep)
-		f.body = nil
-		for _, a := range b.attrs {
+		b := l.sources.Read(f.Body, topLevelSchema, &rep)
+		f.Body = nil
+		for _, a := range b.Args {
 			strayArgument(a, &rep)
 		}
-		for _, a := range b.extra {
+		for _, a := range b.Extra {
 			l.gaps.Lose(nil)
-			strangeBlock(a.name, a.nameRange, &rep)
+			strangeBlock(a.Name, a.NameRange, &rep)
 		}
-		for _, blk := range b.blocks {
-			k := language.KindByName(blk.kind)
+		for _, blk := range b.Blocks {
+			k := language.KindByName(blk.Kind)
 			if k == nil {
-				l.gaps.Lose(blk.labels)
-				strangeBlock(blk.kind, blk.kindRange, &rep)
+				l.gaps.Lose(blk.Labels)
+				strangeBlock(blk.Kind, blk.KindRange, &rep)
 			} else if d := l.declare(k, blk, &rep); d != nil {
-				d.broken = f.rep.Incomplete
+				d.broken = f.Report.Incomplete
 				byKind[k.Name] = append(byKind[k.Name], d)
 			}
 		}
@@ -73,24 +74,24 @@ func (l *loader) topLevel(files []*source) map[string][]*declaration {
 	return byKind
 }
 
-func topLevelSchema() expected {
-	var e expected
+func topLevelSchema() syntax.Expected {
+	var e syntax.Expected
 	for _, k := range language.Kinds {
-		e.blocks = append(e.blocks, expectedBlock{k.Name, k.LabelNames()})
+		e.Blocks = append(e.Blocks, syntax.ExpectedBlock{Name: k.Name, Labels: k.LabelNames()})
 	}
 	return e
 }
 
-func strayArgument(a attr, rep *problem.Report) {
-	if k := language.KindByName(a.name); k != nil {
-		rep.Add(problem.BlockExpected, a.nameRange, "%s is a block: write %s { ... }, without =.", a.name, k.Header("NAME"))
+func strayArgument(a syntax.Argument, rep *problem.Report) {
+	if k := language.KindByName(a.Name); k != nil {
+		rep.Add(problem.BlockExpected, a.NameRange, "%s is a block: write %s { ... }, without =.", a.Name, k.Header("NAME"))
 		return
 	}
-	if language.KindByName(language.KindSettings).Table.Arg(a.name) != nil {
-		rep.Add(problem.UnknownArgument, a.nameRange, "Arguments stand inside blocks. Write settings { %s = ... }.", a.name)
+	if language.KindByName(language.KindSettings).Table.Arg(a.Name) != nil {
+		rep.Add(problem.UnknownArgument, a.NameRange, "Arguments stand inside blocks. Write settings { %s = ... }.", a.Name)
 		return
 	}
-	rep.Add(problem.UnknownArgument, a.nameRange, "Arguments stand inside blocks, so %s cannot stand here. To give a value a name, write locals { %s = ... }.", diag.Quote(a.name), a.name)
+	rep.Add(problem.UnknownArgument, a.NameRange, "Arguments stand inside blocks, so %s cannot stand here. To give a value a name, write locals { %s = ... }.", diag.Quote(a.Name), a.Name)
 }
 
 func strangeBlock(name string, rng hcl.Range, rep *problem.Report) {
@@ -106,29 +107,29 @@ func strangeBlock(name string, rng hcl.Range, rep *problem.Report) {
 }
 
 // declare checks a block's labels and notes its name.
-func (l *loader) declare(k *language.Kind, b block, rep *problem.Report) *declaration {
+func (l *loader) declare(k *language.Kind, b syntax.Block, rep *problem.Report) *declaration {
 	d := &declaration{kind: k, block: b}
 	want := k.LabelNames()
-	if len(b.labels) != len(want) {
-		l.gaps.Lose(b.labels)
-		rep.Add(problem.WrongLabels, b.header(), "%s", labelProblem(k, b, want))
+	if len(b.Labels) != len(want) {
+		l.gaps.Lose(b.Labels)
+		rep.Add(problem.WrongLabels, b.Header(), "%s", labelProblem(k, b, want))
 		return nil
 	}
 	if i := slices.Index(want, "type"); i >= 0 {
-		d.typ = b.labels[i]
+		d.typ = b.Labels[i]
 	}
 	if k.Named {
 		last := len(want) - 1
-		if d.name = b.labels[last]; !language.ValidName(d.name) {
-			l.gaps.Lose(b.labels)
-			rep.Add(problem.InvalidName, b.labelRanges[last], "%s", language.BadName("The name of "+diag.Article(k.Name), d.name))
+		if d.name = b.Labels[last]; !language.ValidName(d.name) {
+			l.gaps.Lose(b.Labels)
+			rep.Add(problem.InvalidName, b.LabelRanges[last], "%s", language.BadName("The name of "+diag.Article(k.Name), d.name))
 			return nil
 		}
 	}
 	if k.Once || k.Named {
 		id := k.Name + "." + d.name
 		if first, twice := l.declared[id]; twice {
-			rep.AddAt(problem.DeclaredTwice, problem.Place(b.header()), "%s", twiceProblem(k, d, problem.Place(first.block.header())))
+			rep.AddAt(problem.DeclaredTwice, problem.Place(b.Header()), "%s", twiceProblem(k, d, problem.Place(first.block.Header())))
 			return nil
 		}
 		l.declared[id] = d
@@ -136,7 +137,7 @@ func (l *loader) declare(k *language.Kind, b block, rep *problem.Report) *declar
 	return d
 }
 
-func labelProblem(k *language.Kind, b block, want []string) string {
+func labelProblem(k *language.Kind, b syntax.Block, want []string) string {
 	switch {
 	case len(want) == 0:
 		return fmt.Sprintf("A %s block has no labels: write %s { ... }.", k.Name, k.Name)
@@ -144,8 +145,8 @@ func labelProblem(k *language.Kind, b block, want []string) string {
 		return fmt.Sprintf("A %s block has one label, its %s: write %s { ... }.", k.Name, want[0], k.Header("NAME"))
 	}
 	name := "NAME"
-	if len(b.labels) > 0 && language.ValidName(b.labels[len(b.labels)-1]) {
-		name = b.labels[len(b.labels)-1]
+	if len(b.Labels) > 0 && language.ValidName(b.Labels[len(b.Labels)-1]) {
+		name = b.Labels[len(b.Labels)-1]
 	}
 	return fmt.Sprintf("%s block has two labels, its %s: write %s { ... }.", diag.Sentence(diag.Article(k.Name)), strings.Join(want, " and its "), k.Header(name))
 }
@@ -166,7 +167,7 @@ func (l *loader) expand(d *declaration) []*instance {
 	var rep problem.Report
 	defer func() { l.found.Take(&rep) }()
 	rep.Address = d.kind.Name + "." + d.name
-	d.each = l.forEach(d.block.body)
+	d.each = l.forEach(d.block.Body)
 	if d.each == nil {
 		return []*instance{{declaration: d}}
 	}
@@ -201,9 +202,9 @@ func (l *loader) forEach(b hcl.Body) hcl.Expression {
 		}
 		return nil
 	}
-	content := l.sources.read(b, func() expected { return expected{args: []string{"for_each"}} }, &problem.Report{})
-	if a := content.attr("for_each"); a != nil {
-		return a.expr
+	content := l.sources.Read(b, func() syntax.Expected { return syntax.Expected{Args: []string{"for_each"}} }, &problem.Report{})
+	if a := content.Arg("for_each"); a != nil {
+		return a.Expr
 	}
 	return nil
 }

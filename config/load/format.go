@@ -9,16 +9,17 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // Format gives a file in canonical style: spacing, indentation, alignment.
 // Nothing is reordered and no comment is lost. A file with syntax errors is
 // not formatted; the list says why.
 func Format(src []byte, filename string) ([]byte, diag.List) {
-	f := &source{name: filename, text: src}
-	f.parse()
-	if f.rep.Incomplete {
-		return nil, f.rep.List
+	f := &syntax.File{Name: filename, Text: src}
+	f.Parse()
+	if f.Report.Incomplete {
+		return nil, f.Report.List
 	}
 	if strings.HasSuffix(filename, language.JSONEnding) {
 		return formatJSON(src), nil

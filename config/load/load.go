@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // noTypes stands for a program without providers.
@@ -48,7 +49,7 @@ type loader struct {
 	doc      *config.Document
 	found    problem.Report
 	gaps     problem.Gaps
-	sources  sources // those of doc
+	sources  syntax.Sources // those of doc
 	eval     *evaluator
 	declared map[string]*declaration // by "kind.name"
 	names    map[string][]string     // of objects, by kind, in order
@@ -85,16 +86,16 @@ func sameMistake(a, b diag.Diagnostic) bool {
 
 func (l *loader) run(fsys fs.FS) {
 	var rep problem.Report
-	files := readFiles(fsys, &rep)
+	files := syntax.Read(fsys, &rep)
 	l.found.Take(&rep)
 	l.gaps.Partial = rep.Incomplete
 	for _, f := range files {
-		l.doc.Sources[f.name] = f.text
+		l.doc.Sources[f.Name] = f.Text
 	}
-	parseAll(files)
+	syntax.ParseAll(files)
 	for _, f := range files {
-		l.gaps.Partial = l.gaps.Partial || f.rep.Incomplete
-		l.found.Take(&f.rep)
+		l.gaps.Partial = l.gaps.Partial || f.Report.Incomplete
+		l.found.Take(&f.Report)
 	}
 	blocks := l.topLevel(files)
 	l.values(blocks)
@@ -111,7 +112,7 @@ func (l *loader) run(fsys fs.FS) {
 func (l *loader) values(blocks map[string][]*declaration) {
 	in := inputs{environ: l.opts.Environ, flags: l.opts.Vars}
 	for _, f := range l.opts.VarFiles {
-		in.files = append(in.files, &source{name: f.Name, text: f.Data})
+		in.files = append(in.files, &syntax.File{Name: f.Name, Text: f.Data})
 	}
 	var vars []*variable
 	for _, b := range blocks[language.KindVariable] {
@@ -128,10 +129,10 @@ func (l *loader) values(blocks map[string][]*declaration) {
 
 // variable decodes the block of a variable.
 func (l *loader) variable(b *declaration) *variable {
-	v := &variable{name: b.name, rng: b.block.header(), failed: b.broken}
+	v := &variable{name: b.name, rng: b.block.Header(), failed: b.broken}
 	if !b.broken {
 		d := &decoder{l: l, scope: constantScope, head: &config.Header{}, what: "The variable " + v.name}
-		d.decode(b.block.body, v.rng, &v.block)
+		d.decode(b.block.Body, v.rng, &v.block)
 		v.failed = d.Incomplete
 		l.found.Take(&d.Report)
 	}
@@ -176,7 +177,7 @@ func (l *loader) instances(blocks map[string][]*declaration) []*instance {
 	}
 	if len(all) > maxObjects {
 		var rep problem.Report
-		rep.Add(problem.TooMany, all[maxObjects].block.header(), "The configuration has %d objects; at most %d are allowed.", len(all), maxObjects)
+		rep.Add(problem.TooMany, all[maxObjects].block.Header(), "The configuration has %d objects; at most %d are allowed.", len(all), maxObjects)
 		l.found.Take(&rep)
 		return all[:maxObjects]
 	}
@@ -199,7 +200,7 @@ func (l *loader) decodeAll(all []*instance) bool {
 				for i := start; i < min(start+chunk, len(all)); i++ {
 					objects[i], reports[i] = l.decodeObject(all[i])
 					if all[i].each == nil {
-						all[i].block.body = nil // the syntax tree is several times as large as what comes out of it
+						all[i].block.Body = nil // the syntax tree is several times as large as what comes out of it
 					}
 				}
 			}

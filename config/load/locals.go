@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // local is one name for a value.
@@ -29,7 +30,7 @@ const (
 
 // localsBlock is one block of locals.
 type localsBlock struct {
-	block  block
+	block  syntax.Block
 	broken bool // its file has syntax errors
 }
 
@@ -59,20 +60,20 @@ func (e *evaluator) collectLocals(b localsBlock, all map[string]*local) []*local
 	var rep problem.Report
 	defer func() { e.Take(&rep) }()
 	var found []*local
-	for _, a := range attributes(b.block.body, b.block.header(), &rep) {
-		first, twice := all[a.name]
+	for _, a := range syntax.Arguments(b.block.Body, b.block.Header(), &rep) {
+		first, twice := all[a.Name]
 		switch {
-		case !language.ValidName(a.name):
-			rep.Add(problem.InvalidName, a.nameRange, "%s", language.BadName("The name of a local", a.name))
+		case !language.ValidName(a.Name):
+			rep.Add(problem.InvalidName, a.NameRange, "%s", language.BadName("The name of a local", a.Name))
 			continue
 		case twice:
-			rep.Add(problem.DeclaredTwice, a.nameRange, "The local %s is declared at %s already.", diag.Quote(a.name), problem.Place(first.rng))
+			rep.Add(problem.DeclaredTwice, a.NameRange, "The local %s is declared at %s already.", diag.Quote(a.Name), problem.Place(first.rng))
 			continue
 		}
-		lc := &local{name: a.name, rng: a.nameRange, expr: a.expr}
-		all[a.name], e.locals[a.name] = lc, true
+		lc := &local{name: a.Name, rng: a.NameRange, expr: a.Expr}
+		all[a.Name], e.locals[a.Name] = lc, true
 		if b.broken {
-			e.failed["local."+a.name], lc.state = true, done
+			e.failed["local."+a.Name], lc.state = true, done
 		}
 		found = append(found, lc)
 	}

@@ -18,7 +18,7 @@ func (l *loader) decodeObject(in *instance) (any, problem.Report) {
 	if o, ok := obj.Interface().(config.Object); ok {
 		head = o.Head()
 	}
-	head.Range = problem.Place(in.block.header())
+	head.Range = problem.Place(in.block.Header())
 	d := &decoder{l: l, head: head, scope: l.eval.scope, typ: in.typ, what: "The " + in.kind.Name + " block", forEach: in.kind.Object}
 	switch {
 	case in.kind.Object:
@@ -40,10 +40,10 @@ func (l *loader) decodeObject(in *instance) (any, problem.Report) {
 // object sets the labels and decodes the body.
 func (d *decoder) object(in *instance, obj reflect.Value) {
 	for i, label := range in.kind.Table.Labels {
-		text := in.block.labels[i]
+		text := in.block.Labels[i]
 		fieldOf(obj.Interface(), label).SetString(text)
-		d.note(label.Name, in.block.labelRanges[i])
-		if label.Enum != nil && !d.text(label, text, in.block.labelRanges[i]) {
+		d.note(label.Name, in.block.LabelRanges[i])
+		if label.Enum != nil && !d.text(label, text, in.block.LabelRanges[i]) {
 			return
 		}
 	}
@@ -59,7 +59,7 @@ func (d *decoder) object(in *instance, obj reflect.Value) {
 			targets = append(targets, settings)
 		}
 	}
-	d.decode(in.block.body, in.block.header(), targets...)
+	d.decode(in.block.Body, in.block.Header(), targets...)
 	for _, settings := range targets[1:] {
 		d.check(settings, "")
 	}
@@ -67,9 +67,9 @@ func (d *decoder) object(in *instance, obj reflect.Value) {
 	case *config.Mirror:
 		d.mirror(v)
 	case *config.Moved:
-		v.Range = problem.Place(in.block.header())
+		v.Range = problem.Place(in.block.Header())
 	case *config.Removed:
-		v.Range = problem.Place(in.block.header())
+		v.Range = problem.Place(in.block.Header())
 	}
 }
 
@@ -81,7 +81,7 @@ func (d *decoder) unknownType(in *instance) {
 	if len(names) == 0 {
 		others = " There are none in this version."
 	}
-	d.Add(problem.UnknownType, in.block.labelRanges[0], "There is no %s type %s.%s", what, diag.Quote(in.typ), diag.Suggest("", in.typ, names, others))
+	d.Add(problem.UnknownType, in.block.LabelRanges[0], "There is no %s type %s.%s", what, diag.Quote(in.typ), diag.Suggest("", in.typ, names, others))
 }
 
 // mirror checks that both sides can be connected.

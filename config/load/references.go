@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // refPath is a reference as written: store.nas["eu"].
@@ -212,7 +213,7 @@ func (p *refPath) extend(t hcl.Traversal) bool {
 
 // parsePath reads a reference from text.
 func parsePath(text string) (refPath, bool) {
-	if len(text) > maxString {
+	if len(text) > syntax.MaxString {
 		return refPath{}, false
 	}
 	t, diags := hclsyntax.ParseTraversalAbs([]byte(text), "", hcl.InitialPos)
@@ -332,7 +333,7 @@ func (d *decoder) isStaticReference(expr hcl.Expression) bool {
 
 // source is the text of an expression, when it is short.
 func (d *decoder) source(expr hcl.Expression) string {
-	text := d.l.sources.text(expr.Range())
+	text := d.l.sources.Text(expr.Range())
 	if len(text) > 80 || strings.ContainsAny(text, "\n\r") {
 		return ""
 	}

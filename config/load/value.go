@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // assign decodes one argument. It is false when the argument counts as not
@@ -119,8 +120,8 @@ func (d *decoder) convert(f *language.Field, v cty.Value, dst reflect.Value, rng
 
 // text checks a string: its length, its characters, its meaning.
 func (d *decoder) text(f *language.Field, s string, rng hcl.Range) bool {
-	if len(s) > maxString {
-		d.Add(problem.InvalidValue, rng, "The value of %s is %d bytes long; at most %d are allowed.", f.Name, len(s), maxString)
+	if len(s) > syntax.MaxString {
+		d.Add(problem.InvalidValue, rng, "The value of %s is %d bytes long; at most %d are allowed.", f.Name, len(s), syntax.MaxString)
 		return false
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' }); i >= 0 {

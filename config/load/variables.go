@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // environPrefix starts the environment variables that carry variable values.
@@ -35,7 +36,7 @@ type variable struct {
 // inputs are the values of variables that come from outside.
 type inputs struct {
 	environ map[string]string // by name, with the prefix
-	files   []*source
+	files   []*syntax.File
 	flags   map[string]string
 }
 
@@ -142,20 +143,20 @@ func (e *evaluator) givenValues(in inputs) map[string]given {
 	return values
 }
 
-func (e *evaluator) valueFile(f *source, values map[string]given) {
-	e.sources[f.name] = f.text
-	f.parse()
-	rep := &f.rep
+func (e *evaluator) valueFile(f *syntax.File, values map[string]given) {
+	e.sources[f.Name] = f.Text
+	f.Parse()
+	rep := &f.Report
 	defer e.Take(rep)
-	if f.body == nil {
+	if f.Body == nil {
 		return
 	}
-	b := e.sources.read(f.body, func() expected { return expected{} }, rep)
-	for _, nested := range b.blocks {
-		rep.Add(problem.ArgumentExpected, nested.kindRange, "A file of variable values has only arguments, such as %s = \"...\".", nested.kind)
+	b := e.sources.Read(f.Body, func() syntax.Expected { return syntax.Expected{} }, rep)
+	for _, nested := range b.Blocks {
+		rep.Add(problem.ArgumentExpected, nested.KindRange, "A file of variable values has only arguments, such as %s = \"...\".", nested.Kind)
 	}
-	for _, a := range b.attrs {
-		values[a.name] = given{expr: a.expr, from: f.name, rng: a.nameRange}
+	for _, a := range b.Args {
+		values[a.Name] = given{expr: a.Expr, from: f.Name, rng: a.NameRange}
 	}
 }
 
@@ -237,7 +238,7 @@ func (e *evaluator) readGiven(v *variable, g given, rep *problem.Report) cty.Val
 }
 
 func parseGiven(v *variable, g given, rep *problem.Report) hcl.Expression {
-	expr, ok := parseExpression(g.text, g.from)
+	expr, ok := syntax.ParseExpression(g.text, g.from)
 	if !ok {
 		rep.Add(problem.BadVariable, v.rng, "The value of the variable %s (%s) is not a valid expression.%s", diag.Quote(v.name), g.from, v.exampleOf())
 		return nil

@@ -48,5 +48,5 @@ var (
 	BadSettings      = Mistake{"HF-CFG-037", "Settings do not fit together"}
 	TooMany          = Mistake{"HF-CFG-038", "Too many objects"}
 	ListedTwice      = Mistake{"HF-CFG-039", "Listed twice"}
-	BrokenType       = Mistake{"HF-CFG-040", "Error in holdfast"}
+	Defect           = Mistake{"HF-CFG-040", "Error in holdfast"}
 )

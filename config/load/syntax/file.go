@@ -1,4 +1,6 @@
-package load
+// Package syntax is what the files look like: native or JSON, safe to parse, and
+// taken apart into arguments and blocks that mean nothing yet.
+package syntax
 
 import (
 	"errors"
@@ -20,16 +22,16 @@ import (
 
 const maxFiles = 10_000
 
-// source is one file on its way to being parsed.
-type source struct {
-	name string
-	text []byte
-	body hcl.Body // nil when the file cannot be used at all
-	rep  problem.Report
+// File is one file on its way to being parsed.
+type File struct {
+	Name   string
+	Text   []byte
+	Body   hcl.Body // nil when the file cannot be used at all
+	Report problem.Report
 }
 
-// readFiles reads every configuration file in the root of fsys, in order of name.
-func readFiles(fsys fs.FS, rep *problem.Report) []*source {
+// Read reads every configuration file in the root of fsys, in order of name.
+func Read(fsys fs.FS, rep *problem.Report) []*File {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
 		rep.Add(problem.BadFile, hcl.Range{}, "The configuration directory cannot be read: %v.", err)
@@ -58,12 +60,12 @@ func readFiles(fsys fs.FS, rep *problem.Report) []*source {
 		return nil
 	}
 	slices.Sort(names)
-	var files []*source
+	var files []*File
 	for _, name := range names {
-		f := &source{name: name}
-		f.text, err = readLimited(fsys, name)
+		f := &File{Name: name}
+		f.Text, err = readLimited(fsys, name)
 		if err != nil {
-			f.rep.Add(problem.BadFile, startOf(name), "The file cannot be read: %v.", unwrapPath(err))
+			f.Report.Add(problem.BadFile, startOf(name), "The file cannot be read: %v.", unwrapPath(err))
 		}
 		files = append(files, f)
 	}
@@ -101,61 +103,62 @@ func unwrapPath(err error) error {
 	return err
 }
 
-// parseAll parses the files, several at a time.
-func parseAll(files []*source) {
+// ParseAll parses the files that could be read, several at a time.
+func ParseAll(files []*File) {
 	var wg sync.WaitGroup
 	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for _, f := range files {
-		if f.rep.Incomplete {
+		if f.Report.Incomplete {
 			continue
 		}
 		limit <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-limit }()
-			f.parse()
+			f.Parse()
 		})
 	}
 	wg.Wait()
 }
 
-// parse checks that the text is safe to parse and parses it.
-func (f *source) parse() {
-	start := startOf(f.name)
+// Parse checks that the text is safe to parse and parses it.
+func (f *File) Parse() {
+	start := startOf(f.Name)
 	defer f.recovered(start)
-	isJSON := strings.HasSuffix(f.name, language.JSONEnding)
-	if rng, why := unsafeText(f.text, f.name, isJSON); why != "" {
-		f.rep.Add(problem.BadFile, rng, "%s", why)
+	isJSON := strings.HasSuffix(f.Name, language.JSONEnding)
+	if rng, why := unsafeText(f.Text, f.Name, isJSON); why != "" {
+		f.Report.Add(problem.BadFile, rng, "%s", why)
 		return
 	}
 	var file *hcl.File
 	var diags hcl.Diagnostics
 	if isJSON {
-		file, diags = json.Parse(f.text, f.name)
+		file, diags = json.Parse(f.Text, f.Name)
 	} else {
-		file, diags = hclsyntax.ParseConfig(f.text, f.name, hcl.InitialPos)
+		file, diags = hclsyntax.ParseConfig(f.Text, f.Name, hcl.InitialPos)
 	}
 	for _, d := range diags {
-		f.rep.AddSyntax(d, start)
+		f.Report.AddSyntax(d, start)
 		if d.Summary == "Invalid multi-line string" {
 			break // what follows is not what was meant
 		}
 	}
 	if file != nil {
-		f.body = file.Body
+		f.Body = file.Body
 	}
 }
 
 // recovered turns a panic of the HCL library into a problem: a configuration
 // file is input, and input must not end the program.
-func (f *source) recovered(rng hcl.Range) {
+func (f *File) recovered(rng hcl.Range) {
 	if p := recover(); p != nil {
-		f.body = nil
-		f.rep.Add(problem.BrokenType, rng, "The file could not be parsed because of an error in holdfast (%v). Please report it with the file.", p)
+		f.Body = nil
+		f.Report.Add(problem.Defect, rng, "The file could not be parsed because of an error in holdfast (%v). Please report it with the file.", p)
 	}
 }
 
-// parseExpression reads an expression that comes from outside the files.
-func parseExpression(text, name string) (hcl.Expression, bool) {
+// ParseExpression reads an expression that comes from outside the files, such
+// as a flag. False: it is none.
+func ParseExpression(text, name string) (hcl.Expression, bool) {
 	if _, why := unsafeText([]byte(text), name, false); why != "" {
 		return nil, false
 	}

@@ -1,4 +1,4 @@
-package load
+package syntax
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ const (
 	maxFileSize = 1 << 20 // bytes
 	maxDepth    = 100     // brackets inside brackets
 	maxOperands = 1_000   // operators in one expression
-	maxString   = 16_384  // bytes of one string
+	MaxString   = 16_384  // bytes of one string, computed or not
 )
 
 // unsafeText refuses text the parser should never see. The parser and the
@@ -73,7 +73,7 @@ func deepJSON(text []byte, name string) (hcl.Range, string) {
 		case stringStart >= 0 && c == '\\':
 			i++
 		case stringStart >= 0 && c == '"':
-			if i-stringStart > maxString {
+			if i-stringStart > MaxString {
 				return rangeAt(text, name, stringStart), tooLong
 			}
 			stringStart = -1
@@ -91,7 +91,7 @@ func deepJSON(text []byte, name string) (hcl.Range, string) {
 	return hcl.Range{}, ""
 }
 
-var tooLong = fmt.Sprintf("This string is longer than %d bytes.", maxString)
+var tooLong = fmt.Sprintf("This string is longer than %d bytes.", MaxString)
 
 // suspicious is how many bytes that can nest expressions a file may have
 // before it is worth a second scan. Fewer cannot exhaust the stack.
