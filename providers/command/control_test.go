@@ -252,6 +252,39 @@ func TestQuiescePlaceholders(t *testing.T) {
 	}
 }
 
+// TestDomainsOfInspect leaves it to the commands which of the domains that inspect tells exist, but not what a domain may look like.
+func TestDomainsOfInspect(t *testing.T) {
+	d := newAppliance(t).device(t)
+	for _, domain := range []string{"-rf", "", "a\nb", "\xff"} {
+		_, stateErr := d.DomainState(t.Context(), domain)
+		for _, err := range []error{stateErr, d.Quiesce(t.Context(), domain, 0), d.Unquiesce(t.Context(), domain)} {
+			if !errors.Is(err, providers.ErrNotFound) {
+				t.Errorf("the domain %q: %v", domain, err)
+			}
+		}
+	}
+	if err := d.Unquiesce(t.Context(), "north"); !errors.Is(err, providers.ErrSourceExit) {
+		t.Errorf("a domain that the appliance does not have: %v", err)
+	}
+}
+
+func TestSecretsInsideSecrets(t *testing.T) {
+	vars := map[string]providers.Secret{}
+	for _, name := range []string{"a", "ab", "abc", "abcd", "abcde"} {
+		vars["V_"+name] = providers.Secret(name)
+	}
+	s := &command.Settings{Command: []string{"true"}, Inspect: sh("echo model=$V_abcde"), SecretEnv: vars, Extension: ".out"}
+	d, err := command.DeviceType().Open(t.Context(), "ldap", s, providers.Env{Secret: func(_ context.Context, ref providers.Secret) (string, error) {
+		return "key-" + string(ref), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := d.Inspect(t.Context()); err != nil || info.Model != "[redacted]" {
+		t.Errorf("Inspect: %+v, %v", info, err)
+	}
+}
+
 // TestQuiesceMayWait lets quiesce use its timeout before answer_timeout counts.
 func TestQuiesceMayWait(t *testing.T) {
 	d := device(t, func(s *command.Settings) {

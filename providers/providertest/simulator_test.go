@@ -162,6 +162,7 @@ func TestSimulatorQuiesceInTime(t *testing.T) {
 		step(0, providers.Quiescing)
 		busy()
 		step(10*time.Minute-1, providers.Quiescing)
+		must(t, d.Quiesce(t.Context(), "d1", time.Minute)) // does not begin anew
 		step(1, providers.Quiesced)
 		must(t, d.Unquiesce(t.Context(), "d1"))
 		busy()
