@@ -55,11 +55,7 @@ func markdownHead(p *reconcile.Plan, allowed reconcile.Allowed) string {
 	fmt.Fprintf(&b, "<!-- holdfast:plan %s -->\n", markdownMark(p.Environment))
 	fmt.Fprintf(&b, "### holdfast plan: %s\n\n**%s**\n\n", markdownText(p.Environment), markdownText(summary(p)))
 	if p.Config.Commit != "" {
-		subject := []rune(p.Config.Subject)
-		if len(subject) > longestSubject {
-			subject = append(subject[:longestSubject], []rune("...")...)
-		}
-		fmt.Fprintf(&b, "Commit `%s` %s", p.Config.Commit[:min(7, len(p.Config.Commit))], markdownText(string(subject)))
+		fmt.Fprintf(&b, "Commit `%s` %s", p.Config.Commit[:min(7, len(p.Config.Commit))], markdownText(cut(p.Config.Subject, longestSubject)))
 		if p.Config.Dirty {
 			b.WriteString(" **+ uncommitted changes**")
 		}

@@ -18,6 +18,17 @@ type PlanOptions struct {
 	Verbose bool // every task, every argument
 }
 
+// longestHeading bounds the part of a commit's subject in the first line, in characters.
+const longestHeading = 60
+
+// cut shortens a text to so many characters.
+func cut(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "..."
+	}
+	return s
+}
+
 // mostTasks bounds the task lines of one action unless everything is asked for.
 const mostTasks = 20
 
@@ -209,7 +220,7 @@ func (b *planText) header() {
 	if p.Config.Commit != "" {
 		fmt.Fprintf(b, "   commit %s", p.Config.Commit[:min(7, len(p.Config.Commit))])
 		if p.Config.Subject != "" {
-			fmt.Fprintf(b, " %q", Line(p.Config.Subject))
+			fmt.Fprintf(b, " %q", Line(cut(p.Config.Subject, longestHeading)))
 		}
 	}
 	switch {
