@@ -12,12 +12,13 @@ type Spec struct {
 	Type     string          // the type label
 	Body     json.RawMessage // its arguments; unknown ones are ignored
 	Identity string          // stores: the recorded identity
+	Epoch    int64           // stores: the recorded epoch
 }
 
 // Opener opens providers by address. It is safe for concurrent use when Lookup and Env are.
 type Opener struct {
 	Registry *Registry
-	Env      Env                                // Identity is set for each store from its Spec
+	Env      Env                                // Identity and Epoch are set for each store from its Spec
 	Lookup   func(address string) (Spec, error) // the specification of an object
 }
 
@@ -53,7 +54,7 @@ func (o *Opener) Store(ctx context.Context, address string) (Store, error) {
 		return nil, err
 	}
 	env := o.Env
-	env.Identity = spec.Identity
+	env.Identity, env.Epoch = spec.Identity, spec.Epoch
 	return t.Open(ctx, objectName(address), settings, env)
 }
 

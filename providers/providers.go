@@ -25,6 +25,7 @@ var (
 	ErrTooManyDeletes = errors.New("too many deletes")
 	ErrEmptySource    = errors.New("source is empty")
 	ErrCorrupt        = errors.New("content does not match its checksum")
+	ErrNoKey          = errors.New("cannot be decrypted")
 )
 
 // Error is a failed call to the outside world.
@@ -63,6 +64,10 @@ type Env struct {
 	Secret func(ctx context.Context, ref Secret) (string, error)
 	// Identity is the recorded identity of a store; empty before Init.
 	Identity string
+	// Epoch is the recorded epoch of a store; zero when none was recorded.
+	Epoch int64
+	// Writer names this installation in what it leaves in stores; empty for the host's own name.
+	Writer string
 	// Protected lists paths of holdfast's own open files, which no walker may open, by any name they have.
 	Protected []string
 }

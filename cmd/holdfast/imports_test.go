@@ -40,9 +40,10 @@ var imports = map[string][]string{
 	"state/statetest":        {"state", "state/sqlstore"},
 
 	"config/language":     {"config", "config/diag", "config/schedule", "config/unit"},
-	"config/load":         {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax"},
+	"config/load":         {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax", "config/load/value"},
 	"config/load/problem": {"config/diag"},
 	"config/load/syntax":  {"config/diag", "config/language", "config/load/problem"},
+	"config/load/value":   {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
 	"config/source":       {"config/diag"}, // for the words of messages
 	"providers/all":       {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
 	"reconcile":           {"config", "config/diag", "config/schedule", "config/unit", "state"},
@@ -73,8 +74,8 @@ var (
 
 // fences keep a library behind one door.
 var fences = map[string][]string{
-	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem", "config/load/syntax"},
-	"github.com/zclconf/go-cty":       {"config/load"},
+	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem", "config/load/syntax", "config/load/value"},
+	"github.com/zclconf/go-cty":       {"config/load", "config/load/value"},
 	"github.com/go-git/":              {"config/source"},
 	"modernc.org/sqlite":              {"state/sqlstore", "providers/sqlite"},
 	"database/sql":                    {"state/sqlstore", "providers/sqlite"},

@@ -14,8 +14,9 @@ import (
 // Commit publishes a staged artifact. Each way through it is repeatable from
 // any point at which it broke off:
 //
-//	secure backup  manifest into the staged directory, then one rename of the
-//	               directory to its final name: the commit point
+//	secure backup  files under their final names into a directory of the
+//	               staging area, manifest beside them, then one rename of
+//	               that directory to its final name: the commit point
 //	export         intent (the final names) into the staging area, files under
 //	               their final names, then the manifest: the commit point
 //	both           catalogue event, then the staging area goes
@@ -46,7 +47,7 @@ func (s *store) Commit(ctx context.Context, m providers.Manifest) (providers.Man
 	if err != nil {
 		return providers.Manifest{}, err
 	}
-	if err := s.recordCommitted(root, stored, p); err != nil {
+	if err := s.recordCommitted(ctx, root, stored, p); err != nil {
 		return providers.Manifest{}, err
 	}
 	if err := s.wipe(root, m.ID); err != nil {
@@ -74,7 +75,7 @@ func (s *store) publish(ctx context.Context, root *os.Root, m providers.Manifest
 	if c.intent, err = readIntent(dir); err != nil {
 		return m, place{}, s.fault("commit", path.Join(stagingDir(m.ID), intentDoc), err)
 	}
-	if c.intent == nil {
+	if c.intent == nil && m.Action != providers.SecureBackup {
 		for _, f := range m.Files {
 			if !there[stagedName(f.Name)] {
 				return m, place{}, s.fault("commit", path.Join(stagedDir(m.ID), stagedName(f.Name)), fs.ErrNotExist)
@@ -135,27 +136,46 @@ func (c *committing) at(p place) (m providers.Manifest, names []string, data []b
 }
 
 // wholeDirectory publishes a secure backup: its directory appears complete.
-func (c *committing) wholeDirectory(_ context.Context, p place, _ int) (providers.Manifest, error) {
+func (c *committing) wholeDirectory(ctx context.Context, p place, _ int) (providers.Manifest, error) {
 	s, rel, name := c.store, p.dir, path.Base(p.dir)
 	if taken, err := exists(c.home, name); err != nil {
 		return c.m, s.fault("commit", rel, err)
 	} else if taken {
 		return c.m, fs.ErrExist
 	}
-	m, _, data, err := c.at(p)
+	m, names, data, err := c.at(p)
 	if err != nil {
 		return m, s.fault("commit", p.manifestPath(), err)
+	}
+	if err := s.step("commit: make directory"); err != nil {
+		return m, err
+	}
+	ready, err := makeSubdir(c.staging, readyDir)
+	if err != nil {
+		return m, s.fault("commit", path.Join(stagingDir(m.ID), readyDir), err)
+	}
+	defer ready.Close()
+	for i, f := range m.Files {
+		if err := c.moveFile(ctx, ready, f, names[i]); errors.Is(err, fs.ErrExist) {
+			return m, s.corrupt(path.Join(stagingDir(m.ID), readyDir, names[i]), "another file is there already")
+		} else if err != nil {
+			return m, err
+		}
 	}
 	if err := s.step("commit: write manifest"); err != nil {
 		return m, err
 	}
-	if err := replace(c.files, secureManifest, data); err != nil {
-		return m, s.fault("commit", path.Join(stagedDir(m.ID), secureManifest), err)
+	err = replace(ready, secureManifest, data)
+	if err == nil {
+		err = syncDir(c.files)
+	}
+	if err != nil {
+		return m, s.fault("commit", path.Join(stagingDir(m.ID), readyDir, secureManifest), err)
 	}
 	if err := s.step("commit: publish directory"); err != nil {
 		return m, err
 	}
-	if err := move(c.staging, filesDir, c.home, name); errors.Is(err, fs.ErrExist) {
+	if err := move(c.staging, readyDir, c.home, name); errors.Is(err, fs.ErrExist) {
 		return m, fs.ErrExist
 	} else if err != nil {
 		return m, s.fault("commit", rel, err)
@@ -184,7 +204,7 @@ func (c *committing) manifestLast(ctx context.Context, p place, shift int) (prov
 		}
 	}
 	for i, f := range m.Files {
-		err := c.moveFile(ctx, f, names[i])
+		err := c.moveFile(ctx, c.home, f, names[i])
 		if errors.Is(err, fs.ErrExist) {
 			return m, c.takeBack(m, names)
 		}
@@ -220,10 +240,10 @@ func (c *committing) manifestLast(ctx context.Context, p place, shift int) (prov
 
 // moveFile gives one file its final name, or finds that an earlier attempt
 // did. fs.ErrExist says that the name belongs to something else.
-func (c *committing) moveFile(ctx context.Context, f providers.File, name string) error {
+func (c *committing) moveFile(ctx context.Context, to *os.Root, f providers.File, name string) error {
 	s, staged := c.store, stagedName(f.Name)
 	if !c.there[staged] {
-		switch same, err := holdsContent(ctx, c.home, name, f.Size, f.SHA256); {
+		switch same, err := holdsContent(ctx, to, name, f.Size, f.SHA256); {
 		case errors.Is(err, fs.ErrNotExist):
 			return s.fault("commit", path.Join(stagedDir(c.m.ID), staged), err)
 		case err != nil:
@@ -236,9 +256,9 @@ func (c *committing) moveFile(ctx context.Context, f providers.File, name string
 	if err := s.step("commit: move " + f.Name); err != nil {
 		return err
 	}
-	err := move(c.files, staged, c.home, name)
+	err := move(c.files, staged, to, name)
 	if errors.Is(err, fs.ErrExist) {
-		if !sameFile(c.files, staged, c.home, name) {
+		if !sameFile(c.files, staged, to, name) {
 			return fs.ErrExist
 		}
 		err = c.files.Remove(staged)

@@ -30,7 +30,7 @@ func (s *store) Delete(ctx context.Context, ref providers.ArtifactRef) error {
 		return s.fault("delete", trashDir, err)
 	}
 	defer trash.Close()
-	if err := s.emptyTrash(root, trash, ref); err != nil {
+	if _, err := s.emptyTrash(ctx, root, trash, ref.ID); err != nil {
 		return err
 	}
 	_, p, err := s.find(ctx, root, ref)
@@ -48,7 +48,7 @@ func (s *store) Delete(ctx context.Context, ref providers.ArtifactRef) error {
 	if err := s.step("delete: hide manifest"); err != nil {
 		return err
 	}
-	if err := move(dir, p.manifest, trash, trashName(ref)); err != nil {
+	if err := move(dir, p.manifest, trash, trashName(ref.ID)); err != nil {
 		return s.fault("delete", p.manifestPath(), err)
 	}
 	if err := s.step("delete: sync"); err != nil {
@@ -57,48 +57,49 @@ func (s *store) Delete(ctx context.Context, ref providers.ArtifactRef) error {
 	if err := errors.Join(syncDir(trash), syncDir(dir)); err != nil {
 		return s.fault("delete", p.manifestPath(), err)
 	}
-	return s.emptyTrash(root, trash, ref)
+	_, err = s.emptyTrash(ctx, root, trash, ref.ID)
+	return err
 }
 
-func trashName(ref providers.ArtifactRef) string { return string(ref.ID) + ".json" }
+func trashName(id providers.ArtifactID) string { return string(id) + ".json" }
 
-// emptyTrash deletes the files of a manifest in the trash, and then the manifest.
-func (s *store) emptyTrash(root, trash *os.Root, ref providers.ArtifactRef) error {
-	rel := path.Join(trashDir, trashName(ref))
-	data, err := readRegular(trash, trashName(ref), manifestLimit)
+// emptyTrash deletes the files of a manifest in the trash, and then the manifest, and gives what it was.
+func (s *store) emptyTrash(ctx context.Context, root, trash *os.Root, id providers.ArtifactID) (providers.Manifest, error) {
+	rel := path.Join(trashDir, trashName(id))
+	data, err := readRegular(trash, trashName(id), manifestLimit)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return providers.Manifest{}, nil
 	}
 	if err != nil {
-		return s.fault("delete", rel, err)
+		return providers.Manifest{}, s.fault("delete", rel, err)
 	}
 	m, err := decodeManifest(data)
 	if err == nil {
 		err = checkManifest(m)
 	}
 	if err != nil {
-		return s.corrupt(rel, "%w", err)
+		return m, s.corrupt(rel, "%w", err)
 	}
 	p, ok := placeHolding(m.ArtifactRef, m.Files[0].Path)
 	if !ok {
-		return s.corrupt(rel, "%q is not a path of artifact %s", m.Files[0].Path, m.ID)
+		return m, s.corrupt(rel, "%q is not a path of artifact %s", m.Files[0].Path, m.ID)
 	}
 	if m, err = s.parse(data, rel, p); err != nil {
-		return err
+		return m, err
 	}
 	if err := s.removeFiles(root, p, m); err != nil {
-		return err
+		return m, err
 	}
-	if err := s.record(root, eventDeleted, m, p, data); err != nil {
-		return err
+	if err := s.record(ctx, root, eventDeleted, m, p, data); err != nil {
+		return m, err
 	}
 	if err := s.step("delete: remove manifest"); err != nil {
-		return err
+		return m, err
 	}
-	if err := removeIfThere(trash, trashName(ref)); err != nil {
-		return s.fault("delete", rel, err)
+	if err := removeIfThere(trash, trashName(id)); err != nil {
+		return m, s.fault("delete", rel, err)
 	}
-	return s.fault("delete", rel, syncDir(trash))
+	return m, s.fault("delete", rel, syncDir(trash))
 }
 
 func (s *store) removeFiles(root *os.Root, p place, m providers.Manifest) error {

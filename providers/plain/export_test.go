@@ -7,8 +7,9 @@ import (
 )
 
 var (
-	Escape = escape
-	Names  = func(ref providers.ArtifactRef, files []providers.File) []string { return shifted(ref, 0).names(files) }
+	Escape   = escape
+	WriterID = writerID
+	Names    = func(ref providers.ArtifactRef, files []providers.File) []string { return shifted(ref, 0).names(files) }
 )
 
 // SetFail makes a store ask f before every change to the medium.

@@ -16,11 +16,13 @@ import (
 
 const layoutVersion = 1
 
+var errLayout = errors.New("a newer holdfast wrote it")
+
 // marker is the content of .holdfast/store.json.
 type marker struct {
 	Identity string    `json:"identity"`
 	Layout   int       `json:"layout"`
-	Epoch    int       `json:"epoch"`
+	Epoch    int64     `json:"epoch"`
 	Created  time.Time `json:"created"`
 }
 
@@ -115,6 +117,13 @@ func (s *store) prove(op string, dir *os.Root) error {
 	if s.identity != "" && m.Identity != s.identity {
 		return s.stranger(op, fmt.Sprintf("identity %q was recorded and %q is there", s.identity, m.Identity))
 	}
+	if m.Epoch < s.epoch {
+		return &providers.Error{
+			Op: op, Target: s.path,
+			Err:  fmt.Errorf("%w: epoch %d was recorded and %d is there, so this is an older copy of the store, or the store was rolled back", providers.ErrIdentity, s.epoch, m.Epoch),
+			Hint: fmt.Sprintf("Mount the right copy, or make this one the store: holdfast store init --adopt %s.", s.name),
+		}
+	}
 	return nil
 }
 
@@ -167,8 +176,11 @@ func (s *store) readMarker(dir *os.Root) (*marker, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, s.corrupt(rel, "%w", err)
 	}
-	if m.Layout != layoutVersion || m.Identity == "" {
-		return nil, s.corrupt(rel, "layout version %d, identity %q; this version of holdfast knows layout %d", m.Layout, m.Identity, layoutVersion)
+	if m.Layout > layoutVersion {
+		return nil, s.corrupt(rel, "%w: layout version %d; this version of holdfast knows layout %d", errLayout, m.Layout, layoutVersion)
+	}
+	if m.Layout != layoutVersion || m.Identity == "" || m.Epoch < 0 {
+		return nil, s.corrupt(rel, "layout version %d, identity %q, epoch %d", m.Layout, m.Identity, m.Epoch)
 	}
 	return &m, nil
 }
@@ -199,7 +211,7 @@ func (s *store) Stat(ctx context.Context) (providers.StoreInfo, error) {
 		return info, err
 	}
 	if m != nil {
-		info.Initialised, info.Identity = true, m.Identity
+		info.Initialised, info.Identity, info.Epoch = true, m.Identity, m.Epoch
 	} else if info.Empty, err = empty(dir); err != nil {
 		return info, s.fault("stat", "", err)
 	}

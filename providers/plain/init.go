@@ -18,6 +18,16 @@ const initPrefix = "init-"
 
 // Init makes an absent or empty directory a store with this identity.
 func (s *store) Init(ctx context.Context, identity string) error {
+	return s.establish(ctx, identity, s.mark)
+}
+
+// Adopt makes a directory with content a store with this identity. With a
+// higher epoch than any copy of the store carries, only this one is the store from then on.
+func (s *store) Adopt(ctx context.Context, identity string) error {
+	return s.establish(ctx, identity, s.remark)
+}
+
+func (s *store) establish(ctx context.Context, identity string, mark func(dir *os.Root, identity string) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -36,7 +46,7 @@ func (s *store) Init(ctx context.Context, identity string) error {
 	} else if problem != "" {
 		return s.unmounted(problem)
 	}
-	if err := s.mark(dir, identity); err != nil {
+	if err := mark(dir, identity); err != nil {
 		return err
 	}
 	m, err := s.readMarker(dir)
@@ -107,10 +117,38 @@ func (s *store) mark(dir *os.Root, identity string) error {
 	} else if !ok {
 		return &providers.Error{
 			Op: "initialise", Target: s.path, Err: providers.ErrNotEmpty,
-			Hint: "A new store needs an empty directory; holdfast never takes over one with other content.",
+			Hint: fmt.Sprintf("A new store needs an empty directory. To take over what is there: holdfast store init --adopt %s.", s.name),
 		}
 	}
-	for _, d := range []string{tmpDir, trashDir, catalogDir} {
+	return s.writeMarker(dir, identity, 1, func(meta *os.Root, tmp string) error {
+		err := move(meta, tmp, meta, markerName)
+		if errors.Is(err, fs.ErrExist) {
+			return removeIfThere(meta, tmp) // another process was faster; the caller compares
+		}
+		return err
+	})
+}
+
+// remark writes the marker of the next epoch. A damaged one is replaced, one of a newer holdfast is not.
+func (s *store) remark(dir *os.Root, identity string) error {
+	m, err := s.readMarker(dir)
+	if err != nil && (!errors.Is(err, providers.ErrCorrupt) || errors.Is(err, errLayout)) {
+		return err
+	}
+	epoch := s.epoch
+	if m != nil {
+		epoch = max(epoch, m.Epoch)
+		if m.Identity != identity {
+			return nil // the caller compares
+		}
+	}
+	return s.writeMarker(dir, identity, epoch+1, func(meta *os.Root, tmp string) error {
+		return meta.Rename(tmp, markerName)
+	})
+}
+
+func (s *store) writeMarker(dir *os.Root, identity string, epoch int64, publish func(meta *os.Root, tmp string) error) error {
+	for _, d := range []string{tmpDir, trashDir, catalogDir, headsDir} {
 		sub, err := makeSubdir(dir, d)
 		if err != nil {
 			return s.fault("initialise", d, err)
@@ -122,7 +160,7 @@ func (s *store) mark(dir *os.Root, identity string) error {
 		return s.fault("initialise", metaDir, err)
 	}
 	defer meta.Close()
-	data, err := encode(marker{Identity: identity, Layout: layoutVersion, Epoch: 1, Created: time.Now().UTC()})
+	data, err := encode(marker{Identity: identity, Layout: layoutVersion, Epoch: epoch, Created: time.Now().UTC()})
 	if err != nil {
 		return s.fault("initialise", metaDir, err)
 	}
@@ -130,11 +168,7 @@ func (s *store) mark(dir *os.Root, identity string) error {
 	if err := writeNew(meta, tmp, data); err != nil {
 		return s.fault("initialise", path.Join(metaDir, tmp), err)
 	}
-	err = move(meta, tmp, meta, markerName)
-	if errors.Is(err, fs.ErrExist) {
-		err = removeIfThere(meta, tmp) // another process was faster; the caller compares
-	}
-	if err == nil {
+	if err = publish(meta, tmp); err == nil {
 		err = syncDir(meta)
 	}
 	return s.fault("initialise", path.Join(metaDir, markerName), err)

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/codec"
 )
 
 const (
@@ -76,6 +77,15 @@ func home(ref providers.ArtifactRef) string {
 	return path.Join(device, domainDir, escape(ref.Domain, objectLimit))
 }
 
+// olderHome is where DPOD files exports of all domains by its example, beside where it does by its text. Nothing
+// is written there.
+func olderHome(ref providers.ArtifactRef) string {
+	if ref.Action != providers.ExportDomain || ref.Domain != providers.AllDomains {
+		return ""
+	}
+	return path.Join(escapeDevice(ref.Device), providers.AllDomains)
+}
+
 // placeAt is the place of an artifact filed under a time.
 func placeAt(ref providers.ArtifactRef, at time.Time) place {
 	if ref.Action == providers.SecureBackup {
@@ -126,7 +136,7 @@ func (p place) names(files []providers.File) []string {
 	used := map[string]bool{p.manifest: true}
 	names := make([]string, len(files))
 	for i, f := range files {
-		prefix, name := p.fileName(i, f.Name)
+		prefix, name := p.fileName(i, f)
 		for used[prefix+name] {
 			name = respell(name)
 		}
@@ -138,27 +148,26 @@ func (p place) names(files []providers.File) []string {
 
 // fileName names one file. A secure backup's keep the device's names. An
 // export's main file keeps the suffix of its name; the others are
-// told apart by their whole names.
-func (p place) fileName(i int, name string) (prefix, rest string) {
-	const spare = 4 // for two respellings
+// told apart by their whole names. What the store did to the content follows as a suffix.
+func (p place) fileName(i int, f providers.File) (prefix, rest string) {
+	name, done := f.Name, codec.Suffix(f)
+	limit := nameLimit - len(done) - 4 // for two respellings
 	if p.stem == "" {
-		return "", escape(name, nameLimit-spare)
+		return "", escape(name, limit) + done
 	}
 	if i == 0 {
 		_, suffix, found := strings.Cut(name, ".")
 		if !found {
-			return p.stem, ""
+			return p.stem, done
 		}
 		name = suffix
 	}
 	prefix = p.stem + "."
-	return prefix, escape(name, nameLimit-spare-len(prefix))
+	return prefix, escape(name, limit-len(prefix)) + done
 }
 
-// stagedName is the name of a file while it is staged.
-func stagedName(name string) string {
-	return place{manifest: secureManifest}.names([]providers.File{{Name: name}})[0]
-}
+// stagedName is the name of a file while it is staged, whatever is done to its content.
+func stagedName(name string) string { return escape(name, nameLimit) }
 
 // holds reports whether a path from a manifest lies at this place.
 func (p place) holds(file string) bool {

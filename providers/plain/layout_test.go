@@ -62,6 +62,8 @@ func TestLayoutIsThatOfTheSeed(t *testing.T) {
 		".holdfast/catalog/2017/06/26/01E-committed.json",
 		".holdfast/catalog/2017/06/26/01N-committed.json",
 		".holdfast/catalog/2017/06/26/01S-committed.json",
+		".holdfast/heads/" + writer + ".json",
+		".holdfast/heads/lock",
 		".holdfast/store.json",
 		"QA-device1/domain/Domain1/Domain1-export-2017-06-26-22-48-00-000-nonpersisted.holdfast.json",
 		"QA-device1/domain/Domain1/Domain1-export-2017-06-26-22-48-00-000-nonpersisted.listing.jsonl.zst",
@@ -80,11 +82,11 @@ func TestLayoutIsThatOfTheSeed(t *testing.T) {
 	if got := tree(t, path); !slices.Equal(got, want) {
 		t.Errorf("the store holds\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if got := second.Files[0].Path; got != want[12] {
+	if got := second.Files[0].Path; got != want[14] {
 		t.Errorf("path of the later artifact is %s", got)
 	}
 
-	data, err := os.ReadFile(filepath.Join(path, want[11]))
+	data, err := os.ReadFile(filepath.Join(path, want[13]))
 	check(t, err)
 	if !bytes.HasPrefix(data, []byte("{\n  \"schema\": 1,\n  \"id\": \"01E\",\n  \"device\": \"QA-device1\",\n")) || !bytes.HasSuffix(data, []byte("}\n")) {
 		t.Errorf("manifest is not for people:\n%s", data)
@@ -93,7 +95,7 @@ func TestLayoutIsThatOfTheSeed(t *testing.T) {
 	data, err = os.ReadFile(filepath.Join(path, want[2]))
 	check(t, err)
 	check(t, json.Unmarshal(data, &event))
-	if event["event"] != "committed" || event["id"] != "01E" || event["manifest"] != want[11] {
+	if event["event"] != "committed" || event["id"] != "01E" || event["manifest"] != want[13] {
 		t.Errorf("event %s", data)
 	}
 }

@@ -104,6 +104,8 @@ func checkManifest(m providers.Manifest) error {
 			return fmt.Errorf("artifact %s lists %q twice", m.ID, f.Name)
 		case f.Size < 0 || !validSHA256.MatchString(f.SHA256):
 			return fmt.Errorf("artifact %s: size or checksum of %q is malformed", m.ID, f.Name)
+		case f.Transformed() && (f.ContentSize < 0 || !validSHA256.MatchString(f.ContentSHA256)):
+			return fmt.Errorf("artifact %s: size or checksum of the content of %q is malformed", m.ID, f.Name)
 		}
 		names[f.Name] = true
 	}

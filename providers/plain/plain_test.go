@@ -12,9 +12,12 @@ import (
 
 const identity = "2f0c9a52-6c0b-4d3f-9d0e-6b1f3f1d7a10"
 
+// writer is what the installation that the tests run as is called in a store.
+var writer = plain.WriterID("test")
+
 func openStore(t testing.TB, set *plain.Settings, identity string) providers.Store {
 	t.Helper()
-	s, err := plain.StoreType().Open(t.Context(), "nas", set, providers.Env{Identity: identity})
+	s, err := plain.StoreType().Open(t.Context(), "nas", set, providers.Env{Identity: identity, Writer: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"os"
 	"path"
-	"strings"
 
 	"github.com/holdfast-dr/holdfast/providers"
 )
@@ -128,45 +127,48 @@ func readDir(dir *os.Root) iter.Seq2[fs.DirEntry, error] {
 	}
 }
 
-// Open reads one file of a committed artifact.
-func (s *store) Open(ctx context.Context, m providers.Manifest, name string) (io.ReadCloser, error) {
+// open opens the stored bytes of a file of a committed artifact.
+func (s *store) open(ctx context.Context, m providers.Manifest, name string) (providers.File, *os.File, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return providers.File{}, nil, err
 	}
 	if err := checkRef(m.ArtifactRef); err != nil {
-		return nil, s.fault("open", "", err)
+		return providers.File{}, nil, s.fault("open", "", err)
 	}
 	root, err := s.root("open", seen)
 	if err != nil {
-		return nil, err
+		return providers.File{}, nil, err
 	}
 	for _, f := range m.Files {
 		if f.Name != name {
 			continue
 		}
 		if _, ok := placeHolding(m.ArtifactRef, f.Path); !ok {
-			return nil, s.corrupt(home(m.ArtifactRef), "file %q has the path %q, which is not the artifact's own", f.Name, f.Path)
+			return f, nil, s.corrupt(home(m.ArtifactRef), "file %q has the path %q, which is not the artifact's own", f.Name, f.Path)
 		}
 		dir, err := subdir(root, path.Dir(f.Path))
 		if err != nil {
-			return nil, s.fault("open", f.Path, err)
+			return f, nil, s.fault("open", f.Path, err)
 		}
 		defer dir.Close()
 		r, info, err := openRegular(dir, path.Base(f.Path))
 		if err != nil {
-			return nil, s.fault("open", f.Path, err)
+			return f, nil, s.fault("open", f.Path, err)
 		}
 		if info.Size() != f.Size {
 			r.Close()
-			return nil, s.corrupt(f.Path, "it has %d bytes and should have %d", info.Size(), f.Size)
+			return f, nil, s.corrupt(f.Path, "it has %d bytes and should have %d", info.Size(), f.Size)
 		}
-		return r, nil
+		return f, r, nil
 	}
-	return nil, s.fault("open", home(m.ArtifactRef), fmt.Errorf("%w: artifact %s has no file %q", providers.ErrNotFound, m.ID, name))
+	return providers.File{}, nil, s.fault("open", home(m.ArtifactRef), fmt.Errorf("%w: artifact %s has no file %q", providers.ErrNotFound, m.ID, name))
 }
 
 // placeHolding finds which of an artifact's possible places a path belongs to.
 func placeHolding(ref providers.ArtifactRef, file string) (place, bool) {
+	if dir, base := path.Split(file); dir == olderHome(ref)+"/" {
+		file = path.Join(home(ref), base)
+	}
 	for n := range shiftLimit {
 		if p := shifted(ref, n); p.holds(file) {
 			return p, true
@@ -187,119 +189,42 @@ func (s *store) List(ctx context.Context) iter.Seq2[providers.Manifest, error] {
 			yield(providers.Manifest{}, err)
 			return
 		}
-		l := lister{store: s, ctx: ctx, yield: yield}
-		l.each(root, "", func(dir *os.Root, device string) bool {
-			if strings.HasPrefix(device, ".") || device == lostFound {
-				return true
+		w := walker{store: s, ctx: ctx, problem: func(err error) bool { return yield(providers.Manifest{}, err) }}
+		w.visit = func(dir *os.Root, action providers.Action, rel string) bool {
+			if action == providers.SecureBackup {
+				return w.list(dir, place{dir: rel, manifest: secureManifest}, yield)
 			}
-			return l.device(dir, device)
-		})
-	}
-}
-
-// lister carries one listing down the tree. Its methods return false when the listing ends.
-type lister struct {
-	store *store
-	ctx   context.Context
-	yield func(providers.Manifest, error) bool
-}
-
-// each visits the directories in a directory. A symbolic link, and a directory that
-// cannot be read, is yielded as an error.
-func (l lister) each(dir *os.Root, rel string, visit func(parent *os.Root, name string) bool) bool {
-	for entry, err := range readDir(dir) {
-		if err == nil {
-			err = l.ctx.Err()
+			for entry, err := range readDir(dir) {
+				if err == nil {
+					err = ctx.Err()
+				}
+				if err != nil {
+					return w.tell(rel, err) && ctx.Err() == nil
+				}
+				if p, ok := placeOf(action, rel, entry.Name()); ok && !w.list(dir, p, yield) {
+					return false
+				}
+			}
+			return true
 		}
-		if err != nil {
-			return l.problem(rel, err) && l.ctx.Err() == nil
-		}
-		switch entry.Type() {
-		case fs.ModeDir:
-			if !visit(dir, entry.Name()) {
-				return false
-			}
-		case fs.ModeSymlink:
-			if !l.problem(path.Join(rel, entry.Name()), errLink) {
-				return false
-			}
-		}
+		w.run(root)
 	}
-	return true
 }
 
-func (l lister) problem(rel string, err error) bool {
-	return l.yield(providers.Manifest{}, l.store.fault("list", rel, err))
-}
-
-// within runs visit in a directory that may be missing.
-func (l lister) within(parent *os.Root, name, rel string, visit func(dir *os.Root) bool) bool {
-	dir, err := subdir(parent, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true
-	}
-	if err != nil {
-		return l.problem(rel, err)
-	}
-	defer dir.Close()
-	return visit(dir)
-}
-
-func (l lister) device(root *os.Root, device string) bool {
-	return l.within(root, device, device, func(dir *os.Root) bool {
-		secure, domains := path.Join(device, secureDir), path.Join(device, domainDir)
-		return l.within(dir, secureDir, secure, func(dir *os.Root) bool {
-			return l.each(dir, secure, func(parent *os.Root, name string) bool {
-				return l.artifact(parent, providers.SecureBackup, secure, name)
-			})
-		}) && l.within(dir, domainDir, domains, func(dir *os.Root) bool {
-			return l.each(dir, domains, func(parent *os.Root, name string) bool {
-				return l.exports(parent, name, path.Join(domains, name))
-			})
-		})
-	})
-}
-
-func (l lister) exports(parent *os.Root, name, rel string) bool {
-	return l.within(parent, name, rel, func(dir *os.Root) bool {
-		for entry, err := range readDir(dir) {
-			if err == nil {
-				err = l.ctx.Err()
-			}
-			if err != nil {
-				return l.problem(rel, err) && l.ctx.Err() == nil
-			}
-			if !l.artifact(dir, providers.ExportDomain, rel, entry.Name()) {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// artifact yields the artifact a directory entry stands for. Without a manifest there is none.
-func (l lister) artifact(homeDir *os.Root, action providers.Action, rel, name string) bool {
-	p, ok := placeOf(action, rel, name)
-	if !ok {
-		return true
-	}
-	dir, err := enterPlace(homeDir, action, p)
-	if err != nil {
-		return l.problem(p.dir, err)
-	}
-	defer dir.Close()
-	m, err := l.store.load(dir, p)
+// list yields the artifact of a place. Without a manifest there is none.
+func (w walker) list(dir *os.Root, p place, yield func(providers.Manifest, error) bool) bool {
+	m, err := w.store.load(dir, p)
 	if errors.Is(err, providers.ErrNotFound) {
 		return true
 	}
 	if err == nil {
-		err = l.store.checkFiles(dir, p, m)
+		err = w.store.checkFiles(dir, p, m)
 		if there, statErr := exists(dir, p.manifest); err != nil && statErr == nil && !there {
 			return true // deleted meanwhile
 		}
 	}
 	if err != nil {
-		return l.yield(providers.Manifest{}, err)
+		return yield(providers.Manifest{}, err)
 	}
-	return l.yield(m, nil)
+	return yield(m, nil)
 }

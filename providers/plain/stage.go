@@ -1,6 +1,7 @@
 package plain
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,19 +15,21 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
 const (
 	filesDir  = "files"       // of a staging area: the staged files
+	readyDir  = "ready"       // of a staging area: a secure backup under its final names
 	intentDoc = "commit.json" // of a staging area: where Commit is moving them
 )
 
 func stagingDir(id providers.ArtifactID) string { return path.Join(tmpDir, string(id)) }
 func stagedDir(id providers.ArtifactID) string  { return path.Join(tmpDir, string(id), filesDir) }
 
-// Stage gives an empty staging area.
+// Stage gives an empty staging area, in which writing and reading was tried.
 func (s *store) Stage(ctx context.Context, ref providers.ArtifactRef) (providers.Stage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -50,7 +53,10 @@ func (s *store) Stage(ctx context.Context, ref providers.ArtifactRef) (providers
 	if err != nil {
 		return nil, s.fault("stage", stagedDir(ref.ID), err)
 	}
-	dir.Close()
+	defer dir.Close()
+	if _, err := s.probe(dir, stagedDir(ref.ID)); err != nil {
+		return nil, err
+	}
 	return &stage{store: s, root: root, id: ref.ID}, nil
 }
 
@@ -159,7 +165,7 @@ var _ providers.Stage = (*stage)(nil)
 func (g *stage) Create(name string) (io.WriteCloser, error) {
 	s, rel := g.store, path.Join(stagedDir(g.id), stagedName(name))
 	if g.open != nil {
-		return nil, s.fault("create", rel, fmt.Errorf("%q is still being written", g.open.name))
+		return nil, s.fault("create", rel, fmt.Errorf("%q is still being written", g.open.file.Name))
 	}
 	if slices.ContainsFunc(g.files, func(f providers.File) bool { return f.Name == name }) {
 		return nil, s.fault("create", rel, fs.ErrExist)
@@ -171,15 +177,23 @@ func (g *stage) Create(name string) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, s.fault("create", rel, err)
 	}
-	w := &stagedFile{stage: g, name: name, rel: rel, dir: dir, sum: sha256.New()}
+	w := &stagedFile{stage: g, file: s.stores(name), rel: rel, dir: dir, sum: sha256.New()}
 	if err := w.checkSpace(); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
-	if w.file, err = dir.OpenFile(stagedName(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if w.medium, err = dir.OpenFile(stagedName(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return nil, errors.Join(s.fault("create", rel, err), dir.Close())
 	}
 	g.open = w
-	return w, nil
+	if !w.file.Transformed() {
+		return w, nil
+	}
+	e, err := newEncodedFile(w)
+	if err != nil {
+		w.err = s.fault("create", rel, err)
+		return nil, w.Close()
+	}
+	return e, nil
 }
 
 // Files lists what was closed without error.
@@ -194,10 +208,10 @@ const (
 // stagedFile writes one file and hashes it on the way.
 type stagedFile struct {
 	stage   *stage
-	name    string
+	file    providers.File // what is known of it
 	rel     string
 	dir     *os.Root
-	file    *os.File
+	medium  *os.File // nil once closed
 	sum     hash.Hash
 	size    int64
 	flushed int64
@@ -210,7 +224,7 @@ func (w *stagedFile) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	if w.file == nil {
+	if w.medium == nil {
 		return 0, w.stage.store.fault("write", w.rel, fs.ErrClosed)
 	}
 	if w.size-w.looked >= spaceEvery {
@@ -219,21 +233,14 @@ func (w *stagedFile) Write(p []byte) (int, error) {
 			return 0, w.err
 		}
 	}
-	var hashing sync.WaitGroup
-	if len(p) >= hashAside {
-		hashing.Go(func() { w.sum.Write(p) })
-	} else {
-		w.sum.Write(p)
-	}
-	n, err := w.file.Write(p)
-	hashing.Wait()
+	n, err := hashing(w.sum, w.medium, p)
 	w.size += int64(n)
 	if err != nil {
 		w.err = w.stage.store.fault("write", w.rel, err)
 		return n, w.err
 	}
 	if w.size-w.flushed >= flushEvery {
-		flushBehind(w.file, w.flushed, w.size-w.flushed)
+		flushBehind(w.medium, w.flushed, w.size-w.flushed)
 		w.flushed = w.size
 	}
 	return n, nil
@@ -242,7 +249,7 @@ func (w *stagedFile) Write(p []byte) (int, error) {
 // Close makes the file durable: its content, then its name. A failed sync is
 // final: the kernel may forget the error and the data, so it is never tried again.
 func (w *stagedFile) Close() error {
-	if w.file == nil {
+	if w.medium == nil {
 		return w.stage.store.fault("close", w.rel, fs.ErrClosed)
 	}
 	err := w.err
@@ -250,21 +257,32 @@ func (w *stagedFile) Close() error {
 		err = w.stage.store.step("stage: sync")
 	}
 	if err == nil {
-		err = w.file.Sync()
+		err = w.medium.Sync()
 	}
-	err = errors.Join(err, w.file.Close())
+	err = errors.Join(err, w.medium.Close())
 	if err == nil {
 		err = syncDir(w.dir)
 	}
 	err = errors.Join(err, w.dir.Close())
-	w.file, w.stage.open = nil, nil
+	w.medium, w.stage.open = nil, nil
 	if err != nil {
 		return w.stage.store.fault("write", w.rel, err)
 	}
-	w.stage.files = append(w.stage.files, providers.File{
-		Name: w.name, Size: w.size, SHA256: hex.EncodeToString(w.sum.Sum(nil)),
-	})
+	w.file.Size, w.file.SHA256 = w.size, hex.EncodeToString(w.sum.Sum(nil))
+	w.stage.files = append(w.stage.files, w.file)
 	return nil
+}
+
+// hashing writes and hashes p at the same time. After an error the hash means nothing.
+func hashing(sum hash.Hash, to io.Writer, p []byte) (int, error) {
+	if len(p) < hashAside {
+		sum.Write(p)
+		return to.Write(p)
+	}
+	var beside sync.WaitGroup
+	beside.Go(func() { sum.Write(p) })
+	defer beside.Wait()
+	return to.Write(p)
 }
 
 func (w *stagedFile) checkSpace() error {
@@ -302,7 +320,7 @@ func (s *store) staged(dir *os.Root, m providers.Manifest) (map[string]bool, err
 	for _, e := range found {
 		there[e.Name()] = true
 	}
-	listed := map[string]bool{secureManifest: true, "." + secureManifest + ".tmp": true}
+	listed := make(map[string]bool, len(m.Files))
 	for _, f := range m.Files {
 		name := stagedName(f.Name)
 		listed[name] = true
@@ -329,4 +347,32 @@ func (s *store) staged(dir *os.Root, m providers.Manifest) (map[string]bool, err
 		return nil, s.fault("commit", stagedDir(m.ID), fmt.Errorf("staged but not in the manifest: %s", strings.Join(extra, ", ")))
 	}
 	return there, nil
+}
+
+// probe writes a file, makes it durable and reads it back, so that a place that cannot
+// is found before a device is asked for anything. It gives the time by the store's file system.
+func (s *store) probe(dir *os.Root, rel string) (now time.Time, err error) {
+	const name = ".probe"
+	if err := s.step("probe"); err != nil {
+		return now, err
+	}
+	want := []byte(rel)
+	if err := writeNew(dir, name, want); err != nil {
+		return now, s.fault("write", path.Join(rel, name), err)
+	}
+	f, info, err := openRegular(dir, name)
+	if err != nil {
+		return now, s.fault("read", path.Join(rel, name), err)
+	}
+	defer f.Close()
+	forget(f)
+	got := make([]byte, len(want)+1)
+	n, err := io.ReadFull(f, got)
+	switch {
+	case !errors.Is(err, io.ErrUnexpectedEOF) && err != nil:
+		return now, s.fault("read", path.Join(rel, name), err)
+	case !bytes.Equal(got[:n], want):
+		return now, s.corrupt(path.Join(rel, name), "what was just written reads back differently")
+	}
+	return info.ModTime(), s.fault("write", path.Join(rel, name), removeIfThere(dir, name))
 }

@@ -155,6 +155,10 @@ func (s *faultyStore) Init(ctx context.Context, identity string) error {
 	return s.fault.call("store.Init", func() error { return s.Store.Init(ctx, identity) })
 }
 
+func (s *faultyStore) Adopt(ctx context.Context, identity string) error {
+	return s.fault.call("store.Adopt", func() error { return s.Store.Adopt(ctx, identity) })
+}
+
 func (s *faultyStore) Stage(ctx context.Context, ref providers.ArtifactRef) (stage providers.Stage, err error) {
 	err = s.fault.call("store.Stage", func() (err error) { stage, err = s.Store.Stage(ctx, ref); return err })
 	return stage, err
@@ -191,6 +195,11 @@ func (s *faultyStore) List(ctx context.Context) iter.Seq2[providers.Manifest, er
 
 func (s *faultyStore) Delete(ctx context.Context, ref providers.ArtifactRef) error {
 	return s.fault.call("store.Delete", func() error { return s.Store.Delete(ctx, ref) })
+}
+
+func (s *faultyStore) Sweep(ctx context.Context, keep func(providers.ArtifactID) bool) (swept providers.Swept, err error) {
+	err = s.fault.call("store.Sweep", func() (err error) { swept, err = s.Store.Sweep(ctx, keep); return err })
+	return swept, err
 }
 
 type faultyTarget struct {

@@ -126,6 +126,15 @@ func everyCall(ctx context.Context, s providers.Store, m providers.Manifest) map
 		errs["List"] = nil
 	}
 	errs["Delete"] = s.Delete(ctx, m.ArtifactRef)
+	_, errs["Stored"] = s.Stored(ctx, m, m.Files[0].Name)
+	_, errs["Sweep"] = s.Sweep(ctx, func(providers.ArtifactID) bool { return false })
+	errs["Check"], errs["Recover"] = nil, nil
+	for _, err := range s.Check(ctx) {
+		errs["Check"] = err
+	}
+	for _, err := range s.Recover(ctx) {
+		errs["Recover"] = err
+	}
 	return errs
 }
 

@@ -66,7 +66,7 @@ func CheckArtifact(t testing.TB, s providers.Store, ref providers.ArtifactRef, f
 	}
 	for i, f := range files {
 		sum := sha256.Sum256(f.Data)
-		got := m.Files[i]
+		got := m.Files[i].Content()
 		if got.Name != f.Name || got.Size != int64(len(f.Data)) || got.SHA256 != hex.EncodeToString(sum[:]) || got.Path == "" {
 			t.Errorf("file %d is %+v, want %q of %d bytes with its checksum and a path", i, got, f.Name, len(f.Data))
 		}
@@ -74,6 +74,12 @@ func CheckArtifact(t testing.TB, s providers.Store, ref providers.ArtifactRef, f
 		must(t, err)
 		if data := readAll(t, r); !bytes.Equal(data, f.Data) {
 			t.Errorf("file %q reads back as %d other bytes", f.Name, len(data))
+		}
+		r, err = s.Stored(t.Context(), m, f.Name)
+		must(t, err)
+		data := readAll(t, r)
+		if sum := sha256.Sum256(data); int64(len(data)) != m.Files[i].Size || hex.EncodeToString(sum[:]) != m.Files[i].SHA256 {
+			t.Errorf("file %q is stored as %d bytes, which are not those of the manifest", f.Name, len(data))
 		}
 	}
 }

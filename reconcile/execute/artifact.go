@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
-// VerifyArtifact reads every byte of an artifact in its store and compares it with the manifest that was recorded. It changes
+// VerifyArtifact reads every stored byte of an artifact in its store, which takes no key, and compares it with the manifest that was recorded. It changes
 // nothing. Content that differs is providers.ErrCorrupt, an absent artifact providers.ErrNotFound. Read is called with the bytes read.
 func VerifyArtifact(ctx context.Context, opener *providers.Opener, a state.Artifact, read func(int64)) (err error) {
 	m, err := manifestOf(a)
@@ -31,7 +31,7 @@ func VerifyArtifact(ctx context.Context, opener *providers.Opener, a state.Artif
 		return err
 	}
 	for _, f := range m.Files {
-		r, err := store.Open(ctx, m, f.Name)
+		r, err := store.Stored(ctx, m, f.Name)
 		if err != nil {
 			return err
 		}
@@ -179,7 +179,14 @@ type artifactSource struct {
 	read     func(int64)
 }
 
-func (s *artifactSource) Files() []providers.File { return s.manifest.Files }
+// Files describes the content, which is what Open gives.
+func (s *artifactSource) Files() []providers.File {
+	files := make([]providers.File, len(s.manifest.Files))
+	for i, f := range s.manifest.Files {
+		files[i] = f.Content()
+	}
+	return files
+}
 
 func (s *artifactSource) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	return s.store.Open(ctx, s.manifest, name)
