@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/value"
 )
 
 const maxElements = 10_000 // of one list or map
@@ -63,18 +64,18 @@ func (d *decoder) assignWholeList(f *language.Field, expr hcl.Expression, dst re
 		d.Add(problem.NotAReference, expr.Range(), "%s is a list of references, and references are written out, so that they can be checked before anything is computed. Write for example %s = %s.", f.Name, f.Name, f.Example())
 		return true
 	}
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
+	v, ok := d.l.eval.Evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		return true
 	}
-	if v, ok = plain(v, expr.Range(), path, &d.Report); !ok {
+	if v, ok = value.Plain(v, expr.Range(), path, &d.Report); !ok {
 		return true
 	}
 	if v.IsNull() {
 		return false
 	}
 	if t := v.Type(); !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
-		d.Add(problem.WrongValueType, expr.Range(), "%s is a list, but this is %s. %s", f.Name, describe(v), d.listFix(f, expr, v))
+		d.Add(problem.WrongValueType, expr.Range(), "%s is a list, but this is %s. %s", f.Name, value.Describe(v), d.listFix(f, expr, v))
 		return true
 	}
 	if !d.fits(v.LengthInt(), expr.Range()) {
@@ -109,18 +110,18 @@ func (d *decoder) assignMap(f *language.Field, expr hcl.Expression, dst reflect.
 	if f.Form == language.FormSecret || f.Form == language.FormReference {
 		return d.assignReferenceMap(f, expr, dst, out, path)
 	}
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
+	v, ok := d.l.eval.Evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		return true
 	}
-	if v, ok = plain(v, expr.Range(), path, &d.Report); !ok {
+	if v, ok = value.Plain(v, expr.Range(), path, &d.Report); !ok {
 		return true
 	}
 	if v.IsNull() {
 		return false
 	}
 	if t := v.Type(); !t.IsObjectType() && !t.IsMapType() {
-		d.Add(problem.WrongValueType, expr.Range(), "%s is a map, but this is %s. Write for example %s = %s.", f.Name, describe(v), f.Name, f.Example())
+		d.Add(problem.WrongValueType, expr.Range(), "%s is a map, but this is %s. Write for example %s = %s.", f.Name, value.Describe(v), f.Name, f.Example())
 		return true
 	}
 	if !d.fits(v.LengthInt(), expr.Range()) {
@@ -178,11 +179,11 @@ func (d *decoder) assignReferenceMap(f *language.Field, expr hcl.Expression, dst
 		return true
 	}
 	for _, p := range pairs {
-		k, ok := d.l.eval.evaluate(p.Key, d.scope, &d.Report)
+		k, ok := d.l.eval.Evaluate(p.Key, d.scope, &d.Report)
 		if !ok {
 			continue
 		}
-		if k, ok = plain(k, p.Key.Range(), path, &d.Report); !ok {
+		if k, ok = value.Plain(k, p.Key.Range(), path, &d.Report); !ok {
 			continue
 		}
 		if k.IsNull() || k.Type() != cty.String {

@@ -12,13 +12,14 @@ import (
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
 	"github.com/holdfast-dr/holdfast/config/load/syntax"
+	"github.com/holdfast-dr/holdfast/config/load/value"
 )
 
 // decoder fills the structs of one object.
 type decoder struct {
 	problem.Report
 	l       *loader
-	scope   scope
+	scope   value.Scope
 	head    *config.Header // takes the ranges
 	what    string         // "device.web", for messages
 	typ     string         // the type label of the object

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/value"
 )
 
 // endpoint decodes one side of a mirror: endpoint("...") or the role of a failover.
@@ -24,7 +25,7 @@ func (d *decoder) endpoint(f *language.Field, expr hcl.Expression) (string, bool
 		return d.roleOrStore(f, p)
 	}
 	before := len(d.List)
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
+	v, ok := d.l.eval.Evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		isEndpoint := func(p diag.Diagnostic) bool { return p.Code == problem.BadEndpoint.Code }
 		if slices.ContainsFunc(d.List[before:], isEndpoint) && strings.Contains(d.source(expr), "@") {
@@ -33,15 +34,15 @@ func (d *decoder) endpoint(f *language.Field, expr hcl.Expression) (string, bool
 		return "", false
 	}
 	if v.IsNull() || v.Type() != cty.String {
-		d.Add(problem.BadEndpoint, rng, "%s is a place to mirror, but this is %s. Write for example %s = %s.", f.Name, describe(v), f.Name, f.ExampleValue())
+		d.Add(problem.BadEndpoint, rng, "%s is a place to mirror, but this is %s. Write for example %s = %s.", f.Name, value.Describe(v), f.Name, f.ExampleValue())
 		return "", false
 	}
-	clean, ok := plain(v, rng, f.Name, &d.Report)
+	clean, ok := value.Plain(v, rng, f.Name, &d.Report)
 	if !ok {
 		return "", false
 	}
 	text := clean.AsString()
-	if isEndpoint(v) {
+	if value.IsEndpoint(v) {
 		if err := language.CheckEndpoint(text); err != nil { // joined to something else after endpoint()
 			d.Add(problem.BadEndpoint, rng, "%s.", diag.Sentence(err.Error()))
 			return "", false

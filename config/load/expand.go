@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
 	"github.com/holdfast-dr/holdfast/config/load/syntax"
+	"github.com/holdfast-dr/holdfast/config/load/value"
 )
 
 const maxObjects = 100_000
@@ -172,7 +173,7 @@ func (l *loader) expand(d *declaration) []*instance {
 		return []*instance{{declaration: d}}
 	}
 	d.bad = true
-	v, ok := l.eval.evaluate(d.each, l.eval.scope, &rep)
+	v, ok := l.eval.Evaluate(d.each, l.eval.Scope, &rep)
 	if !ok {
 		return nil
 	}
@@ -211,7 +212,7 @@ func (l *loader) forEach(b hcl.Body) hcl.Expression {
 
 // forEachElements gives key and value of every instance.
 func forEachElements(v cty.Value, rng hcl.Range, rep *problem.Report) (map[string]cty.Value, bool) {
-	if isSensitive(v) && v.IsMarked() {
+	if value.Sensitive(v) && v.IsMarked() {
 		rep.Add(problem.BadForEach, rng, "for_each cannot use a sensitive value: its keys become names of objects, which are recorded and shown.")
 		return nil, false
 	}
@@ -225,7 +226,7 @@ func forEachElements(v cty.Value, rng hcl.Range, rep *problem.Report) (map[strin
 	case t.IsSetType() && t.ElementType() != cty.String && v.LengthInt() > 0:
 		rep.Add(problem.BadForEach, rng, "for_each needs a set of texts, because they become names.")
 	case !t.IsMapType() && !t.IsObjectType() && !t.IsSetType():
-		rep.Add(problem.BadForEach, rng, "for_each needs a map or a set of texts, but this is %s.", describe(v))
+		rep.Add(problem.BadForEach, rng, "for_each needs a map or a set of texts, but this is %s.", value.Describe(v))
 	case v.LengthInt() > language.MaxInstances:
 		rep.Add(problem.BadForEach, rng, "for_each has %d elements; at most %d are allowed.", v.LengthInt(), language.MaxInstances)
 	default:

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
 	"github.com/holdfast-dr/holdfast/config/load/syntax"
+	"github.com/holdfast-dr/holdfast/config/load/value"
 )
 
 // noTypes stands for a program without providers.
@@ -50,7 +51,7 @@ type loader struct {
 	found    problem.Report
 	gaps     problem.Gaps
 	sources  syntax.Sources // those of doc
-	eval     *evaluator
+	eval     *value.Evaluator
 	declared map[string]*declaration // by "kind.name"
 	names    map[string][]string     // of objects, by kind, in order
 	checked  checked
@@ -69,7 +70,7 @@ func Load(fsys fs.FS, opts Options) (*config.Document, diag.List) {
 		checked:  checked{results: map[[2]string]error{}},
 	}
 	l.sources = l.doc.Sources
-	l.eval = newEvaluator(l.sources, &l.gaps)
+	l.eval = value.New(l.sources, &l.gaps)
 	if opts.Types == nil {
 		l.opts.Types = noTypes{}
 	}
@@ -110,30 +111,30 @@ func (l *loader) run(fsys fs.FS) {
 
 // values gives the variables and locals their values.
 func (l *loader) values(blocks map[string][]*declaration) {
-	in := inputs{environ: l.opts.Environ, flags: l.opts.Vars}
+	in := value.Inputs{Environ: l.opts.Environ, Flags: l.opts.Vars}
 	for _, f := range l.opts.VarFiles {
-		in.files = append(in.files, &syntax.File{Name: f.Name, Text: f.Data})
+		in.Files = append(in.Files, &syntax.File{Name: f.Name, Text: f.Data})
 	}
-	var vars []*variable
+	var vars []*value.Variable
 	for _, b := range blocks[language.KindVariable] {
 		vars = append(vars, l.variable(b))
 	}
-	var locals []localsBlock
+	var locals []value.LocalsBlock
 	for _, b := range blocks[language.KindLocals] {
-		locals = append(locals, localsBlock{b.block, b.broken})
+		locals = append(locals, value.LocalsBlock{Block: b.block, Broken: b.broken})
 	}
-	l.eval.declareVariables(vars, in)
-	l.eval.declareLocals(locals)
+	l.eval.Variables(vars, in)
+	l.eval.Locals(locals)
 	l.found.Take(&l.eval.Report)
 }
 
 // variable decodes the block of a variable.
-func (l *loader) variable(b *declaration) *variable {
-	v := &variable{name: b.name, rng: b.block.Header(), failed: b.broken}
+func (l *loader) variable(b *declaration) *value.Variable {
+	v := &value.Variable{Name: b.name, Range: b.block.Header(), Failed: b.broken}
 	if !b.broken {
-		d := &decoder{l: l, scope: constantScope, head: &config.Header{}, what: "The variable " + v.name}
-		d.decode(b.block.Body, v.rng, &v.block)
-		v.failed = d.Incomplete
+		d := &decoder{l: l, scope: value.Constant, head: &config.Header{}, what: "The variable " + v.Name}
+		d.decode(b.block.Body, v.Range, &v.Block)
+		v.Failed = d.Incomplete
 		l.found.Take(&d.Report)
 	}
 	return v

@@ -8,6 +8,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/value"
 )
 
 // mismatch says how a value's type is not the one the argument needs, and what to write instead.
@@ -27,9 +28,9 @@ func mismatch(f *language.Field, v cty.Value) string {
 	if got == want {
 		return ""
 	}
-	head := fmt.Sprintf("%s is %s, but this is %s.", f.Name, phrase, describe(v))
+	head := fmt.Sprintf("%s is %s, but this is %s.", f.Name, phrase, value.Describe(v))
 	if f.Shape != language.Single {
-		head = fmt.Sprintf("An element of %s is %s, but this is %s.", f.Name, phrase, describe(v))
+		head = fmt.Sprintf("An element of %s is %s, but this is %s.", f.Name, phrase, value.Describe(v))
 	}
 	return head + " " + typeFix(f, v, want)
 }

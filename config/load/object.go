@@ -19,7 +19,7 @@ func (l *loader) decodeObject(in *instance) (any, problem.Report) {
 		head = o.Head()
 	}
 	head.Range = problem.Place(in.block.Header())
-	d := &decoder{l: l, head: head, scope: l.eval.scope, typ: in.typ, what: "The " + in.kind.Name + " block", forEach: in.kind.Object}
+	d := &decoder{l: l, head: head, scope: l.eval.Scope, typ: in.typ, what: "The " + in.kind.Name + " block", forEach: in.kind.Object}
 	switch {
 	case in.kind.Object:
 		head.Address = in.address()
@@ -30,7 +30,7 @@ func (l *loader) decodeObject(in *instance) (any, problem.Report) {
 		d.Address = in.kind.Name
 	}
 	if in.each != nil {
-		d.scope = d.scope.forEach(in.key, in.value)
+		d.scope = d.scope.ForEach(in.key, in.value)
 	}
 	d.object(in, obj)
 	head.Incomplete = d.Incomplete

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
 	"github.com/holdfast-dr/holdfast/config/load/syntax"
+	"github.com/holdfast-dr/holdfast/config/load/value"
 )
 
 // refPath is a reference as written: store.nas["eu"].
@@ -170,15 +171,15 @@ func (d *decoder) shape(expr hcl.Expression) (p refPath, ok, shaped bool) {
 
 // instanceKey computes the key in store.nas[each.key].
 func (d *decoder) instanceKey(expr hcl.Expression) (string, bool) {
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
+	v, ok := d.l.eval.Evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		return "", false
 	}
-	if v, ok = plain(v, expr.Range(), "a key", &d.Report); !ok {
+	if v, ok = value.Plain(v, expr.Range(), "a key", &d.Report); !ok {
 		return "", false
 	}
 	if v.IsNull() || v.Type() != cty.String {
-		d.Add(problem.NotAReference, expr.Range(), "The key of an instance is text, but this is %s.", describe(v))
+		d.Add(problem.NotAReference, expr.Range(), "The key of an instance is text, but this is %s.", value.Describe(v))
 		return "", false
 	}
 	return v.AsString(), true

@@ -1,4 +1,4 @@
-package load
+package value
 
 import "github.com/zclconf/go-cty/cty"
 
@@ -26,8 +26,8 @@ func weigh(v cty.Value) int {
 	return n
 }
 
-// describe names a value's type in words.
-func describe(v cty.Value) string {
+// Describe names a value's type in words.
+func Describe(v cty.Value) string {
 	switch t := v.Type(); {
 	case v.IsNull():
 		return "no value (null)"

@@ -1,4 +1,4 @@
-package load
+package value
 
 import (
 	"strings"
@@ -28,15 +28,15 @@ const (
 	done
 )
 
-// localsBlock is one block of locals.
-type localsBlock struct {
-	block  syntax.Block
-	broken bool // its file has syntax errors
+// LocalsBlock is one block of locals.
+type LocalsBlock struct {
+	Block  syntax.Block
+	Broken bool // its file has syntax errors
 }
 
-// declareLocals collects the arguments of all blocks of locals and evaluates
-// them in the order they need each other. The variables have their values.
-func (e *evaluator) declareLocals(blocks []localsBlock) {
+// Locals collects the arguments of all blocks of locals and evaluates them in the
+// order they need each other. The variables have their values.
+func (e *Evaluator) Locals(blocks []LocalsBlock) {
 	all := map[string]*local{}
 	var order []*local
 	for _, b := range blocks {
@@ -45,7 +45,7 @@ func (e *evaluator) declareLocals(blocks []localsBlock) {
 	for _, lc := range order {
 		lc.findUses(all)
 	}
-	vars := e.scope.ctx.Variables["var"]
+	vars := e.Scope.ctx.Variables["var"]
 	object := map[string]cty.Value{}
 	for _, lc := range order {
 		e.evaluateLocal(lc, all, nil, vars)
@@ -53,14 +53,14 @@ func (e *evaluator) declareLocals(blocks []localsBlock) {
 			object[lc.name] = lc.value
 		}
 	}
-	e.scope = newScope(vars, cty.ObjectVal(object))
+	e.Scope = newScope(vars, cty.ObjectVal(object))
 }
 
-func (e *evaluator) collectLocals(b localsBlock, all map[string]*local) []*local {
+func (e *Evaluator) collectLocals(b LocalsBlock, all map[string]*local) []*local {
 	var rep problem.Report
 	defer func() { e.Take(&rep) }()
 	var found []*local
-	for _, a := range syntax.Arguments(b.block.Body, b.block.Header(), &rep) {
+	for _, a := range syntax.Arguments(b.Block.Body, b.Block.Header(), &rep) {
 		first, twice := all[a.Name]
 		switch {
 		case !language.ValidName(a.Name):
@@ -72,7 +72,7 @@ func (e *evaluator) collectLocals(b localsBlock, all map[string]*local) []*local
 		}
 		lc := &local{name: a.Name, rng: a.NameRange, expr: a.Expr}
 		all[a.Name], e.locals[a.Name] = lc, true
-		if b.broken {
+		if b.Broken {
 			e.failed["local."+a.Name], lc.state = true, done
 		}
 		found = append(found, lc)
@@ -94,7 +94,7 @@ func (lc *local) findUses(all map[string]*local) {
 
 // evaluateLocal evaluates a local after the ones it uses. trail is the way
 // that led here, for the message about a circle.
-func (e *evaluator) evaluateLocal(lc *local, all map[string]*local, trail []string, vars cty.Value) {
+func (e *Evaluator) evaluateLocal(lc *local, all map[string]*local, trail []string, vars cty.Value) {
 	if lc.state == done {
 		return
 	}
@@ -116,7 +116,7 @@ func (e *evaluator) evaluateLocal(lc *local, all map[string]*local, trail []stri
 		return
 	}
 	var rep problem.Report
-	v, ok := e.evaluate(lc.expr, newScope(vars, cty.ObjectVal(visible)), &rep)
+	v, ok := e.Evaluate(lc.expr, newScope(vars, cty.ObjectVal(visible)), &rep)
 	if ok && weigh(v) > maxWeight {
 		rep.Add(problem.InvalidExpr, lc.rng, "The value of the local %s is too large.", diag.Quote(lc.name))
 		ok = false
@@ -128,7 +128,7 @@ func (e *evaluator) evaluateLocal(lc *local, all map[string]*local, trail []stri
 	e.Take(&rep)
 }
 
-func (e *evaluator) reportCycle(lc *local, trail []string, all map[string]*local) {
+func (e *Evaluator) reportCycle(lc *local, trail []string, all map[string]*local) {
 	var rep problem.Report
 	start := 0
 	for trail[start] != lc.name {

@@ -1,4 +1,4 @@
-package load
+package value
 
 import (
 	"github.com/hashicorp/hcl/v2"
@@ -15,8 +15,8 @@ const (
 	endpointMark  mark = "endpoint"  // made by endpoint()
 )
 
-// isSensitive reports whether a sensitive variable went into a value.
-func isSensitive(v cty.Value) bool {
+// Sensitive reports whether a sensitive variable went into a value.
+func Sensitive(v cty.Value) bool {
 	if !v.ContainsMarked() {
 		return false
 	}
@@ -25,8 +25,8 @@ func isSensitive(v cty.Value) bool {
 	return found
 }
 
-// plain removes all marks. It is false, and reported, when the value is sensitive.
-func plain(v cty.Value, rng hcl.Range, what string, rep *problem.Report) (cty.Value, bool) {
+// Plain removes all marks. It is false, and reported, when the value is sensitive.
+func Plain(v cty.Value, rng hcl.Range, what string, rep *problem.Report) (cty.Value, bool) {
 	if !v.ContainsMarked() {
 		return v, true
 	}
@@ -39,5 +39,5 @@ func plain(v cty.Value, rng hcl.Range, what string, rep *problem.Report) (cty.Va
 	return clean, true
 }
 
-// isEndpoint reports whether endpoint() made a value.
-func isEndpoint(v cty.Value) bool { return v.HasMark(endpointMark) }
+// IsEndpoint reports whether endpoint() made a value.
+func IsEndpoint(v cty.Value) bool { return v.HasMark(endpointMark) }

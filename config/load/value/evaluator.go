@@ -1,4 +1,6 @@
-package load
+// Package value works out what expressions give: it has the variables, the
+// locals, the functions and what each expression may see.
+package value
 
 import (
 	"fmt"
@@ -16,49 +18,52 @@ import (
 	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
-// evaluator works out the values of one configuration.
-type evaluator struct {
-	problem.Report // what is wrong with variables and locals
+// Evaluator works out the values of one configuration. After Variables and Locals
+// it is safe for concurrent use.
+type Evaluator struct {
+	problem.Report       // what is wrong with variables and locals
+	Scope          Scope // of the configuration
 
 	sources syntax.Sources
 	gaps    *problem.Gaps
-	scope   scope           // of the configuration
 	vars    map[string]bool // declared variables
 	locals  map[string]bool // declared locals
 	failed  map[string]bool // "var.x", "local.y": there is no value, which was reported where it happened
 }
 
-func newEvaluator(src syntax.Sources, g *problem.Gaps) *evaluator {
-	return &evaluator{sources: src, gaps: g, scope: newScope(cty.EmptyObjectVal, cty.EmptyObjectVal),
+// New gives an evaluator without names. Files with values of variables are added
+// to the sources.
+func New(src syntax.Sources, g *problem.Gaps) *Evaluator {
+	return &Evaluator{sources: src, gaps: g, Scope: newScope(cty.EmptyObjectVal, cty.EmptyObjectVal),
 		vars: map[string]bool{}, locals: map[string]bool{}, failed: map[string]bool{}}
 }
 
-// scope is what an expression can see.
-type scope struct {
+// Scope is what an expression can see.
+type Scope struct {
 	ctx      *hcl.EvalContext
 	each     bool // inside a block with for_each
-	constant bool
+	constant bool // no names at all
 }
 
-func newScope(vars, locals cty.Value) scope {
-	return scope{ctx: &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": vars, "local": locals}}}
+func newScope(vars, locals cty.Value) Scope {
+	return Scope{ctx: &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": vars, "local": locals}}}
 }
 
-// constantScope has functions but no names at all: the values and defaults of
+// Constant has functions but no names at all: the values and defaults of
 // variables stand by themselves.
-var constantScope = scope{ctx: &hcl.EvalContext{Functions: functions}, constant: true}
+var Constant = Scope{ctx: &hcl.EvalContext{Functions: functions}, constant: true}
 
-// forEach is the scope of one instance of a block with for_each.
-func (s scope) forEach(key string, value cty.Value) scope {
+// ForEach is the scope of one instance of a block with for_each.
+func (s Scope) ForEach(key string, value cty.Value) Scope {
 	s.ctx = s.ctx.NewChild()
 	s.ctx.Variables = map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(key), "value": value})}
 	s.each = true
 	return s
 }
 
-// evaluate gives the value of an expression. It is false when there is no value; then the
-// reason was reported, here or where it arose.
-func (e *evaluator) evaluate(expr hcl.Expression, sc scope, rep *problem.Report) (cty.Value, bool) {
+// Evaluate gives the value of an expression. It is false when there is no value;
+// then the reason was reported, here or where it arose.
+func (e *Evaluator) Evaluate(expr hcl.Expression, sc Scope, rep *problem.Report) (cty.Value, bool) {
 	switch x := expr.(type) {
 	case *hclsyntax.LiteralValueExpr:
 		return x.Val, true
@@ -76,7 +81,7 @@ func (e *evaluator) evaluate(expr hcl.Expression, sc scope, rep *problem.Report)
 }
 
 // compute evaluates with the HCL library and takes over its problems.
-func compute(expr hcl.Expression, sc scope, rep *problem.Report) (v cty.Value, ok bool) {
+func compute(expr hcl.Expression, sc Scope, rep *problem.Report) (v cty.Value, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			rep.Add(problem.Defect, expr.Range(), "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
@@ -150,7 +155,7 @@ func calledName(d *hcl.Diagnostic) string {
 
 // namesKnown checks every name an expression uses, before it is evaluated, so
 // that each mistake gets a message of its own.
-func (e *evaluator) namesKnown(expr hcl.Expression, sc scope, rep *problem.Report) bool {
+func (e *Evaluator) namesKnown(expr hcl.Expression, sc Scope, rep *problem.Report) bool {
 	ok := true
 	for _, t := range expr.Variables() {
 		ok = e.nameKnown(t, sc, rep) && ok
@@ -158,7 +163,7 @@ func (e *evaluator) namesKnown(expr hcl.Expression, sc scope, rep *problem.Repor
 	return ok
 }
 
-func (e *evaluator) nameKnown(t hcl.Traversal, sc scope, rep *problem.Report) bool {
+func (e *Evaluator) nameKnown(t hcl.Traversal, sc Scope, rep *problem.Report) bool {
 	root, rng := t.RootName(), t.SourceRange()
 	second := ""
 	if len(t) > 1 {
@@ -192,7 +197,7 @@ func (e *evaluator) nameKnown(t hcl.Traversal, sc scope, rep *problem.Report) bo
 	return false
 }
 
-func (e *evaluator) declaredName(root, name string, rng hcl.Range, rep *problem.Report) bool {
+func (e *Evaluator) declaredName(root, name string, rng hcl.Range, rep *problem.Report) bool {
 	declared, what, how := e.vars, "variable", `variable "%s" {}`
 	if root == "local" {
 		declared, what, how = e.locals, "local", "locals { %s = ... }"
@@ -225,12 +230,12 @@ func eachKnown(second string, inside bool, rng hcl.Range, rep *problem.Report) b
 }
 
 // usesSensitive reports whether a sensitive value goes into an expression.
-func usesSensitive(expr hcl.Expression, sc scope) bool {
+func usesSensitive(expr hcl.Expression, sc Scope) bool {
 	for _, t := range expr.Variables() {
 		if len(t) > 2 {
 			t = t[:2]
 		}
-		if v, diags := t.TraverseAbs(sc.ctx); diags.HasErrors() || isSensitive(v) {
+		if v, diags := t.TraverseAbs(sc.ctx); diags.HasErrors() || Sensitive(v) {
 			return true
 		}
 	}

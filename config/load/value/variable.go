@@ -1,4 +1,4 @@
-package load
+package value
 
 import (
 	"fmt"
@@ -20,12 +20,12 @@ import (
 // environPrefix starts the environment variables that carry variable values.
 const environPrefix = "HOLDFAST_VAR_"
 
-// variable is one declared variable on its way to a value.
-type variable struct {
-	name   string
-	rng    hcl.Range
-	block  language.Variable
-	failed bool // there is no value; the block has errors when this is set at first
+// Variable is one declared variable on its way to a value.
+type Variable struct {
+	Name   string
+	Range  hcl.Range
+	Block  language.Variable
+	Failed bool // the block has errors, or there is no value
 
 	typ      cty.Type
 	defaults *typeexpr.Defaults
@@ -33,11 +33,11 @@ type variable struct {
 	value    cty.Value
 }
 
-// inputs are the values of variables that come from outside.
-type inputs struct {
-	environ map[string]string // by name, with the prefix
-	files   []*syntax.File
-	flags   map[string]string
+// Inputs are the values of variables that come from outside.
+type Inputs struct {
+	Environ map[string]string // by name, with the prefix
+	Files   []*syntax.File
+	Flags   map[string]string // by name
 }
 
 // given is one value from outside.
@@ -48,60 +48,60 @@ type given struct {
 	rng  hcl.Range
 }
 
-// declareVariables finds the values of variables and checks them. Each
-// variable's block has been decoded.
-func (e *evaluator) declareVariables(all []*variable, in inputs) {
+// Variables finds the values of variables and checks them. Each variable's block
+// has been decoded.
+func (e *Evaluator) Variables(all []*Variable, in Inputs) {
 	for _, v := range all {
-		e.vars[v.name] = true
+		e.vars[v.Name] = true
 		e.declare(v)
 	}
 	values := e.givenValues(in)
 	object := map[string]cty.Value{}
 	for _, v := range all {
-		g, has := values[v.name]
-		delete(values, v.name)
-		if !v.failed {
+		g, has := values[v.Name]
+		delete(values, v.Name)
+		if !v.Failed {
 			e.assign(v, g, has)
 		}
-		if v.failed {
-			e.failed["var."+v.name] = true
+		if v.Failed {
+			e.failed["var."+v.Name] = true
 			continue
 		}
-		object[v.name] = v.value
+		object[v.Name] = v.value
 	}
 	e.strangeValues(values)
-	e.scope = newScope(cty.ObjectVal(object), cty.EmptyObjectVal)
+	e.Scope = newScope(cty.ObjectVal(object), cty.EmptyObjectVal)
 	for _, v := range all {
-		if !v.failed && !e.validate(v) {
-			e.failed["var."+v.name] = true
+		if !v.Failed && !e.validate(v) {
+			e.failed["var."+v.Name] = true
 		}
 	}
 }
 
 // declare reads the type and the default of a variable.
-func (e *evaluator) declare(v *variable) {
-	rep := &problem.Report{Incomplete: v.failed}
+func (e *Evaluator) declare(v *Variable) {
+	rep := &problem.Report{Incomplete: v.Failed}
 	v.typ = cty.DynamicPseudoType
-	if x := written(v.block.Type); x != nil {
+	if x := written(v.Block.Type); x != nil {
 		typ, defaults, diags := typeexpr.TypeConstraintWithDefaults(x)
 		for _, dg := range diags {
-			rep.Add(problem.BadVariable, subject(dg, x.Range()), "The type of %s is not valid: %s Write for example string, number, bool, list(string) or map(string), without quotes.", diag.Quote(v.name), dg.Detail)
+			rep.Add(problem.BadVariable, subject(dg, x.Range()), "The type of %s is not valid: %s Write for example string, number, bool, list(string) or map(string), without quotes.", diag.Quote(v.Name), dg.Detail)
 		}
 		if !diags.HasErrors() {
 			v.typ, v.defaults = typ, defaults
 		}
 	}
-	if x := written(v.block.Default); x != nil && !rep.Incomplete {
-		if val, ok := e.evaluate(x, constantScope, rep); ok {
+	if x := written(v.Block.Default); x != nil && !rep.Incomplete {
+		if val, ok := e.Evaluate(x, Constant, rep); ok {
 			conv, err := v.convert(val)
 			if err != nil {
-				rep.Add(problem.BadVariable, x.Range(), "The default of %s does not have the declared type: %v.", diag.Quote(v.name), err)
+				rep.Add(problem.BadVariable, x.Range(), "The default of %s does not have the declared type: %v.", diag.Quote(v.Name), err)
 			} else {
 				v.preset = conv
 			}
 		}
 	}
-	v.failed = rep.Incomplete
+	v.Failed = rep.Incomplete
 	e.Take(rep)
 }
 
@@ -111,7 +111,7 @@ func written(x language.Expression) hcl.Expression {
 	return expr
 }
 
-func (v *variable) convert(val cty.Value) (cty.Value, error) {
+func (v *Variable) convert(val cty.Value) (cty.Value, error) {
 	if v.defaults != nil && !val.IsNull() {
 		val = v.defaults.Apply(val)
 	}
@@ -127,23 +127,23 @@ func subject(d *hcl.Diagnostic, fallback hcl.Range) hcl.Range {
 
 // givenValues collects the values from outside: the environment, then the
 // value files in order, then flags; later ones win.
-func (e *evaluator) givenValues(in inputs) map[string]given {
+func (e *Evaluator) givenValues(in Inputs) map[string]given {
 	values := map[string]given{}
-	for _, name := range slices.Sorted(maps.Keys(in.environ)) {
+	for _, name := range slices.Sorted(maps.Keys(in.Environ)) {
 		if short, ok := strings.CutPrefix(name, environPrefix); ok && e.vars[short] {
-			values[short] = given{text: in.environ[name], from: name}
+			values[short] = given{text: in.Environ[name], from: name}
 		}
 	}
-	for _, f := range in.files {
+	for _, f := range in.Files {
 		e.valueFile(f, values)
 	}
-	for _, name := range slices.Sorted(maps.Keys(in.flags)) {
-		values[name] = given{text: in.flags[name], from: "--var " + name}
+	for _, name := range slices.Sorted(maps.Keys(in.Flags)) {
+		values[name] = given{text: in.Flags[name], from: "--var " + name}
 	}
 	return values
 }
 
-func (e *evaluator) valueFile(f *syntax.File, values map[string]given) {
+func (e *Evaluator) valueFile(f *syntax.File, values map[string]given) {
 	e.sources[f.Name] = f.Text
 	f.Parse()
 	rep := &f.Report
@@ -161,7 +161,7 @@ func (e *evaluator) valueFile(f *syntax.File, values map[string]given) {
 }
 
 // strangeValues reports values nobody declared a variable for.
-func (e *evaluator) strangeValues(values map[string]given) {
+func (e *Evaluator) strangeValues(values map[string]given) {
 	if e.gaps.Partial {
 		return
 	}
@@ -174,7 +174,7 @@ func (e *evaluator) strangeValues(values map[string]given) {
 }
 
 // assign finds the value of a variable.
-func (e *evaluator) assign(v *variable, g given, has bool) {
+func (e *Evaluator) assign(v *Variable, g given, has bool) {
 	var rep problem.Report
 	val := v.preset
 	if has {
@@ -183,21 +183,21 @@ func (e *evaluator) assign(v *variable, g given, has bool) {
 	switch {
 	case rep.Incomplete:
 	case val == cty.NilVal:
-		rep.Add(problem.NoVariableValue, v.rng, "The variable %s has no default and no value was given. Give one with --var %s=VALUE, the environment variable %s%s or a line in a *%s file.",
-			diag.Quote(v.name), v.name, environPrefix, v.name, language.VarsEnding)
+		rep.Add(problem.NoVariableValue, v.Range, "The variable %s has no default and no value was given. Give one with --var %s=VALUE, the environment variable %s%s or a line in a *%s file.",
+			diag.Quote(v.Name), v.Name, environPrefix, v.Name, language.VarsEnding)
 	case weigh(val) > maxWeight:
-		rep.Add(problem.BadVariable, v.rng, "The value of the variable %s is too large.", diag.Quote(v.name))
-	case v.block.Sensitive:
+		rep.Add(problem.BadVariable, v.Range, "The value of the variable %s is too large.", diag.Quote(v.Name))
+	case v.Block.Sensitive:
 		v.value = val.Mark(sensitiveMark)
 	default:
 		v.value = val
 	}
-	v.failed = rep.Incomplete
+	v.Failed = rep.Incomplete
 	e.Take(&rep)
 }
 
 // readGiven turns a value from outside into one of the variable's type.
-func (e *evaluator) readGiven(v *variable, g given, rep *problem.Report) cty.Value {
+func (e *Evaluator) readGiven(v *Variable, g given, rep *problem.Report) cty.Value {
 	expr := g.expr
 	if expr == nil {
 		want := v.typ
@@ -211,43 +211,43 @@ func (e *evaluator) readGiven(v *variable, g given, rep *problem.Report) cty.Val
 			return cty.NilVal
 		}
 	}
-	at := v.rng
+	at := v.Range
 	if g.expr != nil {
 		at = g.expr.Range()
 	}
 	var inner problem.Report
-	val, ok := e.evaluate(expr, constantScope, &inner)
+	val, ok := e.Evaluate(expr, Constant, &inner)
 	if !ok {
-		if g.expr != nil && !v.block.Sensitive {
+		if g.expr != nil && !v.Block.Sensitive {
 			rep.Take(&inner)
 			return cty.NilVal
 		}
-		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) cannot be evaluated.%s", diag.Quote(v.name), g.from, v.exampleOf())
+		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) cannot be evaluated.%s", diag.Quote(v.Name), g.from, v.exampleOf())
 		return cty.NilVal
 	}
 	conv, err := v.convert(val)
 	switch {
-	case err != nil && v.block.Sensitive:
-		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) does not have the declared type.", diag.Quote(v.name), g.from)
+	case err != nil && v.Block.Sensitive:
+		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) does not have the declared type.", diag.Quote(v.Name), g.from)
 	case err != nil:
-		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) does not have the declared type: %v.%s", diag.Quote(v.name), g.from, err, v.exampleOf())
+		rep.Add(problem.BadVariable, at, "The value of the variable %s (%s) does not have the declared type: %v.%s", diag.Quote(v.Name), g.from, err, v.exampleOf())
 	default:
 		return conv
 	}
 	return cty.NilVal
 }
 
-func parseGiven(v *variable, g given, rep *problem.Report) hcl.Expression {
+func parseGiven(v *Variable, g given, rep *problem.Report) hcl.Expression {
 	expr, ok := syntax.ParseExpression(g.text, g.from)
 	if !ok {
-		rep.Add(problem.BadVariable, v.rng, "The value of the variable %s (%s) is not a valid expression.%s", diag.Quote(v.name), g.from, v.exampleOf())
+		rep.Add(problem.BadVariable, v.Range, "The value of the variable %s (%s) is not a valid expression.%s", diag.Quote(v.Name), g.from, v.exampleOf())
 		return nil
 	}
 	return expr
 }
 
 // exampleOf shows how a value of the variable's type is written.
-func (v *variable) exampleOf() string {
+func (v *Variable) exampleOf() string {
 	switch t := v.typ; {
 	case t == cty.Number:
 		return " Write a number, such as 4."
@@ -262,12 +262,12 @@ func (v *variable) exampleOf() string {
 }
 
 // validate applies the variable's own rules.
-func (e *evaluator) validate(v *variable) bool {
+func (e *Evaluator) validate(v *Variable) bool {
 	var rep problem.Report
 	defer func() { e.Take(&rep) }()
-	for _, rule := range v.block.Validations {
+	for _, rule := range v.Block.Validations {
 		condition := written(rule.Condition)
-		result, ok := e.evaluate(condition, e.scope, &rep)
+		result, ok := e.Evaluate(condition, e.Scope, &rep)
 		if !ok {
 			continue
 		}
@@ -276,18 +276,18 @@ func (e *evaluator) validate(v *variable) bool {
 		case result.IsNull() || result.Type() != cty.Bool:
 			rep.Add(problem.BadVariable, condition.Range(), "The condition of a validation must be true or false.")
 		case result.False():
-			rep.Add(problem.ValidationFailed, v.rng, "The value of the variable %s was refused: %s", diag.Quote(v.name), e.refusal(written(rule.ErrorMessage), &rep))
+			rep.Add(problem.ValidationFailed, v.Range, "The value of the variable %s was refused: %s", diag.Quote(v.Name), e.refusal(written(rule.ErrorMessage), &rep))
 		}
 	}
 	return !rep.Incomplete
 }
 
-func (e *evaluator) refusal(message hcl.Expression, rep *problem.Report) string {
-	msg, ok := e.evaluate(message, e.scope, rep)
+func (e *Evaluator) refusal(message hcl.Expression, rep *problem.Report) string {
+	msg, ok := e.Evaluate(message, e.Scope, rep)
 	if !ok {
 		return "its error_message cannot be evaluated."
 	}
-	sensitive := isSensitive(msg)
+	sensitive := Sensitive(msg)
 	clean, _ := msg.UnmarkDeep()
 	switch {
 	case sensitive:

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
 	"github.com/holdfast-dr/holdfast/config/load/syntax"
+	"github.com/holdfast-dr/holdfast/config/load/value"
 )
 
 // assign decodes one argument. It is false when the argument counts as not
@@ -55,11 +56,11 @@ func (d *decoder) one(f *language.Field, expr hcl.Expression, dst reflect.Value,
 		}
 		return true
 	}
-	v, ok := d.l.eval.evaluate(expr, d.scope, &d.Report)
+	v, ok := d.l.eval.Evaluate(expr, d.scope, &d.Report)
 	if !ok {
 		return true
 	}
-	if v, ok = plain(v, expr.Range(), path, &d.Report); !ok {
+	if v, ok = value.Plain(v, expr.Range(), path, &d.Report); !ok {
 		return true
 	}
 	if v.IsNull() {

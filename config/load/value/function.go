@@ -1,4 +1,4 @@
-package load
+package value
 
 import (
 	"cmp"
@@ -148,8 +148,8 @@ var functionDocs = map[string]string{
 	"try":      "The first of its arguments that can be evaluated.",
 }
 
-// describeFunctions lists the functions for the reference, in order.
-func describeFunctions() []language.Function {
+// Functions lists the functions for the reference, in order.
+func Functions() []language.Function {
 	var all []language.Function
 	for _, name := range functionNames() {
 		doc := cmp.Or(functions[name].Description(), functionDocs[name])
