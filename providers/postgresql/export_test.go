@@ -1,0 +1,14 @@
+package postgresql
+
+// What black-box tests cannot reach without a server for each case.
+
+// ParseDSN gives the parameters of a connection string.
+func ParseDSN(text string) (map[string]string, error) { return parseDSN(text) }
+
+// SameValue compares a value as written in a file with a parameter's.
+func SameValue(written, setting, unit, kind string) bool {
+	return sameValue(written, parameter{setting: setting, unit: unit, kind: kind})
+}
+
+// Match matches a pattern.
+func Match(pattern, name string) bool { return match(pattern, name) }
