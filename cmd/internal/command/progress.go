@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -30,7 +31,7 @@ type progress struct {
 // liveTask is what a line on the terminal shows.
 type liveTask struct {
 	bar  *mpb.Bar
-	step string
+	step atomic.Value // string; the display reads it at its own pace
 }
 
 func (c *cli) progress() *progress {
@@ -64,7 +65,7 @@ func (p *progress) event(e execute.Event) {
 		p.start(e, name)
 	case execute.StepStarted:
 		if t := p.tasks[e.Task]; t != nil {
-			t.step = e.Step
+			t.step.Store(e.Step)
 		}
 	case execute.Progress:
 		p.advance(e, name)
@@ -86,9 +87,10 @@ func (p *progress) start(e execute.Event, name string) {
 		return
 	}
 	t := &liveTask{}
+	t.step.Store("")
 	t.bar = p.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
 		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step }, decor.WCSyncSpaceR)),
+		mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step.Load().(string) }, decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.CurrentKibiByte("% .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f"), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
 	)
 	p.tasks[e.Task] = t
