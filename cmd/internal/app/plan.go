@@ -204,6 +204,9 @@ func SavePlan(path string, p *reconcile.Plan) error {
 	if err != nil {
 		return fmt.Errorf("encode plan: %w", err)
 	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("write plan: %s is there and is no regular file", path)
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".plan-*")
 	if err != nil {
 		return fmt.Errorf("write plan: %w", err)

@@ -155,7 +155,21 @@ func pick(ctx context.Context, st *sqlstore.Store, args []string, f artifactFlag
 			return a, nil
 		}
 	}
-	return state.Artifact{}, fmt.Errorf("no such artifact: %w", state.ErrNotFound)
+	return state.Artifact{}, fmt.Errorf("there is no %s; holdfast verify --list shows what there is", wanted(args, f, at))
+}
+
+// wanted says which artifact was asked for.
+func wanted(args []string, f artifactFlags, at string) string {
+	if len(args) == 1 {
+		return "artifact " + args[0]
+	}
+	text := "good artifact of " + f.device
+	for _, part := range []struct{ before, value string }{{"/", f.domain}, {" in store ", f.store}, {" of backup plan ", f.plan}, {" as of ", at}} {
+		if part.value != "" {
+			text += part.before + part.value
+		}
+	}
+	return text
 }
 
 func (c *cli) verifyCommand() *cobra.Command {
@@ -208,7 +222,7 @@ func choose(ctx context.Context, st *sqlstore.Store, ids []string, f artifactFla
 			return nil, err
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("artifact %s: %w", id, state.ErrNotFound)
+			return nil, fmt.Errorf("there is no artifact %s; holdfast verify --list shows what there is", id)
 		}
 		chosen = append(chosen, found...)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +13,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
@@ -83,6 +86,26 @@ func (c *cli) completeRecorded(cmd *cobra.Command, _ []string, _ string) ([]stri
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// recorded finds an object by its address, or by a bare name that only one has.
+func recorded(snap *state.Snapshot, name string) (state.Object, error) {
+	if o, ok := snap.Objects[name]; ok {
+		return o, nil
+	}
+	all := sortedAddresses(snap.Objects)
+	named := slices.DeleteFunc(slices.Clone(all), func(a string) bool { return config.Address(a).Name() != name })
+	if len(named) == 1 {
+		return snap.Objects[named[0]], nil
+	}
+	hint := ""
+	if near := diag.Nearest(name, all); near != "" {
+		named = []string{near}
+	}
+	if len(named) > 0 {
+		hint = fmt.Sprintf(" (did you mean %s?)", strings.Join(named, " or "))
+	}
+	return state.Object{}, fmt.Errorf("%s is not recorded%s; holdfast state list shows what is", name, hint)
+}
+
 func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) ([]state.Object, error) {
 	snap, err := st.Snapshot(cmd.Context())
 	if err != nil {
@@ -115,18 +138,18 @@ func (c *cli) stateShow() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				o, ok := snap.Objects[args[0]]
-				if !ok {
-					return fmt.Errorf("%s: %w", args[0], state.ErrNotFound)
+				o, err := recorded(snap, args[0])
+				if err != nil {
+					return err
 				}
 				shown := map[string]any{"object": o}
-				if r, ok := snap.Roles[args[0]]; ok {
+				if r, ok := snap.Roles[o.Address]; ok {
 					shown["role"] = r
 				}
-				if p, ok := snap.Positions[args[0]]; ok {
+				if p, ok := snap.Positions[o.Address]; ok {
 					shown["position"] = p
 				}
-				if h, ok := snap.Artifacts[args[0]]; ok {
+				if h, ok := snap.Artifacts[o.Address]; ok {
 					shown["artifacts"] = h
 				}
 				return view.JSON(c.out, shown)
@@ -157,9 +180,9 @@ func (c *cli) stateMove() *cobra.Command {
 				return fmt.Errorf("%s is a %s and cannot become a %s", from, from.Kind(), to.Kind())
 			}
 			return c.edit(cmd, "state mv", string(from)+" -> "+string(to), func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
-				o, ok := snap.Objects[string(from)]
-				if !ok {
-					return nil, nil, fmt.Errorf("%s: %w", from, state.ErrNotFound)
+				o, err := recorded(snap, string(from))
+				if err != nil {
+					return nil, nil, err
 				}
 				return []state.Change{{
 					Op: state.OpMove, Address: string(to), Previous: string(from), IfGeneration: o.Generation, Spec: o.Spec, Digest: o.Digest,
@@ -181,9 +204,9 @@ func (c *cli) stateRemove() *cobra.Command {
 		ValidArgsFunction: c.completeRecorded,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.edit(cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
-				o, ok := snap.Objects[args[0]]
-				if !ok {
-					return nil, nil, fmt.Errorf("%s: %w", args[0], state.ErrNotFound)
+				o, err := recorded(snap, args[0])
+				if err != nil {
+					return nil, nil, err
 				}
 				return []state.Change{{Op: state.OpDelete, Address: o.Address, IfGeneration: o.Generation, By: app.Actor(), At: at}}, nil, nil
 			})
@@ -364,8 +387,11 @@ func (c *cli) lockCommand() *cobra.Command {
 			}
 			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				was, err := st.BreakLock(cmd.Context(), args[0], app.Actor(), why, a.Now())
+				if errors.Is(err, state.ErrNotFound) {
+					return fmt.Errorf("nobody holds a lock named %q; holdfast lock list shows what is held", args[0])
+				}
 				if err != nil {
-					return fmt.Errorf("lock %s: %w", args[0], err)
+					return err
 				}
 				return c.done(map[string]any{"lock": was}, "Released; it was held by %s since %s.", was.Actor, was.Acquired.Format(time.RFC3339))
 			})
