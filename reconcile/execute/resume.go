@@ -54,7 +54,7 @@ func (l *life) only(open []state.Run, runID string) ([]state.Run, error) {
 	if i < 0 {
 		r, err := l.o.Backend.Run(l.base, runID)
 		if err != nil {
-			return nil, fmt.Errorf("read run %s: %w", runID, err)
+			return nil, err // it names the run
 		}
 		return nil, fmt.Errorf("run %s has ended: %s", runID, r.Status)
 	}
