@@ -39,14 +39,15 @@ var imports = map[string][]string{
 	"state/sqlstore":         {"state"},
 	"state/statetest":        {"state", "state/sqlstore"},
 
-	"config/language":     {"config", "config/diag", "config/schedule", "config/unit"},
-	"config/load":         {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax", "config/load/value"},
-	"config/load/problem": {"config/diag"},
-	"config/load/syntax":  {"config/diag", "config/language", "config/load/problem"},
-	"config/load/value":   {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
-	"config/source":       {"config/diag"}, // for the words of messages
-	"providers/all":       {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
-	"reconcile":           {"config", "config/diag", "config/schedule", "config/unit", "state"},
+	"config/language":      {"config", "config/diag", "config/schedule", "config/unit"},
+	"config/load":          {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax", "config/load/value"},
+	"config/load/problem":  {"config/diag"},
+	"config/load/syntax":   {"config/diag", "config/language", "config/load/problem"},
+	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
+	"config/source":        {"config/diag", "config/source/remote"},
+	"config/source/remote": {"config/diag"}, // for the words of messages
+	"providers/all":        {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
+	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
 	"reconcile/observe": {"config", "providers", "reconcile", "state"},
 	"reconcile/execute": {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "state"},
@@ -76,7 +77,7 @@ var (
 var fences = map[string][]string{
 	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem", "config/load/syntax", "config/load/value"},
 	"github.com/zclconf/go-cty":       {"config/load", "config/load/value"},
-	"github.com/go-git/":              {"config/source"},
+	"github.com/go-git/":              {"config/source", "config/source/remote"},
 	"modernc.org/sqlite":              {"state/sqlstore", "providers/sqlite"},
 	"database/sql":                    {"state/sqlstore", "providers/sqlite"},
 	"github.com/pressly/goose":        {"state/sqlstore"},

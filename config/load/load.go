@@ -1,6 +1,6 @@
-// Package load reads configuration files into the declared model. It is the
-// only place that knows HCL. Everything wrong is collected: a run that finds
-// one mistake goes on to find the others, and no text can make it panic.
+// Package load reads configuration files into the declared model. Only it and the
+// packages below it know HCL. Everything wrong is collected: a run that finds one
+// mistake goes on to find the others, and no text can make it panic.
 package load
 
 import (

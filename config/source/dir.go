@@ -95,7 +95,7 @@ func (s *Source) describe(f *files, dir string) error {
 		return err
 	}
 	inside = filepath.ToSlash(inside)
-	branch, id, err := r.refs.head()
+	branch, id, err := r.refs.Head()
 	if err != nil {
 		return fmt.Errorf("read the commit of %s: %w", top, err)
 	}
@@ -104,7 +104,7 @@ func (s *Source) describe(f *files, dir string) error {
 			return fmt.Errorf("compare with the commit of %s: %w", top, err)
 		}
 	}
-	s.Info.Repo, s.Info.Ref, s.Info.Path = top, branch, shownPath(inside)
+	s.Info.Repo, s.Info.Ref, s.Info.Path = top, shortName(branch), shownPath(inside)
 	return nil
 }
 

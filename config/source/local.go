@@ -249,7 +249,7 @@ func (r *repository) resolve(ref string) (name string, id objectID, err error) {
 // localRefs are the refs of a local repository.
 type localRefs struct{ st *filesystem.Storage }
 
-func (l *localRefs) head() (string, objectID, error) {
+func (l *localRefs) Head() (string, objectID, error) {
 	h, err := l.st.Reference(plumbing.HEAD)
 	if err != nil {
 		return "", objectID{}, fmt.Errorf("its HEAD is damaged: %w", err)
@@ -260,12 +260,12 @@ func (l *localRefs) head() (string, objectID, error) {
 		}
 		return "", h.Hash(), nil
 	}
-	branch := shortName(h.Target().String())
-	id, _, err := l.find(h.Target().String())
+	branch := h.Target().String()
+	id, _, err := l.Find(branch)
 	return branch, id, err
 }
 
-func (l *localRefs) find(name string) (objectID, bool, error) {
+func (l *localRefs) Find(name string) (objectID, bool, error) {
 	ref, err := storer.ResolveReference(l.st, plumbing.ReferenceName(name))
 	switch {
 	case errors.Is(err, plumbing.ErrReferenceNotFound), errors.Is(err, fs.ErrNotExist):
@@ -278,7 +278,7 @@ func (l *localRefs) find(name string) (objectID, bool, error) {
 	return ref.Hash(), true, nil
 }
 
-func (l *localRefs) names() ([]string, error) {
+func (l *localRefs) Names() ([]string, error) {
 	iter, err := l.st.IterReferences()
 	if err != nil {
 		return nil, fmt.Errorf("list refs: %w", err)

@@ -13,17 +13,14 @@ import (
 
 // refs are the names of one repository, local or advertised by a server.
 type refs interface {
-	// head gives the branch HEAD names ("" when detached) and its commit (zero
-	// when the branch has no commit yet).
-	head() (branch string, id objectID, err error)
-	// find gives what a full name such as refs/heads/main points at.
-	find(name string) (objectID, bool, error)
-	// names lists every full name.
-	names() ([]string, error)
+	// Head gives the full name of the branch HEAD names ("" when detached) and
+	// its commit (zero when the branch has no commit yet).
+	Head() (branch string, id objectID, err error)
+	// Find gives what a full name such as refs/heads/main points at.
+	Find(name string) (objectID, bool, error)
+	// Names lists every full name.
+	Names() ([]string, error)
 }
-
-// errNoCommits is matched when a repository is empty.
-var errNoCommits = errors.New("has no commits yet")
 
 // checkRef refuses what can name neither a ref nor a commit, before it reaches
 // the library or a server.
@@ -43,7 +40,8 @@ func checkRef(ref string) error {
 // branch. found is false when no name fits; it may still be a commit id.
 func pick(rs refs, ref string) (name string, id objectID, found bool, err error) {
 	if ref == "" || ref == "HEAD" {
-		name, id, err = rs.head()
+		name, id, err = rs.Head()
+		name = shortName(name)
 		if err == nil && id.IsZero() {
 			err = unborn(rs, name)
 		}
@@ -58,7 +56,7 @@ func pick(rs refs, ref string) (name string, id objectID, found bool, err error)
 	}
 	var fits []string
 	for _, c := range candidates {
-		at, ok, err := rs.find(c)
+		at, ok, err := rs.Find(c)
 		if err != nil {
 			return "", id, false, err
 		}
@@ -78,25 +76,25 @@ func pick(rs refs, ref string) (name string, id objectID, found bool, err error)
 
 // unborn explains a HEAD that leads to no commit.
 func unborn(rs refs, branch string) error {
-	names, err := rs.names()
+	names, err := rs.Names()
 	if err != nil {
 		return err
 	}
 	branches := shortNames(names)
 	if len(branches) == 0 {
-		return fmt.Errorf("the repository %w; commit the configuration first", errNoCommits)
+		return errors.New("the repository has no commits yet; commit the configuration first")
 	}
-	return fmt.Errorf("branch %s %w; %s", branch, errNoCommits, suggest(branch, "branches and tags", branches))
+	return fmt.Errorf("branch %s has no commits yet; %s", branch, suggest(branch, "branches and tags", branches))
 }
 
 func unknownRef(rs refs, ref string) error {
-	names, err := rs.names()
+	names, err := rs.Names()
 	if err != nil {
 		return err
 	}
 	short := shortNames(names)
 	if len(short) == 0 {
-		return fmt.Errorf("the repository %w; commit the configuration first", errNoCommits)
+		return errors.New("the repository has no commits yet; commit the configuration first")
 	}
 	return fmt.Errorf("there is no branch, tag or commit %s; %s", ref, suggest(ref, "branches and tags", short))
 }

@@ -25,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/holdfast-dr/holdfast/config/source"
+	"github.com/holdfast-dr/holdfast/config/source/remote"
 )
 
 // TestMain makes the certificate of httptest's servers a trusted one.
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		os.Setenv("SSL_CERT_FILE", file)
-		os.Unsetenv(source.TokenVariable)
+		os.Unsetenv(remote.TokenVariable)
 		return m.Run()
 	}())
 }
@@ -171,12 +172,12 @@ func TestHTTPSToken(t *testing.T) {
 	t.Cleanup(server.Close)
 	url := server.URL + "/" + filepath.Base(r.dir)
 
-	refused(t, source.Spec{Repo: url}, "wants a login", source.TokenVariable)
-	t.Setenv(source.TokenVariable, "wrong-c4n4ry")
+	refused(t, source.Spec{Repo: url}, "wants a login", remote.TokenVariable)
+	t.Setenv(remote.TokenVariable, "wrong-c4n4ry")
 	if err := refused(t, source.Spec{Repo: url}, "does not accept the token"); strings.Contains(err.Error(), "c4n4ry") {
 		t.Errorf("the error shows the token: %v", err)
 	}
-	t.Setenv(source.TokenVariable, token)
+	t.Setenv(remote.TokenVariable, token)
 	for _, u := range []string{url, strings.Replace(url, "https://", "https://ana@", 1)} {
 		s := open(t, source.Spec{Repo: u})
 		if text := fmt.Sprintf("%+v", s.Info); strings.Contains(text, "c4n4ry") || strings.Contains(text, "ana@") && !strings.Contains(text, "ana@example") {

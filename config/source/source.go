@@ -1,5 +1,5 @@
 // Package source turns a git commit or a directory into an fs.FS of
-// configuration files. It is the only place that knows git.
+// configuration files. Only it and the package below it know git.
 //
 // A commit is read from its objects: nothing is checked out, no hook and no
 // program runs, and links, submodules and special files are never followed. A
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/source/remote"
 )
 
 // Spec names what to read: either Dir or Repo.
@@ -85,20 +86,20 @@ func Open(ctx context.Context, spec Spec) (s *Source, err error) {
 }
 
 func openRepo(ctx context.Context, spec Spec, folder string) (*Source, error) {
-	loc, err := parseLocation(spec.Repo)
+	loc, err := remote.Parse(spec.Repo)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkRef(spec.Ref); err != nil {
 		return nil, err
 	}
-	if loc.remote() {
+	if loc.OnServer() {
 		return openRemote(ctx, loc, spec.Ref, folder)
 	}
-	s, err := openCommit(loc.path, spec.Ref, folder)
+	s, err := openCommit(loc.Path, spec.Ref, folder)
 	if errors.Is(err, errMissing) {
 		// git gc may have moved the objects while they were looked for.
-		s, err = openCommit(loc.path, spec.Ref, folder)
+		s, err = openCommit(loc.Path, spec.Ref, folder)
 	}
 	return s, err
 }

@@ -1,8 +1,7 @@
-package source
+package remote
 
 import (
 	"errors"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -61,13 +60,10 @@ func (k *keyring) signers() ([]ssh.Signer, error) {
 	}
 	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
 		path := filepath.Join(home, ".ssh", name)
-		if plainIfThere(path) != nil {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
 		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err != nil {
 			k.remark(path + " cannot be read")
 			continue

@@ -1,4 +1,4 @@
-package source
+package remote
 
 import (
 	"bytes"
@@ -25,18 +25,20 @@ const (
 	maxPackObjects = 500_000
 	maxPackObject  = 32 << 20  // bytes of one object, unpacked
 	maxUnpacked    = 512 << 20 // bytes of all objects, unpacked
+	packCache      = 32 * cache.MiByte
 )
 
-// packStore is one received pack in a temporary file. It implements objectStore.
-type packStore struct {
-	pack  *packfile.Packfile
+// Pack is one received pack in a temporary file. It is a store
+// of objects for reading.
+type Pack struct {
+	file  *packfile.Packfile
 	index *idxfile.MemoryIndex
 	dir   string
 }
 
 // receivePack stores a pack and indexes it. go-git's own way of doing so
 // indexes in a goroutine, where a panic could not be caught.
-func receivePack(ctx context.Context, r io.Reader) (p *packStore, err error) {
+func receivePack(ctx context.Context, r io.Reader) (p *Pack, err error) {
 	dir, err := os.MkdirTemp("", "holdfast-git-")
 	if err != nil {
 		return nil, fmt.Errorf("store received objects: %w", err)
@@ -76,8 +78,8 @@ func receivePack(ctx context.Context, r io.Reader) (p *packStore, err error) {
 	if err != nil {
 		return nil, badPack(ctx, err)
 	}
-	pack := packfile.NewPackfileWithCache(index, nil, f, cache.NewObjectLRU(objectCache), 0)
-	return &packStore{pack: pack, index: index, dir: dir}, nil
+	file := packfile.NewPackfileWithCache(index, nil, f, cache.NewObjectLRU(packCache), 0)
+	return &Pack{file: file, index: index, dir: dir}, nil
 }
 
 func badPack(ctx context.Context, err error) error {
@@ -164,24 +166,24 @@ func (f *interruptible) Read(p []byte) (int, error) {
 	return f.File.Read(p)
 }
 
-func (p *packStore) EncodedObjectSize(id objectID) (int64, error) {
+func (p *Pack) EncodedObjectSize(id plumbing.Hash) (int64, error) {
 	offset, err := p.index.FindOffset(id)
 	if err != nil {
 		return 0, err
 	}
-	return p.pack.GetSizeByOffset(offset)
+	return p.file.GetSizeByOffset(offset)
 }
 
-func (p *packStore) EncodedObject(_ plumbing.ObjectType, id objectID) (plumbing.EncodedObject, error) {
-	return p.pack.Get(id)
+func (p *Pack) EncodedObject(_ plumbing.ObjectType, id plumbing.Hash) (plumbing.EncodedObject, error) {
+	return p.file.Get(id)
 }
 
-func (p *packStore) HashesWithPrefix(prefix []byte) ([]objectID, error) {
+func (p *Pack) HashesWithPrefix(prefix []byte) ([]plumbing.Hash, error) {
 	entries, err := p.index.Entries()
 	if err != nil {
 		return nil, err
 	}
-	var ids []objectID
+	var ids []plumbing.Hash
 	for {
 		e, err := entries.Next()
 		if errors.Is(err, io.EOF) {
@@ -197,6 +199,6 @@ func (p *packStore) HashesWithPrefix(prefix []byte) ([]objectID, error) {
 }
 
 // Close removes the temporary file.
-func (p *packStore) Close() error {
-	return errors.Join(p.pack.Close(), os.RemoveAll(p.dir))
+func (p *Pack) Close() error {
+	return errors.Join(p.file.Close(), os.RemoveAll(p.dir))
 }

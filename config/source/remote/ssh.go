@@ -1,4 +1,4 @@
-package source
+package remote
 
 import (
 	"context"
@@ -32,17 +32,17 @@ type sshSession struct {
 	stderr  *remark
 }
 
-func dialSSH(ctx context.Context, loc location, allowance *budget) (session, error) {
-	port := loc.port
+func dialSSH(ctx context.Context, loc Location, allowance *budget) (session, error) {
+	port := loc.Port
 	if port == "" {
 		port = "22"
 	}
-	address := net.JoinHostPort(loc.host, port)
+	address := net.JoinHostPort(loc.Host, port)
 	known, err := gitssh.NewKnownHostsDb()
 	if err != nil {
 		return nil, fmt.Errorf("there is no known_hosts file (~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts or SSH_KNOWN_HOSTS) to check the server's key against: %w", err)
 	}
-	account := loc.user
+	account := loc.User
 	if account == "" {
 		me, err := user.Current()
 		if err != nil {
@@ -66,7 +66,7 @@ func dialSSH(ctx context.Context, loc location, allowance *budget) (session, err
 		return nil, err
 	}
 	release := context.AfterFunc(ctx, func() { conn.Close() })
-	s, err := startUploadPack(conn, address, config, loc.path, allowance)
+	s, err := startUploadPack(conn, address, config, loc.Path, allowance)
 	if err != nil {
 		release()
 		conn.Close()
