@@ -386,11 +386,11 @@ func TestPrograms(t *testing.T) {
 			providers.ErrSourceExit, "exit code 3: bad thing"},
 		"shows the password": {map[string]string{"pg_dump": version("pg_dump", major) + `sed 's/\\\\/\\/g; s/\\:/:/g' $PGPASSFILE >&2; exit 3`, "pg_dumpall": dumpAll}, export,
 			providers.ErrSourceExit, "[redacted]"},
-		"writes nothing":     {map[string]string{"pg_dump": version("pg_dump", major), "pg_dumpall": dumpAll}, export, providers.ErrTooSmall, "empty"},
-		"no archive":         {map[string]string{"pg_basebackup": version("pg_basebackup", major) + "echo hello"}, secure, providers.ErrCorrupt, "archive"},
-		"archive is cut":     {map[string]string{"pg_basebackup": version("pg_basebackup", major) + filepath.Join(binDir, "pg_basebackup") + ` "$@" | head -c 3000000`}, secure, providers.ErrCorrupt, "archive"},
-		"globals fail":       {map[string]string{"pg_dump": version("pg_dump", major) + "echo x", "pg_dumpall": version("pg_dumpall", major) + "exit 1"}, export, providers.ErrSourceExit, "exit code 1"},
-		"background process": {map[string]string{"pg_dump": version("pg_dump", major) + "echo x; kill -9 $$", "pg_dumpall": dumpAll}, export, providers.ErrSourceExit, "signal 9"},
+		"writes nothing": {map[string]string{"pg_dump": version("pg_dump", major), "pg_dumpall": dumpAll}, export, providers.ErrTooSmall, "empty"},
+		"no archive":     {map[string]string{"pg_basebackup": version("pg_basebackup", major) + "echo hello"}, secure, providers.ErrCorrupt, "archive"},
+		"archive is cut": {map[string]string{"pg_basebackup": version("pg_basebackup", major) + filepath.Join(binDir, "pg_basebackup") + ` "$@" | head -c 3000000`}, secure, providers.ErrCorrupt, "archive"},
+		"globals fail":   {map[string]string{"pg_dump": version("pg_dump", major) + "echo x", "pg_dumpall": version("pg_dumpall", major) + "exit 1"}, export, providers.ErrSourceExit, "exit code 1"},
+		"is killed":      {map[string]string{"pg_dump": version("pg_dump", major) + "echo x; kill -9 $$", "pg_dumpall": dumpAll}, export, providers.ErrSourceExit, "signal 9"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

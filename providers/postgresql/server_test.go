@@ -114,10 +114,30 @@ func newDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hfpg")
 	must(t, err)
-	if credential != nil {
-		must(t, os.Chown(dir, int(credential.Uid), int(credential.Gid)))
-	}
+	give(t, dir)
 	return dir
+}
+
+// give makes a path the property of the servers' user.
+func give(t testing.TB, path string) {
+	t.Helper()
+	if credential != nil {
+		must(t, os.Chown(path, int(credential.Uid), int(credential.Gid)))
+	}
+}
+
+// newData makes a place for a restored server, which has no server yet.
+func newData(t testing.TB) *cluster {
+	t.Helper()
+	c := &cluster{dir: newDir(t)}
+	c.data = filepath.Join(c.dir, "data")
+	must(t, os.Mkdir(c.data, 0o700))
+	give(t, c.data)
+	t.Cleanup(func() {
+		_ = c.pgctl("stop", "-m", "immediate")
+		must(t, os.RemoveAll(c.dir))
+	})
+	return c
 }
 
 func newCluster(t testing.TB, options ...string) *cluster {
