@@ -1,9 +1,11 @@
 package plain_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain"
@@ -17,7 +19,13 @@ var writer = plain.WriterID("test")
 
 func openStore(t testing.TB, set *plain.Settings, identity string) providers.Store {
 	t.Helper()
-	s, err := plain.StoreType().Open(t.Context(), "nas", set, providers.Env{Identity: identity, Writer: "test"})
+	return openEnv(t, set, providers.Env{Identity: identity})
+}
+
+func openEnv(t testing.TB, set *plain.Settings, env providers.Env) providers.Store {
+	t.Helper()
+	env.Writer = "test"
+	s, err := plain.StoreType().Open(t.Context(), "nas", set, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,17 +43,33 @@ func newStore(t testing.TB, set *plain.Settings) providers.Store {
 }
 
 func TestStore(t *testing.T) {
-	providertest.Store(t, func(t *testing.T) providertest.StorePlace {
+	providertest.Store(t, placeWith(plain.Settings{}, providers.Env{}))
+}
+
+// placeWith gives fresh places for stores with these settings and surroundings.
+func placeWith(set plain.Settings, env providers.Env) func(t *testing.T) providertest.StorePlace {
+	return func(t *testing.T) providertest.StorePlace {
 		path := filepath.Join(t.TempDir(), "backup", "store")
 		return providertest.StorePlace{
 			Open: func(t *testing.T, identity string) providers.Store {
-				return openStore(t, &plain.Settings{Path: path}, identity)
+				set, env := set, env
+				set.Path, env.Identity = path, identity
+				return openEnv(t, &set, env)
 			},
-			Litter: func(t *testing.T) {
-				if err := os.MkdirAll(filepath.Join(path, "photos"), 0o700); err != nil {
-					t.Fatal(err)
-				}
-			},
+			Litter: func(t *testing.T) { check(t, os.MkdirAll(filepath.Join(path, "photos"), 0o700)) },
+			Age:    func(t *testing.T) { makeOld(t, path) },
 		}
-	})
+	}
+}
+
+// makeOld makes everything below .holdfast look two hours old.
+func makeOld(t *testing.T, path string) {
+	t.Helper()
+	check(t, filepath.WalkDir(filepath.Join(path, ".holdfast"), func(p string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		old := time.Now().Add(-2 * time.Hour)
+		return os.Chtimes(p, old, old)
+	}))
 }

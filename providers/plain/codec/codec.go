@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 
 	"filippo.io/age"
@@ -91,8 +90,7 @@ func NewWriter(to io.Writer, f providers.File, recipients *Recipients) (*Writer,
 	}
 	if f.Compression != "" {
 		// A frame even for nothing, so that zstd reads every file we write.
-		zip, err := zstd.NewWriter(w.to, zstd.WithConcurrentBlocks(true), zstd.WithWindowSize(window), zstd.WithZeroFrames(true),
-			zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
+		zip, err := zstd.NewWriter(w.to, zstd.WithWindowSize(window), zstd.WithZeroFrames(true), zstd.WithEncoderConcurrency(2))
 		if err != nil {
 			return nil, err
 		}
@@ -165,6 +163,17 @@ func (r *raw) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// sealed makes every error of decryption ErrCorrupt before the decompressor sees it, which takes some for the end.
+type sealed struct{ io.Reader }
+
+func (s sealed) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", providers.ErrCorrupt, err)
+	}
+	return n, err
+}
+
 // NewReader reads a file that is stored as f says. Identities that cannot decrypt it
 // are providers.ErrNoKey, stored bytes that are not what was written providers.ErrCorrupt.
 func NewReader(from io.Reader, f providers.File, identities *Identities) (*Reader, error) {
@@ -181,7 +190,7 @@ func NewReader(from io.Reader, f providers.File, identities *Identities) (*Reade
 		if err != nil {
 			return nil, r.cause(err)
 		}
-		r.from = opened
+		r.from = sealed{opened}
 	}
 	switch f.Compression {
 	case "":
@@ -209,6 +218,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 func (r *Reader) cause(err error) error {
 	if r.raw.err != nil {
 		return r.raw.err
+	}
+	if errors.Is(err, providers.ErrCorrupt) {
+		return err
 	}
 	return fmt.Errorf("%w: %w", providers.ErrCorrupt, err)
 }
