@@ -4,11 +4,13 @@ import (
 	"os"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/chain"
 )
 
 var (
 	Escape   = escape
 	WriterID = writerID
+	Sum      = chain.Sum
 	Names    = func(ref providers.ArtifactRef, files []providers.File) []string { return shifted(ref, 0).names(files) }
 )
 

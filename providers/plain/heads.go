@@ -141,6 +141,9 @@ func (s *store) readHead(heads *os.Root, name string) (chain.Head, error) {
 // lock keeps other processes of this host from appending to the chain meanwhile. Where the file
 // system has no locks there is no waiting; Check finds a number that was given twice.
 func lock(ctx context.Context, heads *os.Root) (unlock func(), err error) {
+	if _, err := lstatRegular(heads, headLock); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	f, err := heads.OpenFile(headLock, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err

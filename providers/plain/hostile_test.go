@@ -17,7 +17,7 @@ import (
 )
 
 func TestPlantedLinks(t *testing.T) {
-	for _, at := range []string{"d", "d/domain", "d/domain/a", ".holdfast/tmp", ".holdfast/catalog", ".holdfast/catalog/2017"} {
+	for _, at := range []string{"d", "d/domain", "d/domain/a", ".holdfast/tmp", ".holdfast/catalog", ".holdfast/catalog/2017", ".holdfast/heads", ".holdfast/heads/lock", ".holdfast/heads/" + writer + ".json"} {
 		for _, target := range []string{"outside", "inside"} {
 			t.Run(at+" "+target, func(t *testing.T) {
 				path, outside := filepath.Join(t.TempDir(), "store"), t.TempDir()
