@@ -38,6 +38,7 @@ bench: deps build
 # Programs that tests, demo and benchmarks start: installed only when one is missing.
 deps:
 	@missing=""; for p in git sqlite3 rsync zstd tar; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then \
 		echo "installing:$$missing"; \
 		if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$missing; \

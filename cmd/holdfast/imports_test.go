@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"providers/secrets":      {"providers", "providers/process"},
 	"providers/command":      {"providers", "providers/process", "config/unit"},
 	"providers/files":        {"providers", "providers/opened", "providers/glob", "config/unit"},
+	"providers/postgresql":   {"providers", "providers/process", "config/unit"},
 	"providers/plain":        {"providers", "providers/plain/chain", "providers/plain/codec", "config/unit"},
 	"providers/plain/chain":  {},
 	"providers/plain/codec":  {"providers"},
@@ -46,7 +47,7 @@ var imports = map[string][]string{
 	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
 	"config/source":        {"config/diag", "config/source/remote"},
 	"config/source/remote": {"config/diag"}, // for the words of messages
-	"providers/all":        {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
+	"providers/all":        {"providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/tree"},
 	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
 	"reconcile/observe": {"config", "providers", "reconcile", "state"},
@@ -89,6 +90,7 @@ var fences = map[string][]string{
 	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain", "providers/providertest"},
 	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},
 	"golang.org/x/term":               {"cmd/internal/command"},
+	"github.com/jackc/pgx/":           {"providers/postgresql"},
 	"github.com/rogpeppe/go-internal": {},
 }
 

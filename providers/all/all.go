@@ -6,6 +6,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/command"
 	"github.com/holdfast-dr/holdfast/providers/files"
 	"github.com/holdfast-dr/holdfast/providers/plain"
+	"github.com/holdfast-dr/holdfast/providers/postgresql"
 	"github.com/holdfast-dr/holdfast/providers/sqlite"
 	"github.com/holdfast-dr/holdfast/providers/tree"
 )
@@ -13,7 +14,7 @@ import (
 // Registry gives every provider.
 func Registry() *providers.Registry {
 	return &providers.Registry{
-		Devices: []providers.DeviceType{files.DeviceType(), sqlite.DeviceType(), command.DeviceType()},
+		Devices: []providers.DeviceType{files.DeviceType(), sqlite.DeviceType(), postgresql.DeviceType(), command.DeviceType()},
 		Stores:  []providers.StoreType{plain.StoreType()},
 		Targets: []providers.TargetType{files.TargetType(), command.TargetType()},
 		Mirrors: []providers.MirrorType{tree.MirrorType()},

@@ -22,7 +22,7 @@ import (
 )
 
 // artifactFlags select artifacts.
-type artifactFlags struct{ device, domain, store, plan, at string }
+type artifactFlags struct{ device, domain, store, plan string }
 
 func (f *artifactFlags) add(c *cli, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.device, "device", "", "of this device (name or address)")
