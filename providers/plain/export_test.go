@@ -9,6 +9,7 @@ import (
 
 var (
 	Escape   = escape
+	Unescape = unescape
 	WriterID = writerID
 	Sum      = chain.Sum
 	Names    = func(ref providers.ArtifactRef, files []providers.File) []string { return shifted(ref, 0).names(files) }
@@ -29,3 +30,16 @@ func MoveByLink(dir *os.Root, name, newName string) error {
 
 // Fault is what a store makes of an error of the operating system.
 func Fault(s providers.Store, err error) error { return s.(*store).fault("write", "d/file", err) }
+
+// WatchSync has f called after each sync that succeeded, until the returned function is called.
+func WatchSync(f func(*os.File)) (stop func()) {
+	real := syncFile
+	syncFile = func(file *os.File) error {
+		err := real(file)
+		if err == nil {
+			f(file)
+		}
+		return err
+	}
+	return func() { syncFile = real }
+}

@@ -13,6 +13,9 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
+// syncFile makes a file or the names in a directory durable. Tests watch it, to know what a loss of power leaves.
+var syncFile = (*os.File).Sync
+
 // A directory handle is an *os.Root. Files are named by one component below
 // it, so no symbolic link can stand between the handle and the file.
 
@@ -140,7 +143,7 @@ func syncDir(dir *os.Root) error {
 		return err
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
+	if err := syncFile(f); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
 		return err
 	}
 	return nil
@@ -158,7 +161,7 @@ func writeNew(dir *os.Root, name string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync()
+		err = syncFile(f)
 	}
 	return errors.Join(err, f.Close())
 }

@@ -257,7 +257,7 @@ func (w *stagedFile) Close() error {
 		err = w.stage.store.step("stage: sync")
 	}
 	if err == nil {
-		err = w.medium.Sync()
+		err = syncFile(w.medium)
 	}
 	err = errors.Join(err, w.medium.Close())
 	if err == nil {
