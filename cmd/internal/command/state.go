@@ -14,7 +14,6 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
-	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
@@ -329,75 +328,5 @@ side that was moved by hand, or a switchover with an unknown outcome. Refused wh
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; kept with the role (required)")
-	return cmd
-}
-
-func (c *cli) lockCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "lock", GroupID: "state", Short: "See, hold and release the locks of the state"}
-	list := &cobra.Command{
-		Use: "list", Short: "Show who holds what, since when and why", Args: cobra.NoArgs,
-		Example: "  holdfast lock list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
-				locks, err := st.Locks(cmd.Context())
-				if err != nil {
-					return err
-				}
-				if c.json {
-					return view.JSON(c.out, map[string]any{"locks": locks})
-				}
-				return view.Locks(c.out, locks, c.style(c.out))
-			})
-		},
-	}
-	var reason, expires string
-	hold := &cobra.Command{
-		Use: "hold", Short: "Keep others from applying for a while; running work and runs by hand go on", Args: cobra.NoArgs,
-		Example: "  holdfast lock hold --reason \"storage migration\" --expires 2h",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := unit.ParseDuration(expires)
-			if err != nil {
-				return fmt.Errorf("--expires: %w", err)
-			}
-			if reason == "" || d == 0 {
-				return errors.New("say why with --reason, and until when with --expires")
-			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				now := a.Now()
-				l, err := st.AcquireLock(cmd.Context(), state.Lock{
-					Name: state.ApplyLock, Actor: app.Actor(), Operation: "hold", Reason: reason, Acquired: now, Expires: now.Add(d.Std()),
-				})
-				if err != nil {
-					return err
-				}
-				return c.done(map[string]any{"lock": l}, "Held until %s. To end it: holdfast lock release apply --reason ...", l.Expires.Format(time.RFC3339))
-			})
-		},
-	}
-	hold.Flags().StringVar(&reason, "reason", "", "why (required)")
-	hold.Flags().StringVar(&expires, "expires", "", "for how long, such as 2h (required)")
-	var why string
-	release := &cobra.Command{
-		Use: "release LOCK", Short: "Take a lock away from whoever holds it", Args: cobra.ExactArgs(1),
-		Long:    "Take a lock away from whoever holds it. A dead holder loses its lock by itself; this is for a hold that is no longer needed. A live holder notices before its next write and stops.",
-		Example: "  holdfast lock release apply --reason \"migration is over\"",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if why == "" {
-				return errors.New("say why with --reason")
-			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				was, err := st.BreakLock(cmd.Context(), args[0], app.Actor(), why, a.Now())
-				if errors.Is(err, state.ErrNotFound) {
-					return fmt.Errorf("nobody holds a lock named %q; holdfast lock list shows what is held", args[0])
-				}
-				if err != nil {
-					return err
-				}
-				return c.done(map[string]any{"lock": was}, "Released; it was held by %s since %s.", was.Actor, was.Acquired.Format(time.RFC3339))
-			})
-		},
-	}
-	release.Flags().StringVar(&why, "reason", "", "why; kept in the log of edits (required)")
-	cmd.AddCommand(list, hold, release)
 	return cmd
 }
