@@ -115,8 +115,15 @@ type Activity struct {
 	Exclude    []string          `hcl:"exclude,optional" json:"exclude,omitempty" kind:"pattern" doc:"Device names or patterns left out."`
 	Domains    []string          `hcl:"domains,optional" json:"domains,omitempty" kind:"pattern" doc:"Domain names or patterns; every domain when absent. Only with export_domain."`
 	OnError    string            `hcl:"on_error,optional" json:"on_error,omitempty" enum:"continue|halt" doc:"That of the backup plan when absent."`
+	Quiesce    *Quiesce          `hcl:"quiesce,block" json:"quiesce,omitempty" doc:"Lets the device or domain finish its work and take no more while it is captured. Who is quiesced already is skipped."`
 	PreScript  *Script           `hcl:"pre_script,block" json:"pre_script,omitempty" doc:"Runs before each task; a failure stops the task."`
 	PostScript *Script           `hcl:"post_script,block" json:"post_script,omitempty" doc:"Runs after each task."`
+}
+
+// Quiesce says how long a device may take to stop taking work, and how long it may be kept from it.
+type Quiesce struct {
+	Timeout unit.Duration `hcl:"timeout,optional" json:"timeout" default:"60s" min:"60s" doc:"How long it may take to finish its work. Three minutes later the task fails and takes the request back."`
+	MaxHold unit.Duration `hcl:"max_hold,optional" json:"max_hold" default:"30m" min:"2m" doc:"Longest time from the request until it is let go again, even in the middle of a capture, which then fails."`
 }
 
 // Script is a command around work: an argument list, never a shell line.

@@ -38,6 +38,7 @@ var (
 	modeLimited      = rule{"HF-CFG-120", "Failover mode is not active yet"}
 	badCommand       = rule{"HF-CFG-121", "Command that cannot run"}
 	misplacedOn      = rule{"HF-CFG-122", "Outcomes on a pre script"}
+	shortHold        = rule{"HF-CFG-123", "Quiesced for too short a time"}
 )
 
 // checker is one run of Check.
@@ -145,6 +146,9 @@ func (c *checker) backupPlan(bp *BackupPlan) {
 func (c *checker) activity(bp *BackupPlan, a *Activity, path string) {
 	h := &bp.Header
 	c.scripts(h, path+".", a.PreScript, a.PostScript)
+	if q := a.Quiesce; q != nil && q.MaxHold <= q.Timeout {
+		c.errorf(shortHold, h, path+".quiesce.max_hold", "max_hold counts from the request, so with %s a device that takes its timeout of %s could never be captured. Write more, such as \"30m\".", q.MaxHold, q.Timeout)
+	}
 	if len(a.Domains) > 0 && a.Action != "export_domain" {
 		c.errorf(domainsMisplaced, h, path+".domains", "The activity %q takes whole devices, so it cannot choose domains. Remove domains, or write action = \"export_domain\".", a.Name)
 	}

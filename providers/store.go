@@ -69,8 +69,15 @@ type Manifest struct {
 	DeviceType  string          `json:"device_type,omitempty"`
 	DeviceInfo  DeviceInfo      `json:"device_info,omitzero"`
 	Result      CaptureResult   `json:"result"`
+	Quiesced    *Span           `json:"quiesced,omitempty"` // with consistency "quiesced": when the device took no work
 	Finished    time.Time       `json:"finished"`
 	Annotations json.RawMessage `json:"annotations,omitempty"`
+}
+
+// Span is a stretch of time.
+type Span struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 }
 
 // Size is the stored size of all files in bytes.

@@ -179,8 +179,9 @@ func (b *builder) domains(d *config.Device, act *config.Activity) ([]string, *Sk
 	return slices.Compact(domains), nil
 }
 
-// backupTask lays out the steps of one task, in the seed's order. Quiescing and the second capture of unsaved changes
-// have their place between the script and the capture.
+// backupTask lays out the steps of one task, in the seed's order. Whether a domain has unsaved changes is known only when
+// its task runs, so the second capture of an export is always planned and skipped when there are none. The device
+// takes work again as soon as the captures ended: what follows needs only the store.
 func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity, domain, nominal string) Task {
 	t.Domain = domain
 	t.Locks = []string{lockName(config.Address(t.Device))}
@@ -193,19 +194,45 @@ func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity
 	if act.Action == "export_domain" {
 		args.Variant = "persisted"
 	}
-	capture := newStep("capture", OpDeviceCapture, state.Rerun, args)
-	t.Steps = append(make([]Step, 0, 6),
+	captures := []CaptureArgs{args}
+	t.Steps = append(make([]Step, 0, 15),
 		b.window(bp.Window, workBackup).step,
 		newStep("store", OpStoreCheck, state.Rerun, StoreArgs{Store: string(bp.Store)}),
 		newStep("inspect", OpDeviceInspect, state.Rerun, DeviceArgs{Device: t.Device}),
 	)
+	var hold QuiesceArgs
+	if q := act.Quiesce; q != nil {
+		hold = QuiesceArgs{Device: t.Device, Domain: domain, Timeout: q.Timeout, MaxHold: q.MaxHold}
+		t.Steps = append(t.Steps, newStep("state", OpDeviceState, state.Rerun, hold))
+	}
+	if act.Action == "export_domain" {
+		t.Steps = append(t.Steps, newStep("unsaved", OpDeviceUnsaved, state.Rerun, DomainArgs{Device: t.Device, Domain: domain}))
+		args.Variant, args.IfUnsaved = "nonpersisted", true
+		captures = append(captures, args)
+	}
 	if act.PreScript != nil {
 		t.Steps = append(t.Steps, b.scriptStep("pre_script", act.PreScript, bp))
 	}
-	t.Steps = append(t.Steps, capture,
-		Step{Name: "verify", Op: OpArtifactVerify, Class: state.Rerun, Args: capture.Args},
-		Step{Name: "commit", Op: OpArtifactCommit, Class: state.Check, Args: capture.Args},
-	)
+	if act.Quiesce != nil {
+		t.Steps = append(t.Steps, newStep("quiesce", OpDeviceQuiesce, state.Rerun, hold), newStep("wait", OpDeviceWait, state.Rerun, hold))
+	}
+	each := func(name string, op Op, class state.Class) {
+		for _, a := range captures {
+			n := name
+			if a.IfUnsaved {
+				n += "_" + a.Variant
+			}
+			t.Steps = append(t.Steps, newStep(n, op, class, a))
+		}
+	}
+	each("capture", OpDeviceCapture, state.Rerun)
+	if act.Quiesce != nil {
+		release := newStep("unquiesce", OpDeviceUnquiesce, state.Rerun, hold)
+		release.Always = true
+		t.Steps = append(t.Steps, release)
+	}
+	each("verify", OpArtifactVerify, state.Rerun)
+	each("commit", OpArtifactCommit, state.Check)
 	if act.PostScript != nil {
 		post := b.scriptStep("post_script", act.PostScript, bp)
 		post.Always = true

@@ -23,27 +23,33 @@ type Op string
 
 // Operations. The comment names the type of the step's Args.
 const (
-	OpWindow         Op = "window"          // WindowArgs: may work start now? Otherwise the task is cancelled with its code
-	OpScript         Op = "script"          // ScriptArgs
-	OpStoreInit      Op = "store.init"      // StoreArgs
-	OpStoreCheck     Op = "store.check"     // StoreArgs: identity and free space
-	OpDeviceInspect  Op = "device.inspect"  // DeviceArgs: identity for the manifest; an unavailable device skips the task
-	OpDeviceCapture  Op = "device.capture"  // CaptureArgs: stream into the store's staging area
-	OpArtifactVerify Op = "artifact.verify" // CaptureArgs: read back what was written
-	OpArtifactCommit Op = "artifact.commit" // CaptureArgs: publish and record it
-	OpMirrorCopy     Op = "mirror.copy"     // MirrorArgs
-	OpMirrorPrune    Op = "mirror.prune"    // MirrorArgs
-	OpMirrorRecord   Op = "mirror.record"   // MirrorArgs: position; no effect outside the state
-	OpRoleBegin      Op = "role.begin"      // MoveArgs: role is moving; no effect outside the state
-	OpTargetFreeze   Op = "target.freeze"   // MoveArgs; opens the duty to unfreeze
-	OpTargetSwitch   Op = "target.switch"   // MoveArgs
-	OpTargetVerify   Op = "target.verify"   // MoveArgs
-	OpRoleSettle     Op = "role.settle"     // MoveArgs: role and epoch in one transaction, duties to unfreeze are void
+	OpWindow          Op = "window"           // WindowArgs: may work start now? Otherwise the task is cancelled with its code
+	OpScript          Op = "script"           // ScriptArgs
+	OpStoreInit       Op = "store.init"       // StoreArgs
+	OpStoreCheck      Op = "store.check"      // StoreArgs: identity and free space
+	OpDeviceInspect   Op = "device.inspect"   // DeviceArgs: identity for the manifest; an unavailable device skips the task
+	OpDeviceState     Op = "device.state"     // QuiesceArgs: a domain that somebody else quiesced skips the task
+	OpDeviceUnsaved   Op = "device.unsaved"   // DomainArgs: changes nobody saved? Captures with IfUnsaved depend on the answer
+	OpDeviceQuiesce   Op = "device.quiesce"   // QuiesceArgs; opens the duty to unquiesce
+	OpDeviceWait      Op = "device.wait"      // QuiesceArgs: until it is quiesced
+	OpDeviceUnquiesce Op = "device.unquiesce" // QuiesceArgs: until it is normal; pays the duty
+	OpDeviceCapture   Op = "device.capture"   // CaptureArgs: stream into the store's staging area
+	OpArtifactVerify  Op = "artifact.verify"  // CaptureArgs: read back what was written
+	OpArtifactCommit  Op = "artifact.commit"  // CaptureArgs: publish and record it
+	OpMirrorCopy      Op = "mirror.copy"      // MirrorArgs
+	OpMirrorPrune     Op = "mirror.prune"     // MirrorArgs
+	OpMirrorRecord    Op = "mirror.record"    // MirrorArgs: position; no effect outside the state
+	OpRoleBegin       Op = "role.begin"       // MoveArgs: role is moving; no effect outside the state
+	OpTargetFreeze    Op = "target.freeze"    // MoveArgs; opens the duty to unfreeze
+	OpTargetSwitch    Op = "target.switch"    // MoveArgs
+	OpTargetVerify    Op = "target.verify"    // MoveArgs
+	OpRoleSettle      Op = "role.settle"      // MoveArgs: role and epoch in one transaction, duties to unfreeze are void
 )
 
 // Ops lists every operation, for tests that each one has an implementation and a crash test.
 var Ops = []Op{
-	OpWindow, OpScript, OpStoreInit, OpStoreCheck, OpDeviceInspect, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
+	OpWindow, OpScript, OpStoreInit, OpStoreCheck, OpDeviceInspect,
+	OpDeviceState, OpDeviceUnsaved, OpDeviceQuiesce, OpDeviceWait, OpDeviceUnquiesce, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
 	OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
 }
 
@@ -87,6 +93,20 @@ type DeviceArgs struct {
 	Device string `json:"device"`
 }
 
+// DomainArgs names a domain of a device.
+type DomainArgs struct {
+	Device string `json:"device"`
+	Domain string `json:"domain"`
+}
+
+// QuiesceArgs names what is quiesced, and for how long at most. MaxHold counts from the request.
+type QuiesceArgs struct {
+	Device  string        `json:"device"`
+	Domain  string        `json:"domain"`
+	Timeout unit.Duration `json:"timeout"`
+	MaxHold unit.Duration `json:"max_hold"`
+}
+
 // CaptureArgs is one capture into one store.
 type CaptureArgs struct {
 	Device     string `json:"device"`
@@ -97,6 +117,7 @@ type CaptureArgs struct {
 	BackupPlan string `json:"backup_plan"`
 	Activity   string `json:"activity"`
 	Nominal    string `json:"nominal,omitempty"`
+	IfUnsaved  bool   `json:"if_unsaved,omitempty"` // only when device.unsaved said yes; otherwise its steps are skipped
 }
 
 // MirrorArgs is one pass of a mirror.

@@ -110,7 +110,7 @@ type Claim struct {
 type Entry struct {
 	End       *StepRun     // outcome of the open step
 	Begin     *StepRun     // intent of the next step
-	Finish    *TaskRun     // the task's terminal (or interrupted) status; releases its locks unless interrupted, and settles the run
+	Finish    *TaskRun     // the task's terminal (or interrupted) status; releases its locks unless interrupted or in attention with an unpaid duty, and settles the run
 	Duties    []Duty       // opened
 	Paid      []string     // names of duties of this task
 	Artifacts []Artifact   // put by ID
@@ -158,7 +158,8 @@ type Backend interface {
 	Journal(ctx context.Context, c Claim, e Entry) error
 	// Cancel ends every pending task of a run with a status and reason, and settles the run.
 	Cancel(ctx context.Context, run string, status Status, reason, msg string, at time.Time) error
-	// Resolve ends an attention task as a person decided: Succeeded, Failed, or Interrupted to try its open step again.
+	// Resolve ends an attention task as a person decided: Succeeded, Failed, or Interrupted to try its open step again. With an
+	// end, locks that it kept are released.
 	Resolve(ctx context.Context, task string, to Status, actor, reason string, at time.Time) error
 
 	Plan(ctx context.Context, id string) (StoredPlan, error)

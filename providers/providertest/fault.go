@@ -86,6 +86,11 @@ func (d *faultyDevice) Inspect(ctx context.Context) (info providers.DeviceInfo, 
 	return info, err
 }
 
+func (d *faultyDevice) DomainState(ctx context.Context, domain string) (st providers.DomainState, err error) {
+	err = d.fault.call("device.DomainState", func() (err error) { st, err = d.Device.DomainState(ctx, domain); return err })
+	return st, err
+}
+
 func (d *faultyDevice) Quiesce(ctx context.Context, domain string, timeout time.Duration) error {
 	return d.fault.call("device.Quiesce", func() error { return d.Device.Quiesce(ctx, domain, timeout) })
 }

@@ -262,9 +262,13 @@ func (d *dispatcher) start(t *task) {
 
 // wait tells once what a task waits for.
 func (d *dispatcher) wait(t *task) {
-	for _, l := range t.rec.Locks {
-		d.busy[l] = true
-	}
+	defer func() {
+		for _, l := range t.rec.Locks {
+			if !t.stuck {
+				d.busy[l] = true
+			}
+		}
+	}()
 	if t.waited {
 		return
 	}
@@ -278,6 +282,9 @@ func (d *dispatcher) wait(t *task) {
 	}
 	for _, l := range locks {
 		if slices.Contains(t.rec.Locks, l.Name) && l.Task != t.rec.ID {
+			if d.needsPerson(l.Task) {
+				t.stuck = true // that may take days; a later resume goes on
+			}
 			e.Reason = l.Name + " is held"
 			if l.Task != "" {
 				e.Reason += " by task " + l.Task
@@ -289,6 +296,13 @@ func (d *dispatcher) wait(t *task) {
 		}
 	}
 	d.emit(e)
+}
+
+// needsPerson reports whether a task ended in attention. It keeps its locks when it owes something.
+func (d *dispatcher) needsPerson(task string) bool {
+	run, _, _ := strings.Cut(task, ".")
+	recs, err := d.o.Backend.Tasks(d.base, run)
+	return err == nil && slices.ContainsFunc(recs, func(r state.TaskRun) bool { return r.ID == task && r.Status == state.Attention })
 }
 
 // finished takes a task back from its goroutine.

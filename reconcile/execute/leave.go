@@ -10,8 +10,11 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
-// bound reports whether the task may not be left between two steps: it owes something, or a role is moving.
-func (w *work) bound() bool { return len(w.duties) > 0 || w.moving() }
+// bound reports whether the task may not be left between two steps: it owes something, or a role is moving. A quiesced
+// device does not bind: it is released, and quiesced again by the resume.
+func (w *work) bound() bool {
+	return w.moving() || slices.ContainsFunc(w.duties, func(d state.Duty) bool { return !isHold(d) })
+}
 
 // fail sets how the task ends and does what that demands at once: undoing a move, paying duties.
 func (w *work) fail(v *verdict) error {
@@ -23,8 +26,8 @@ func (w *work) fail(v *verdict) error {
 	if w.end.Status == state.Attention && w.moving() {
 		return nil // fail closed: what is frozen stays frozen until a person decides
 	}
-	if len(w.duties) == 0 {
-		return nil
+	if len(w.duties) == 0 || v.Reason == FailedUnquiesce {
+		return nil // that one was just tried for as long as it may take
 	}
 	if err := w.flush(); err != nil {
 		return err
@@ -52,7 +55,16 @@ func (w *work) pay() error {
 			if w.base.Err() != nil {
 				return errInterrupted
 			}
-			w.end = ends(state.Attention, DutyUnpaid, "%s: %s. Do it by hand or decide: %s. Before: %s", d.Name, w.text(err), w.choices(), w.end.Message)
+			reason := DutyUnpaid
+			var v *verdict
+			if errors.As(err, &v) {
+				reason = v.Reason
+			}
+			message := fmt.Sprintf("%s: %s. Do it by hand or decide: %s", d.Name, w.text(err), w.choices())
+			if w.end != nil {
+				message += ". Before: " + w.end.Message
+			}
+			w.end = &verdict{Status: state.Attention, Reason: reason, Message: message}
 			for _, r := range w.final.Roles {
 				w.uncertain(r.Role, r.MovingTo)
 			}
@@ -70,6 +82,9 @@ func (w *work) pay() error {
 }
 
 func (w *work) payOne(d state.Duty) error {
+	if isHold(d) {
+		return w.payHold(w.base, d)
+	}
 	for n := 0; ; n++ {
 		ctx, cancel := context.WithTimeout(w.base, limitTarget)
 		err := w.unfreeze(ctx, d)
@@ -117,8 +132,20 @@ func (w *work) finish() error {
 	return err
 }
 
-// interrupt leaves the task for a later resume. An open intent stays open.
+// interrupt leaves the task for a later resume. An open intent stays open, but no device stays quiesced, unless the
+// process is being killed; then the resume releases it.
 func (w *work) interrupt() error {
+	if w.base.Err() == nil && len(w.duties) > 0 && !w.bound() {
+		if err := w.flush(); err != nil {
+			return err
+		}
+		if err := w.pay(); err != nil && !errors.Is(err, errInterrupted) {
+			return err
+		}
+		if w.end != nil {
+			return w.finish()
+		}
+	}
 	rec := w.totals()
 	rec.Status, rec.Reason = state.Interrupted, Interrupted
 	return w.conclude(rec)

@@ -93,6 +93,9 @@ func capture(ctx context.Context, c *call) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	if wanted, err := c.wanted(a); err != nil || !wanted {
+		return saved(), err
+	}
 	store, err := c.opener().Store(ctx, a.Store)
 	if err != nil {
 		return outcome{}, fmt.Errorf("open %s: %w", a.Store, err)
@@ -122,6 +125,9 @@ func capture(ctx context.Context, c *call) (outcome, error) {
 
 // verify reads every byte back from the store.
 func verify(ctx context.Context, c *call) (out outcome, err error) {
+	if wanted, err := c.captured(); err != nil || !wanted {
+		return saved(), err
+	}
 	a, ref, err := c.artifact()
 	if err != nil {
 		return out, err
@@ -164,6 +170,9 @@ func verify(ctx context.Context, c *call) (out outcome, err error) {
 }
 
 func commit(ctx context.Context, c *call) (outcome, error) {
+	if wanted, err := c.captured(); err != nil || !wanted {
+		return saved(), err
+	}
 	a, ref, err := c.artifact()
 	if err != nil {
 		return outcome{}, err
@@ -177,11 +186,15 @@ func commit(ctx context.Context, c *call) (outcome, error) {
 		return outcome{}, fmt.Errorf("open %s: %w", a.Store, err)
 	}
 	defer store.Close()
+	span := c.quiesced()
+	if span != nil {
+		captured.Result.Consistency = "quiesced"
+	}
 	m, err := store.Commit(ctx, providers.Manifest{
 		Schema: 1, ArtifactRef: ref, Files: captured.Files,
 		BackupPlan: a.BackupPlan, Activity: a.Activity, Run: c.rec.Run, Task: c.rec.ID, Nominal: a.Nominal,
 		Commit: c.plan.Config.Commit, Version: c.o.Version, DeviceType: c.plan.Objects[a.Device].Type,
-		DeviceInfo: c.deviceInfo(a.Device), Result: captured.Result, Finished: captured.Finished,
+		DeviceInfo: c.deviceInfo(a.Device), Result: captured.Result, Quiesced: span, Finished: captured.Finished,
 	})
 	if err != nil {
 		// An error after the commit point: what is published is published.
@@ -194,6 +207,9 @@ func commit(ctx context.Context, c *call) (outcome, error) {
 }
 
 func checkCommit(ctx context.Context, c *call) (outcome, bool, error) {
+	if wanted, err := c.captured(); err != nil || !wanted {
+		return saved(), err == nil, err
+	}
 	a, ref, err := c.artifact()
 	if err != nil {
 		return outcome{}, false, err

@@ -23,6 +23,7 @@ const (
 	PreScriptFailed     = "PLAN_FAILED_PRE_SCRIPT"
 
 	SkippedUnavailable = "SKIPPED_DEVICE_NOT_AVAILABLE"
+	SkippedQuiesced    = "SKIPPED_ALREADY_QUIESCED"
 	SkippedSoft        = "SKIPPED_SOFT"
 	SkippedCondition   = "SKIPPED_CONDITION_NOT_MET"
 	SkippedNoTasks     = "SKIPPED_ALL_TASKS_SKIPPED"
@@ -45,6 +46,10 @@ const (
 	FailedEmptySource   = "FAILED_EMPTY_SOURCE"
 	FailedDeletes       = "FAILED_TOO_MANY_DELETES"
 	FailedStaleEpoch    = "FAILED_STALE_EPOCH"
+	FailedCannotQuiesce = "FAILED_CANNOT_QUIESCE"
+	FailedQuiesce       = "FAILED_QUIESCE_TIMEOUT"
+	FailedUnquiesce     = "FAILED_UNQUIESCE_TIMEOUT"
+	FailedMaxHold       = "FAILED_MAX_HOLD"
 )
 
 // verdict is how a task ends. As an error of a step it ends the task like this.

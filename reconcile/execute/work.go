@@ -51,12 +51,11 @@ func newWork(t *task, claim state.Claim, before state.Status) *work {
 // perform does what is left of the task.
 func (w *work) perform() ended {
 	err := w.run()
-	switch {
-	case err == nil:
-	case errors.Is(err, state.ErrFenced):
-		return ended{t: w.t, rec: w.rec, lost: true}
-	case errors.Is(err, errInterrupted):
+	if errors.Is(err, errInterrupted) {
 		err = w.interrupt()
+	}
+	if errors.Is(err, state.ErrFenced) {
+		return ended{t: w.t, rec: w.rec, lost: true}
 	}
 	if w.stopping() && errors.Is(err, context.Canceled) {
 		err = nil // the session's end leaves the task interrupted
@@ -67,6 +66,12 @@ func (w *work) perform() ended {
 func (w *work) run() error {
 	if err := w.load(); err != nil {
 		return err
+	}
+	if err := w.rehold(); err != nil {
+		return err
+	}
+	if w.end != nil {
+		return w.finish()
 	}
 	if skip := w.unwanted(); skip != nil {
 		w.end = skip
@@ -141,7 +146,10 @@ func (w *work) step(i int) error {
 	was := w.steps[i]
 	if was.State == "" {
 		input, err := op.prepared(c)
-		if err != nil {
+		switch {
+		case err != nil && w.cut(c, err):
+			return errInterrupted
+		case err != nil:
 			return w.failed(c, outcome{}, err)
 		}
 		c.input = encode(input)
@@ -223,7 +231,7 @@ func (w *work) effect(c *call, op *operation) (out outcome, err error) {
 	}
 	for {
 		ctx, cancel := w.limit(parent, op)
-		out, err = op.do(ctx, c)
+		out, err = w.held(ctx, c, op)
 		if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
@@ -321,7 +329,11 @@ func (w *work) failed(c *call, out outcome, err error) error {
 			return err
 		}
 	}
-	w.pending.End = c.ended(state.StepFailed, ending(out.output, v), v.Message)
+	how := state.StepFailed
+	if v.Reason == FailedUnquiesce {
+		how = state.StepUnknown // so that a person's retry tries it again
+	}
+	w.pending.End = c.ended(how, ending(out.output, v), v.Message)
 	e := c.event(StepDone)
 	e.Status, e.Reason, e.Error = v.Status, v.Reason, v.Message
 	w.emit(e)

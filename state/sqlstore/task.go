@@ -276,7 +276,7 @@ func (t *tx) finish(k taskKey, f state.TaskRun, at time.Time) error {
 	var ended int64
 	if to.Terminal() {
 		ended = micros(at)
-		if err := t.releaseTask(k); err != nil {
+		if err := t.releaseUnlessOwing(k, to); err != nil {
 			return err
 		}
 	}
@@ -285,6 +285,18 @@ func (t *tx) finish(k taskKey, f state.TaskRun, at time.Time) error {
 		to, f.Reason, f.Error, micros(at), ended, f.Files, f.Bytes, f.Errors, text(f.Output), k.run, k.seq)
 	t.now[k.run] = t.now[k.run].and(settling{at: at, ended: tally(to, 1)})
 	return err
+}
+
+// releaseUnlessOwing gives the locks of an ended task back. One that a person must look at and that owes something keeps them:
+// nobody else may use a device that is still quiesced.
+func (t *tx) releaseUnlessOwing(k taskKey, to state.Status) error {
+	if to == state.Attention {
+		owes, err := t.row(`SELECT 1 FROM duty WHERE run_id = ? AND seq = ? AND paid = 0`, []any{k.run, k.seq}, new(int))
+		if err != nil || owes {
+			return err
+		}
+	}
+	return t.releaseTask(k)
 }
 
 func (t *tx) releaseTask(k taskKey) error {
@@ -369,6 +381,9 @@ func (t *tx) resolve(k taskKey, to state.Status, actor, reason string, at time.T
 	var ended int64
 	if to.Terminal() {
 		ended = micros(at)
+		if err := t.releaseTask(k); err != nil {
+			return err
+		}
 	}
 	if _, err := t.exec(`UPDATE task SET status = ?, status_at = ?, ended_at = ? WHERE run_id = ? AND seq = ? AND status = 'attention'`,
 		to, micros(at), ended, k.run, k.seq); err != nil {
