@@ -35,6 +35,7 @@ func (w world) check(ctx context.Context, b state.Backend, p *reconcile.Plan, fi
 	w.checkRole(ctx, b, snap, &f)
 	w.checkMirrors(snap, &f)
 	w.checkScripts(ctx, b, p, &f)
+	w.checkBox(ctx, b, final, &f)
 	if final {
 		w.checkEnd(ctx, b, &f)
 	}
@@ -230,6 +231,28 @@ func (w world) checkScript(ctx context.Context, b state.Backend, s reconcile.Ste
 		if err != nil || !slices.ContainsFunc(steps, func(r state.StepRun) bool { return r.Index == index }) {
 			f.addf("the script %s ran for task %s without an intent (%v)", s.Name, task, err)
 		}
+	}
+}
+
+// checkBox: what is quiesced, somebody owes to release; at the end nothing is.
+func (w world) checkBox(ctx context.Context, b state.Backend, final bool, f *findings) {
+	o := providers.Opener{Registry: registry(), Lookup: func(a string) (providers.Spec, error) {
+		return providers.Spec{Type: w.objects()[a].Type, Body: w.objects()[a].Spec}, nil
+	}}
+	d, err := o.Device(ctx, "device.box")
+	if err != nil {
+		f.addf("open the box: %v", err)
+		return
+	}
+	defer d.Close()
+	st, err := d.DomainState(ctx, providers.AllDomains)
+	switch {
+	case err != nil:
+		f.addf("ask the box: %v", err)
+	case st.Quiesce != providers.Normal && w.openDuties(ctx, b) == 0 && st.Quiesce != providers.Unquiescing:
+		f.addf("the box is %s, and nobody owes the release", st.Quiesce)
+	case st.Quiesce != providers.Normal && final:
+		f.addf("the box is %s at the end", st.Quiesce)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -73,6 +74,27 @@ var stories = map[string]story{
 		},
 		end:  settledAt(right, 2),
 		thin: 3,
+	},
+	// A device is quiesced for each of three tasks: whatever happens, it takes work again, and everything is backed up.
+	"quiesced": {
+		plan: world.quiet,
+		end: func(ctx context.Context, w world, b state.Backend, f *findings) {
+			w.eachTask(ctx, b, func(t state.TaskRun) {
+				if !t.Status.Good() {
+					f.addf("task %s is %s %s: %s", t.ID, t.Status, t.Reason, t.Error)
+				}
+			})
+			arts, _ := b.Artifacts(ctx, state.ArtifactFilter{})
+			if len(arts) != 4 {
+				f.addf("%d artifacts, want 4", len(arts))
+			}
+			for _, a := range arts {
+				var m providers.Manifest
+				if json.Unmarshal(a.Manifest, &m) != nil || m.Quiesced == nil || m.Result.Consistency != "quiesced" || m.Quiesced.To.Before(m.Quiesced.From) {
+					f.addf("artifact %s does not tell when the device was quiesced", a.ID)
+				}
+			}
+		},
 	},
 	// The first target refuses the switch: nothing was moved, so everything goes back.
 	"refused": {
@@ -334,7 +356,7 @@ func sample(points int, full bool, thin int) (scenarios [][]int) {
 func wantPoints(t *testing.T, points []string) {
 	for _, want := range []string{
 		"Begin", "Record", "Journal", "Claim", "CloseSession", "store.Init", "store.Stage", "store.Staged", "store.Commit",
-		"device.Inspect", "device.Capture", "device.Capture:write", "device.Capture:close", "mirror.Copy", "mirror.Prune",
+		"device.Inspect", "device.DomainState", "device.Quiesce", "device.Unquiesce", "device.Capture", "device.Capture:write", "device.Capture:close", "mirror.Copy", "mirror.Prune",
 		"target.Freeze", "target.Switch", "target.Verify",
 	} {
 		if !slices.Contains(points, want) {

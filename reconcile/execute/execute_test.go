@@ -55,7 +55,7 @@ func TestEverythingOnce(t *testing.T) {
 	if got := k.tasks(res.Runs[1].ID)[2]; got.Files != 1 || got.Bytes == 0 {
 		t.Errorf("the task counts %d files, %d bytes", got.Files, got.Bytes)
 	}
-	if k.count(execute.RunStarted) != 4 || k.count(execute.RunDone) != 4 || k.count(execute.PlanRecorded) != 1 {
+	if k.count(execute.RunStarted) != 5 || k.count(execute.RunDone) != 5 || k.count(execute.PlanRecorded) != 1 {
 		t.Errorf("events: %v", k.events)
 	}
 	arts, _ := k.b.Artifacts(t.Context(), state.ArtifactFilter{})

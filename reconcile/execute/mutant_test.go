@@ -22,6 +22,8 @@ var mutants = []struct{ name, test, story string }{
 	{"split_role", "TestKilledAnywhere", "everything"},
 	{"late_duty", "TestKilledAnywhere", "unfrozen"},
 	{"lost_duty", "TestKilledAnywhere", "refused"},
+	{"late_duty", "TestKilledAnywhere", "quiesced"},
+	{"lost_duty", "TestKilledAnywhere", "quiesced"},
 	{"blind_rollback", "TestKilledAnywhere", "half"},
 	{"no_verify", "TestDamagedStagingIsNeverRecorded", ""},
 	{"blind_prune", "TestNothingIsPrunedAfterACopyWithErrors", ""},

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/command"
 	"github.com/holdfast-dr/holdfast/providers/files"
 	"github.com/holdfast-dr/holdfast/providers/plain"
+	"github.com/holdfast-dr/holdfast/providers/providertest"
 	"github.com/holdfast-dr/holdfast/providers/tree"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
@@ -31,6 +32,17 @@ const (
 
 func (w world) path(parts ...string) string {
 	return filepath.Join(append([]string{w.dir}, parts...)...)
+}
+
+// box is the simulated device: it has unsaved changes in one of its domains, and needs time to quiesce.
+func (w world) box(t testing.TB) *providertest.Simulator {
+	s := providertest.NewSimulator(t, w.path("box"), nil)
+	s.Set(t, func(b *providertest.Behavior) {
+		b.Info = providers.DeviceInfo{Identity: "box-1", Domains: []string{"D1", "D2"}}
+		b.Unsaved = []string{"D1"}
+		b.QuiesceTime, b.UnquiesceTime = 3*time.Millisecond, 3*time.Millisecond
+	})
+	return s
 }
 
 // build fills the directory. Both trees are alike but for what the mirror is to copy and to delete.
@@ -75,6 +87,7 @@ func (w world) build(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
+	w.box(t)
 	backend := w.open(t)
 	defer backend.Close()
 	ctx := t.Context()
@@ -99,7 +112,7 @@ func (w world) build(t testing.TB) {
 // registry has the providers that the world is made of.
 func registry() *providers.Registry {
 	return &providers.Registry{
-		Devices: []providers.DeviceType{files.DeviceType(), command.DeviceType()},
+		Devices: []providers.DeviceType{files.DeviceType(), command.DeviceType(), providertest.SimulatorType(nil)},
 		Stores:  []providers.StoreType{plain.StoreType()},
 		Targets: []providers.TargetType{files.TargetType(), command.TargetType()},
 		Mirrors: []providers.MirrorType{tree.MirrorType()},
@@ -145,6 +158,7 @@ func (w world) objects() map[string]reconcile.Spec {
 	return map[string]reconcile.Spec{
 		"device.docs": {Type: "files", Spec: raw(map[string]any{"root": []any{map[string]any{"name": "main", "path": w.path("docs")}}})},
 		"device.host": {Type: "command", Spec: raw(map[string]any{"command": []string{"cat", w.path("export.txt")}, "extension": ".txt", "min_size": "1B", "timeout": "1m"})},
+		"device.box":  {Type: "simulator", Spec: raw(map[string]any{"directory": w.path("box")})},
 		"store.nas":   {Type: "plain", Spec: raw(map[string]any{"path": w.path("store")}), Identity: "nas-identity"},
 		"failover_target.link": {Type: "files", Spec: raw(map[string]any{
 			"link": w.path("current"), "member": members,
@@ -179,6 +193,53 @@ func (w world) backupTask(device, domain, action string, scripts bool) reconcile
 		t.Steps = append(t.Steps[:3], append([]reconcile.Step{w.counted("task-pre", state.Halt)}, append(t.Steps[3:], post)...)...)
 	}
 	return t
+}
+
+// quietTask has every step of a backup that quiesces, in the order of the planner.
+func (w world) quietTask(domain, action string) reconcile.Task {
+	hold := reconcile.QuiesceArgs{Device: "device.box", Domain: domain, Timeout: unit.Duration(time.Minute), MaxHold: unit.Duration(30 * time.Minute)}
+	t := w.backupTask("device.box", domain, action, false)
+	steps := append(t.Steps[:3:3], step("state", reconcile.OpDeviceState, state.Rerun, hold))
+	var c reconcile.CaptureArgs
+	if err := json.Unmarshal(t.Steps[3].Args, &c); err != nil {
+		panic(err)
+	}
+	all := []reconcile.CaptureArgs{c}
+	if action == "export_domain" {
+		steps = append(steps, step("unsaved", reconcile.OpDeviceUnsaved, state.Rerun, reconcile.DomainArgs{Device: "device.box", Domain: domain}))
+		c.Variant, c.IfUnsaved = "nonpersisted", true
+		all = append(all, c)
+	}
+	steps = append(steps, step("quiesce", reconcile.OpDeviceQuiesce, state.Rerun, hold), step("wait", reconcile.OpDeviceWait, state.Rerun, hold))
+	for _, c := range all {
+		steps = append(steps, step("capture"+c.Variant, reconcile.OpDeviceCapture, state.Rerun, c))
+	}
+	release := step("unquiesce", reconcile.OpDeviceUnquiesce, state.Rerun, hold)
+	release.Always = true
+	steps = append(steps, release)
+	for _, c := range all {
+		steps = append(steps, step("verify"+c.Variant, reconcile.OpArtifactVerify, state.Rerun, c))
+	}
+	for _, c := range all {
+		steps = append(steps, step("commit"+c.Variant, reconcile.OpArtifactCommit, state.Check, c))
+	}
+	t.Steps = steps
+	return t
+}
+
+// quietAction backs the simulated device up: a domain with unsaved changes, one without, and the whole.
+func (w world) quietAction() reconcile.Action {
+	return reconcile.Action{
+		Address: "backup_plan.quiet", Kind: reconcile.ActionBackup, Trigger: state.TriggerApply, After: []int{0},
+		Tasks: []reconcile.Task{w.quietTask("D1", "export_domain"), w.quietTask("D2", "export_domain"), w.quietTask(providers.AllDomains, "secure_backup")},
+	}
+}
+
+// quiet is a plan with nothing but the store and the simulated device.
+func (w world) quiet() *reconcile.Plan {
+	p := w.plan(w.initAction(), w.quietAction())
+	p.Changes = []reconcile.Change{create("store.nas", true)}
+	return p
 }
 
 func (w world) mirrorAction(address, source, target string, failover string, epoch int64) reconcile.Action {
@@ -271,7 +332,7 @@ func (w world) everything() *reconcile.Plan {
 	move.After = []int{2}
 	backup := w.backupAction("2026-10-25T02:30")
 	backup.After = []int{0}
-	p := w.plan(w.initAction(), backup, w.mirrorAction("mirror.live", "left", "right", orders, 1), move)
+	p := w.plan(w.initAction(), backup, w.mirrorAction("mirror.live", "left", "right", orders, 1), move, w.quietAction())
 	p.Changes = append(prefer.Changes,
 		create("store.nas", true), create("device.docs", false), create("device.host", false), create("backup_plan.nightly", false), create("mirror.live", false))
 	return p
