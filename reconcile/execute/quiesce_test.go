@@ -351,7 +351,7 @@ func TestUnquiesceIsAskedUntilItWorks(t *testing.T) {
 
 // TestStoppedWhileQuiesced: a friendly stop releases the device, and the resume quiesces it again.
 func TestStoppedWhileQuiesced(t *testing.T) {
-	for _, step := range []string{"quiesce", "wait", "capture", "unquiesce", "verify"} {
+	for _, step := range []string{"quiesce", "wait", "capturepersisted", "unquiesce", "verifypersisted"} {
 		t.Run(step, func(t *testing.T) {
 			q := newQuietRig(t)
 			hangs := strings.HasPrefix(step, "capture")
