@@ -31,8 +31,12 @@ func TestScript(t *testing.T) {
 			return os.Geteuid() == 0 || os.Getenv("CI") != "", nil // in CI such a script fails, it is never skipped
 		},
 		Setup: func(env *testscript.Env) error {
+			examples, err := filepath.Abs(filepath.Join("..", "..", "examples"))
+			if err != nil {
+				return err
+			}
 			env.Vars = append(env.Vars,
-				"HOLDFAST_VAR_root="+env.WorkDir,
+				"HOLDFAST_VAR_root="+env.WorkDir, "EXAMPLES="+examples,
 				"TZ=UTC", "LANG=C.UTF-8", "TERM=xterm",
 				"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
 				"GIT_AUTHOR_NAME=Ana", "GIT_AUTHOR_EMAIL=ana@example.net", "GIT_AUTHOR_DATE=2026-03-02T08:00:00Z",
