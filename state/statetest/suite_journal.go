@@ -7,6 +7,22 @@ import (
 )
 
 var journalTests = map[string]func(*fixture){
+	"attention with an unpaid duty keeps the locks until a person decides": func(f *fixture) {
+		se := f.session()
+		r := f.begin("backup_plan.qa", device("QA1"), device("QA2"))
+		owing, paid := f.claim(se, r.ID+".1"), f.claim(se, r.ID+".2")
+		for _, c := range []state.Claim{owing, paid} {
+			f.journal(c, state.Entry{Begin: &state.StepRun{Name: "quiesce", Class: state.Rerun}, Duties: []state.Duty{{Name: "unquiesce"}}})
+		}
+		f.journal(paid, state.Entry{Paid: []string{"unquiesce"}})
+		f.finish(owing, state.Attention)
+		f.finish(paid, state.Attention)
+		locks := f.snapshot().Locks
+		equal(f, "locks", len(locks), 1)
+		equal(f, "holder", locks[0].Task, owing.Task)
+		f.ok(f.b.Resolve(f.ctx(), owing.Task, state.Failed, "ana", "unquiesced by hand", f.tick()))
+		equal(f, "locks", len(f.snapshot().Locks), 0)
+	},
 	"a task from its first step to its end": func(f *fixture) {
 		se := f.session()
 		r := f.begin("backup_plan.qa", device("QA1"), device("QA2"))
