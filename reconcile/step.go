@@ -31,6 +31,8 @@ const (
 	OpDeviceCapture  Op = "device.capture"  // CaptureArgs: stream into the store's staging area
 	OpArtifactVerify Op = "artifact.verify" // CaptureArgs: read back what was written
 	OpArtifactCommit Op = "artifact.commit" // CaptureArgs: publish and record it
+	OpArtifactExpire Op = "artifact.expire" // ExpireArgs: its deletion begins, if that is still allowed; no effect outside the state
+	OpArtifactDelete Op = "artifact.delete" // ExpireArgs: remove it from its store
 	OpMirrorCopy     Op = "mirror.copy"     // MirrorArgs
 	OpMirrorPrune    Op = "mirror.prune"    // MirrorArgs
 	OpMirrorRecord   Op = "mirror.record"   // MirrorArgs: position; no effect outside the state
@@ -44,7 +46,7 @@ const (
 // Ops lists every operation, for tests that each one has an implementation and a crash test.
 var Ops = []Op{
 	OpWindow, OpScript, OpStoreInit, OpStoreCheck, OpDeviceInspect, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
-	OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
+	OpArtifactExpire, OpArtifactDelete, OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
 }
 
 // WindowArgs is when work may start, in a form that can be judged at run time. See WindowArgs.Check.
@@ -97,6 +99,14 @@ type CaptureArgs struct {
 	BackupPlan string `json:"backup_plan"`
 	Activity   string `json:"activity"`
 	Nominal    string `json:"nominal,omitempty"`
+}
+
+// ExpireArgs is the deletion of one artifact.
+type ExpireArgs struct {
+	Artifact string           `json:"artifact"`
+	Store    string           `json:"store"`
+	Newer    int              `json:"newer"`   // good artifacts of its group that must be newer
+	Objects  map[string]int64 `json:"objects"` // generations of the objects that decided it; they must still be these
 }
 
 // MirrorArgs is one pass of a mirror.

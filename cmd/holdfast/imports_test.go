@@ -40,7 +40,9 @@ var imports = map[string][]string{
 	"config/load":   {"config", "config/diag", "config/schedule", "config/unit"},
 	"config/source": {"config/diag"}, // for the nearest name
 	"providers/all": {"providers", "providers/command", "providers/files", "providers/plain", "providers/sqlite", "providers/tree"},
-	"reconcile":     {"config", "config/diag", "config/schedule", "config/unit", "state"},
+	"reconcile":     {"config", "config/diag", "config/schedule", "config/unit", "reconcile/retention", "state"},
+
+	"reconcile/retention": {"state"},
 
 	"reconcile/observe": {"config", "providers", "reconcile", "state"},
 	"reconcile/execute": {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "state"},
@@ -58,7 +60,7 @@ var imports = map[string][]string{
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/schedule", "config/unit", "state", "reconcile", "providers/glob"}
+var pure = []string{"config", "config/diag", "config/schedule", "config/unit", "state", "reconcile", "reconcile/retention", "providers/glob"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (

@@ -23,6 +23,7 @@ var mutants = []struct{ name, test, story string }{
 	{"late_duty", "TestKilledAnywhere", "unfrozen"},
 	{"lost_duty", "TestKilledAnywhere", "refused"},
 	{"blind_rollback", "TestKilledAnywhere", "half"},
+	{"blind_delete", "TestKilledAnywhere", "retention"},
 	{"no_verify", "TestDamagedStagingIsNeverRecorded", ""},
 	{"blind_prune", "TestNothingIsPrunedAfterACopyWithErrors", ""},
 	{"no_fence", "TestTakenOver", ""},

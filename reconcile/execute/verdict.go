@@ -25,6 +25,7 @@ const (
 	SkippedUnavailable = "SKIPPED_DEVICE_NOT_AVAILABLE"
 	SkippedSoft        = "SKIPPED_SOFT"
 	SkippedCondition   = "SKIPPED_CONDITION_NOT_MET"
+	SkippedPinned      = "SKIPPED_ARTIFACT_PINNED"
 	SkippedNoTasks     = "SKIPPED_ALL_TASKS_SKIPPED"
 
 	Interrupted = "INTERRUPTED_PROCESS_STOP"

@@ -236,13 +236,20 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		case err == nil:
 			art.Verified = a.Now()
 		case errors.Is(err, providers.ErrCorrupt), errors.Is(err, providers.ErrNotFound), errors.Is(err, os.ErrNotExist):
-			art.State, art.Error = state.ArtifactQuarantined, err.Error()
+			art.State, art.Error, art.Quarantined = state.ArtifactQuarantined, err.Error(), a.Now()
 			bad++
 		default:
 			bad++
 		}
-		if err := st.PutArtifact(ctx, art); err != nil {
-			return err
+		switch putErr := st.PutArtifact(ctx, art); {
+		case errors.Is(putErr, state.ErrStale): // it was deleted while it was read
+			art.State = state.ArtifactDeleted
+			if err != nil && !errors.Is(err, state.ErrStale) {
+				bad--
+			}
+			err = putErr
+		case putErr != nil:
+			return putErr
 		}
 		v := verdict{Artifact: art.ID, State: art.State}
 		if err != nil {
