@@ -162,7 +162,7 @@ func (b *builder) removal(rec state.Object) {
 		c.Note = "its data stays where it is"
 		if b.doc.Removed[i].Data == "delete" {
 			b.errorf(addr, "HF-DEL-003", c.Range, "Deleting data is not in this version",
-				"This version of holdfast never deletes artifacts. Write data = \"keep\" to forget %s and keep what it made.", addr)
+				"This version of holdfast deletes artifacts only by retention. Write data = \"keep\" to forget %s and keep what it made.", addr)
 		}
 	} else if (rec.Protect || b.owns(rec)) && b.plan.Mode != ModeDestroy {
 		b.errorf(addr, "HF-DEL-001", diag.Range{}, "The object is protected",
