@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
@@ -19,8 +21,59 @@ func scanBrief(row scanner) (a state.ArtifactBrief, err error) {
 	return a, err
 }
 
-// catalogue reads the artifacts that are not deleted; the index artifact_kept holds every column of it.
-const catalogue = `SELECT ` + briefColumns + ` FROM artifact INDEXED BY artifact_kept WHERE state <> 'deleted'`
+// catalogueGroups reads the artifacts that are not deleted, one row for each group: rows and columns are what reading a hundred
+// thousand of them costs. The index artifact_kept holds all of it, in this order. No field before the id holds a space.
+const catalogueGroups = `SELECT backup_plan, store, device, domain, action, variant, group_concat(state || ' ' || started_at || ' ' ||
+	verified_at || ' ' || quarantined_at || ' ' || bytes || ' ' || pinned || ' ' || id, char(10))
+	FROM artifact INDEXED BY artifact_kept WHERE state <> 'deleted' GROUP BY backup_plan, store, device, domain, action, variant`
+
+func catalogue(ctx context.Context, q querier) ([]state.ArtifactBrief, error) {
+	rows, err := q.QueryContext(ctx, catalogueGroups)
+	if err != nil {
+		return nil, explain(err)
+	}
+	var all []state.ArtifactBrief
+	err = eachRow(rows, func(row scanner) error {
+		var group state.ArtifactBrief
+		var members string
+		if err := row.Scan(&group.BackupPlan, &group.Store, &group.Device, &group.Domain, &group.Action, &group.Variant, &members); err != nil {
+			return err
+		}
+		for line := range strings.SplitSeq(members, "\n") {
+			a, err := parseBrief(group, line)
+			if err != nil {
+				return err
+			}
+			all = append(all, a)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// parseBrief reads a member of a group of the catalogue.
+func parseBrief(group state.ArtifactBrief, line string) (state.ArtifactBrief, error) {
+	fields := strings.SplitN(line, " ", 7)
+	if len(fields) != 7 {
+		return group, fmt.Errorf("artifact %q of %s: %w", line, group.BackupPlan, state.ErrCorrupt)
+	}
+	var n [5]int64
+	for i := range n {
+		v, err := strconv.ParseInt(fields[i+1], 10, 64)
+		if err != nil {
+			return group, fmt.Errorf("artifact %s: %w: %w", fields[6], state.ErrCorrupt, err)
+		}
+		n[i] = v
+	}
+	a := group
+	a.State, a.ID, a.Bytes, a.Pinned = state.ArtifactState(fields[0]), fields[6], n[3], n[4] != 0
+	for i, t := range []*time.Time{&a.Started, &a.Verified, &a.Quarantined} {
+		if err := (*instant)(t).Scan(n[i]); err != nil {
+			return group, err
+		}
+	}
+	return a, nil
+}
 
 func stale(format string, args ...any) error {
 	return &state.StaleError{What: fmt.Sprintf(format, args...)}

@@ -349,7 +349,7 @@ func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 		if n.Artifacts, err = holdings(ctx, q); err != nil {
 			return err
 		}
-		n.Catalogue, err = list(ctx, q, scanBrief, catalogue)
+		n.Catalogue, err = catalogue(ctx, q)
 		return err
 	})
 	if err != nil {

@@ -86,18 +86,27 @@ var expireTests = map[string]func(*fixture){
 		}
 	},
 	"a pin holds": func(f *fixture) {
+		put := f.now
 		f.kept("ab")
 		f.is(f.b.Pin(f.ctx(), "z", true, "ann", "", f.tick()), state.ErrNotFound)
 		for range 2 {
 			f.ok(f.b.Pin(f.ctx(), "a", true, "ann", "audit", f.tick()))
 		}
 		f.change("a", func(a *state.Artifact) { a.Pinned = false })
+		f.change("b", func(a *state.Artifact) { a.State, a.Quarantined = state.ArtifactQuarantined, f.now })
 		for _, a := range f.snapshot().Catalogue {
+			if a.ID == "b" {
+				equal(f, "brief", a, state.ArtifactBrief{
+					ID: "b", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA1", Domain: "D", Action: "export_domain", Variant: "persisted",
+					State: state.ArtifactQuarantined, Started: put.Add(-time.Hour), Verified: put.Add(-time.Hour), Quarantined: f.now, Bytes: 10,
+				})
+			}
 			equal(f, "pinned "+a.ID, a.Pinned, a.ID == "a")
 		}
 		c := f.claim(f.session(), f.begin("retention.x", device("QA1")).ID+".1")
 		f.is(f.b.Journal(f.ctx(), c, state.Entry{Expire: []state.Expiry{{Artifact: "a", Newer: 1}}, At: f.tick()}), state.ErrStale)
 		f.ok(f.b.Pin(f.ctx(), "a", false, "ann", "", f.tick()))
+		f.change("b", func(a *state.Artifact) { a.State = state.ArtifactGood })
 		f.journal(c, state.Entry{Expire: []state.Expiry{{Artifact: "a", Newer: 1}}, At: f.tick()})
 	},
 }
