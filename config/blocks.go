@@ -145,6 +145,7 @@ type Retention struct {
 	KeepYearly  int           `hcl:"keep_yearly,optional" json:"keep_yearly,omitempty" min:"0" max:"100000" doc:"The newest of each of the last n years that have one."`
 	KeepWithin  unit.Duration `hcl:"keep_within,optional" json:"keep_within,omitempty" doc:"Everything this much older than the newest, at most."`
 	MinCopies   int           `hcl:"min_copies,optional" json:"min_copies" default:"1" min:"1" max:"100000" doc:"Never fewer good artifacts than this."`
+	MaxDelete   int           `hcl:"max_delete_percent,optional" json:"max_delete_percent,omitempty" min:"0" max:"100" doc:"A plan that deletes more than this percentage of the good artifacts, and more than 5, needs --allow-delete. 50 when absent or 0."`
 }
 
 // Mirror keeps a target directory tree a copy of a source tree.

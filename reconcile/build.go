@@ -71,7 +71,8 @@ type builder struct {
 	openings  map[[2]string]opening               // by window and kind of work
 	sights    map[config.Address]sight
 	guards    []guard
-	guarded   bool // guards is filled
+	guarded   bool                             // guards is filled
+	artifacts map[string][]state.ArtifactBrief // the catalogue by backup plan
 }
 
 func newBuilder(in Input) *builder {
@@ -149,6 +150,7 @@ func (b *builder) build() {
 		b.backups()
 		b.mirrors()
 		b.failovers()
+		b.retain()
 	}
 	b.storeDrift()
 }

@@ -110,6 +110,8 @@ func (b *builder) creation(d config.Specified) Change {
 		c.ByAction = true
 	case *config.Failover:
 		b.newFailover(o, &c)
+	case *config.BackupPlan:
+		b.inherit(o, &c)
 	case *config.Freeze:
 		c.Class = ClassDegrade
 		c.Note = fmt.Sprintf("holds work back from %s to %s", o.From, o.To)
@@ -132,6 +134,10 @@ func (b *builder) update(d config.Specified, rec state.Object, moved bool) Chang
 	}
 	c.Class, c.Note = grade(d.Object, rec.Spec, c.Paths)
 	switch o := d.Object.(type) {
+	case *config.Retention:
+		b.previewDeletion(o, &c)
+	case *config.BackupPlan:
+		b.gradeRetention(o, rec.Spec, &c)
 	case *config.Store:
 		c.Identity = rec.Identity
 	case *config.Failover:
@@ -156,7 +162,7 @@ func (b *builder) removal(rec state.Object) {
 		c.Note = "its data stays where it is"
 		if b.doc.Removed[i].Data == "delete" {
 			b.errorf(addr, "HF-DEL-003", c.Range, "Deleting data is not in this version",
-				"This version of holdfast never deletes artifacts. Write data = \"keep\" to forget %s and keep what it made.", addr)
+				"This version of holdfast deletes artifacts only by retention. Write data = \"keep\" to forget %s and keep what it made.", addr)
 		}
 	} else if (rec.Protect || b.owns(rec)) && b.plan.Mode != ModeDestroy {
 		b.errorf(addr, "HF-DEL-001", diag.Range{}, "The object is protected",

@@ -1,9 +1,12 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-dr/holdfast/config"
 )
 
 // Brake: a plan that removes more than this needs --allow-delete, since the cause is more often a mistake than an
@@ -11,6 +14,8 @@ import (
 const (
 	brakeObjects = 5
 	brakePercent = 20
+
+	deletePercent = 50 // of artifacts, unless a retention says otherwise
 )
 
 func (b *builder) gates() {
@@ -40,6 +45,17 @@ func (b *builder) gates() {
 		p.Gates = append(p.Gates, Gate{
 			Allow: fmt.Sprintf("--allow-delete=%d", deletes), Deletes: deletes,
 			Reason: fmt.Sprintf("removes %d of %d recorded objects", deletes, recorded),
+		})
+	}
+}
+
+// brakeDeletion demands a number for a retention that would take too large a part of the good artifacts it governs.
+func (b *builder) brakeDeletion(r *config.Retention, d Deletion, good int) {
+	percent := cmp.Or(r.MaxDelete, deletePercent)
+	if d.Count > brakeObjects && d.Count*100 > good*percent {
+		b.plan.Gates = append(b.plan.Gates, Gate{
+			Allow: fmt.Sprintf("--allow-delete=%d", d.Count), Deletes: d.Count,
+			Reason: fmt.Sprintf("%s deletes %d artifacts of %d that are good, more than %d %%", d.Address, d.Count, good, percent),
 		})
 	}
 }

@@ -195,11 +195,13 @@ func (c goldenCase) recorded(t testing.TB, s *state.Snapshot) {
 		Cursors   map[string]state.Cursor   `json:"cursors"`
 		Artifacts map[string]state.Holdings `json:"artifacts"`
 		OpenRuns  []state.Run               `json:"open_runs"`
+		Catalogue []state.ArtifactBrief     `json:"catalogue"`
 	}{}
 	unmarshal(t, "state.json", body, &more)
 	for a, o := range more.Objects {
 		s.Objects[a] = merged(s.Objects[a], o)
 	}
+	s.Catalogue = more.Catalogue
 	s.Roles, s.Positions, s.Cursors, s.Artifacts, s.OpenRuns = more.Roles, more.Positions, more.Cursors, more.Artifacts, more.OpenRuns
 }
 
@@ -230,6 +232,7 @@ type goldenPlan struct {
 	Deferred      []string       `json:"deferred,omitempty"`
 	Drift         []string       `json:"drift,omitempty"`
 	Roles         []string       `json:"roles,omitempty"`
+	Deletions     []string       `json:"deletions,omitempty"`
 	Gates         []string       `json:"gates,omitempty"`
 	Preconditions []string       `json:"preconditions,omitempty"`
 	Findings      []string       `json:"findings,omitempty"`
@@ -259,6 +262,10 @@ func render(t *testing.T, p *reconcile.Plan) string {
 	}
 	for _, r := range p.Roles {
 		g.Roles = append(g.Roles, join("; ", fmt.Sprintf("%s %s at %s, epoch %d, prefers %s", r.Failover, r.State, r.Active, r.Epoch, r.Preferred), r.Note))
+	}
+	for _, d := range p.Deletions {
+		g.Deletions = append(g.Deletions, fmt.Sprintf("%s: %d, %d bytes, %s .. %s, look-back %d s -> %d s: %s", d.Address, d.Count, d.Bytes,
+			d.Oldest.Format(time.DateOnly), d.Newest.Format(time.DateOnly), d.LookBackBefore, d.LookBackAfter, strings.Join(d.IDs, " ")))
 	}
 	for _, x := range p.Gates {
 		g.Gates = append(g.Gates, x.Allow+": "+x.Reason)

@@ -54,6 +54,7 @@ type Plan struct {
 	Findings      []diag.Diagnostic `json:"findings"`
 	Preconditions []Precondition    `json:"preconditions"`
 	Gates         []Gate            `json:"gates"` // what must be allowed explicitly
+	Deletions     []Deletion        `json:"deletions,omitempty"`
 	Summary       Summary           `json:"summary"`
 
 	// Objects are the specifications the actions' steps refer to, by address.
@@ -174,6 +175,7 @@ const (
 	NeedGeneration PreconditionKind = "generation" // of one object; Want 0: it must not exist
 	NeedRoleEpoch  PreconditionKind = "role_epoch"
 	NeedDescends   PreconditionKind = "commit_descends" // the last applied commit the plan was made against
+	NeedDeleteSet  PreconditionKind = "delete_set"      // the artifacts of one Deletion: none is pinned or back to life
 	NeedNotAfter   PreconditionKind = "not_after"
 )
 
@@ -196,6 +198,20 @@ type Summary struct {
 	Skipped  int `json:"skipped"` // tasks
 	Deferred int `json:"deferred"`
 	Drift    int `json:"drift"`
+	Deletes  int `json:"deletes,omitempty"` // artifacts
+}
+
+// Deletion is what one retention deletes with this plan: these artifacts and no others.
+type Deletion struct {
+	Address        string    `json:"address"` // of the retention
+	Count          int       `json:"count"`
+	Bytes          int64     `json:"bytes"`
+	Oldest         time.Time `json:"oldest"`
+	Newest         time.Time `json:"newest"`
+	LookBackBefore int64     `json:"look_back_before"` // seconds from the oldest to the newest good artifact of the group with the longest look-back
+	LookBackAfter  int64     `json:"look_back_after"`
+	IDs            []string  `json:"ids"`
+	IDsDigest      string    `json:"ids_digest"`
 }
 
 // Empty reports whether there is nothing to do.
@@ -232,6 +248,8 @@ const (
 	ActionBackup   ActionKind = "backup"   //
 	ActionMirror   ActionKind = "mirror"   // one pass
 	ActionFailover ActionKind = "failover" // establish or move the role
+
+	ActionRetention ActionKind = "retention" // delete what no rule keeps
 )
 
 // Stages order the tasks of an action: no task starts before every task of a lower stage has ended.
@@ -243,7 +261,7 @@ const (
 
 // Task is an action's part on one target.
 type Task struct {
-	Kind     string   `json:"kind"` // script | backup | mirror | failover | store
+	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention
 	Stage    int      `json:"stage"`
 	Activity string   `json:"activity,omitempty"`
 	Device   string   `json:"device,omitempty"` // address

@@ -19,7 +19,11 @@ func (p *Plan) Broken(s *state.Snapshot, now time.Time) error {
 		return stale("The plan expired at %s", p.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	for _, need := range p.Preconditions {
-		if err := need.broken(s, now); err != nil {
+		err := need.broken(s, now)
+		if need.Kind == NeedDeleteSet {
+			err = p.deleteSetBroken(need, s)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -63,6 +67,7 @@ func (n Precondition) broken(s *state.Snapshot, now time.Time) error {
 		if err != nil || now.After(limit) {
 			return stale("The plan may not be applied after %s", n.Want)
 		}
+	case NeedDeleteSet: // see Plan.Broken
 	default:
 		return stale("The plan has a precondition this version does not know: %q", n.Kind)
 	}

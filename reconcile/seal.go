@@ -56,6 +56,9 @@ func summarise(p *Plan) Summary {
 			s.Move++
 		}
 	}
+	for _, d := range p.Deletions {
+		s.Deletes += d.Count
+	}
 	for _, a := range p.Actions {
 		for _, t := range a.Tasks {
 			if t.Skip != nil {
@@ -162,6 +165,9 @@ func (p *Plan) digest() (string, error) {
 	s.put("actions", len(p.Actions))
 	for _, a := range p.Actions {
 		s.action(a)
+	}
+	if len(p.Deletions) > 0 {
+		s.put("deletions", p.Deletions)
 	}
 	s.put("gates", len(p.Gates))
 	for _, g := range p.Gates {

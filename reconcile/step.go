@@ -36,6 +36,8 @@ const (
 	OpDeviceCapture   Op = "device.capture"   // CaptureArgs: stream into the store's staging area
 	OpArtifactVerify  Op = "artifact.verify"  // CaptureArgs: read back what was written
 	OpArtifactCommit  Op = "artifact.commit"  // CaptureArgs: publish and record it
+	OpArtifactExpire  Op = "artifact.expire"  // ExpireArgs: its deletion begins, if that is still allowed; no effect outside the state
+	OpArtifactDelete  Op = "artifact.delete"  // ExpireArgs: remove it from its store
 	OpMirrorCopy      Op = "mirror.copy"      // MirrorArgs
 	OpMirrorPrune     Op = "mirror.prune"     // MirrorArgs
 	OpMirrorRecord    Op = "mirror.record"    // MirrorArgs: position; no effect outside the state
@@ -50,7 +52,7 @@ const (
 var Ops = []Op{
 	OpWindow, OpScript, OpStoreInit, OpStoreCheck, OpDeviceInspect,
 	OpDeviceState, OpDeviceUnsaved, OpDeviceQuiesce, OpDeviceWait, OpDeviceUnquiesce, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
-	OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
+	OpArtifactExpire, OpArtifactDelete, OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
 }
 
 // WindowArgs is when work may start, in a form that can be judged at run time. See WindowArgs.Check.
@@ -118,6 +120,14 @@ type CaptureArgs struct {
 	Activity   string `json:"activity"`
 	Nominal    string `json:"nominal,omitempty"`
 	IfUnsaved  bool   `json:"if_unsaved,omitempty"` // only when device.unsaved said yes; otherwise its steps are skipped
+}
+
+// ExpireArgs is the deletion of one artifact.
+type ExpireArgs struct {
+	Artifact string           `json:"artifact"`
+	Store    string           `json:"store"`
+	Newer    int              `json:"newer"`   // good artifacts of its group that must be newer
+	Objects  map[string]int64 `json:"objects"` // generations of the objects that decided it; they must still be these
 }
 
 // MirrorArgs is one pass of a mirror.

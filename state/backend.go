@@ -114,6 +114,8 @@ type Entry struct {
 	Duties    []Duty       // opened
 	Paid      []string     // names of duties of this task
 	Artifacts []Artifact   // put by ID
+	Expire    []Expiry     // artifacts whose deletion begins
+	Deleted   []string     // artifacts that are gone from their stores; one whose deletion had not begun is ErrStale
 	Changes   []Change     // recorded objects, such as a store that was initialised
 	Roles     []RoleChange //
 	Positions []Position   //
@@ -169,8 +171,10 @@ type Backend interface {
 	Steps(ctx context.Context, task string) ([]StepRun, error)
 	Duties(ctx context.Context, task string) ([]Duty, error)
 	Artifacts(ctx context.Context, f ArtifactFilter) ([]Artifact, error)
-	// PutArtifact writes the outcome of a later check of an artifact.
+	// PutArtifact writes the outcome of a later check of an artifact; ErrStale when its deletion has begun. It leaves the pin alone.
 	PutArtifact(ctx context.Context, a Artifact) error
+	// Pin keeps an artifact from deletion, or no longer does, and logs who did it; ErrStale when its deletion has begun.
+	Pin(ctx context.Context, artifact string, pinned bool, actor, reason string, at time.Time) error
 	// Observe stores what was last seen; it never raises the generation.
 	Observe(ctx context.Context, o []Observation) error
 

@@ -118,7 +118,40 @@ type Artifact struct {
 	Started    time.Time       `json:"started"`
 	Verified   time.Time       `json:"verified"` // last time every byte was read back and matched
 	Error      string          `json:"error,omitempty"`
+
+	Quarantined time.Time `json:"quarantined,omitzero"` // when a check failed; zero when that was not recorded
+	Pinned      bool      `json:"pinned,omitempty"`     // never deleted. Only Backend.Pin changes it
 }
+
+// ArtifactBrief is what decisions on artifacts need, without manifests.
+type ArtifactBrief struct {
+	ID          string        `json:"id"`
+	Store       string        `json:"store"`
+	BackupPlan  string        `json:"backup_plan"`
+	Device      string        `json:"device"`
+	Domain      string        `json:"domain"`
+	Action      string        `json:"action"`
+	Variant     string        `json:"variant,omitempty"`
+	State       ArtifactState `json:"state"`
+	Started     time.Time     `json:"started"`
+	Verified    time.Time     `json:"verified"`
+	Quarantined time.Time     `json:"quarantined,omitzero"`
+	Bytes       int64         `json:"bytes"`
+	Pinned      bool          `json:"pinned,omitempty"`
+}
+
+// Expiry begins the deletion of an artifact. It is allowed while the artifact is not pinned, Newer good artifacts of its
+// group - those of the same backup plan, store, device, domain, action and variant - are newer than it and another one of them
+// was verified, and the objects are those that were planned with; otherwise the whole transaction is ErrStale. What is
+// dated more than FutureLimit after the transaction counts for nothing. One whose deletion has begun or ended stays as it is.
+type Expiry struct {
+	Artifact string
+	Newer    int              // at least 1
+	Objects  map[string]int64 // generations by address
+}
+
+// FutureLimit is how far after the present an artifact may be dated before its time is taken for wrong.
+const FutureLimit = 10 * time.Minute
 
 // ArtifactState says what an artifact is worth.
 type ArtifactState string
@@ -126,6 +159,7 @@ type ArtifactState string
 const (
 	ArtifactGood        ArtifactState = "good"        // read back and matched at least once, never failed since
 	ArtifactQuarantined ArtifactState = "quarantined" // a check failed; counts for nothing
+	ArtifactExpiring    ArtifactState = "expiring"    // its deletion has begun and is only ever finished; counts for nothing
 	ArtifactDeleted     ArtifactState = "deleted"     // removed from its store; the record stays
 )
 
@@ -155,6 +189,7 @@ type Snapshot struct {
 	LastRuns     map[string]Run      // the newest run of each address
 	LastGood     map[string]Run      // the newest run of each address that succeeded, also with warnings or in part
 	Artifacts    map[string]Holdings // by backup plan address
+	Catalogue    []ArtifactBrief     // every artifact that is not deleted, in no particular order
 	OpenRuns     []Run               // not ended, oldest first
 	Observations map[string]Observation
 	Locks        []Lock

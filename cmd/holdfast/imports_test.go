@@ -48,7 +48,9 @@ var imports = map[string][]string{
 	"config/source":        {"config/diag", "config/source/remote"},
 	"config/source/remote": {"config/diag"}, // for the words of messages
 	"providers/all":        {"providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/tree"},
-	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
+	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "reconcile/retention", "state"},
+
+	"reconcile/retention": {"state"},
 
 	"reconcile/observe": {"config", "providers", "reconcile", "state"},
 	"reconcile/execute": {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "state"},
@@ -66,7 +68,7 @@ var imports = map[string][]string{
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "providers/glob", "providers/plain/chain"}
+var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/retention", "providers/glob", "providers/plain/chain"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (

@@ -98,7 +98,7 @@ func (l life) live() error {
 		Backend: &mortal{b, c}, Registry: providertest.Faulty(registry(), c.point), Actor: "test",
 		Sleep: func(context.Context, time.Duration) error { time.Sleep(breath); return nil },
 	})
-	runs, err := b.Runs(ctx, state.RunFilter{})
+	runs, err := b.Runs(ctx, state.RunFilter{Address: plan.Actions[0].Address})
 	if err != nil {
 		return err
 	}

@@ -118,6 +118,14 @@ var stories = map[string]story{
 			}
 		},
 	},
+	// Four of six artifacts go; of each group the newest stays.
+	"retention": {
+		plan:    func(w world) *reconcile.Plan { return w.retention(w.aged()[:4]...) },
+		prepare: prepareBackups,
+		end: func(ctx context.Context, w world, b state.Backend, f *findings) {
+			w.wantDeleted(ctx, b, f, w.aged()[:4]...)
+		},
+	},
 	// The freeze fails after a resume, so the move is given up: what the first life froze must be released.
 	"unfrozen": {
 		plan: func(w world) *reconcile.Plan {

@@ -21,7 +21,8 @@ import (
 
 func TestEveryOperationIsImplementedAndKilled(t *testing.T) {
 	used := map[reconcile.Op]bool{}
-	for _, a := range (world{"/x"}).everything().Actions {
+	w := world{"/x"}
+	for _, a := range append(w.everything().Actions, w.retention("1").Actions...) {
 		for _, task := range a.Tasks {
 			for _, s := range task.Steps {
 				used[s.Op] = true

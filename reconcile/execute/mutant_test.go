@@ -25,6 +25,7 @@ var mutants = []struct{ name, test, story string }{
 	{"late_duty", "TestKilledAnywhere", "quiesced"},
 	{"lost_duty", "TestKilledAnywhere", "quiesced"},
 	{"blind_rollback", "TestKilledAnywhere", "half"},
+	{"blind_delete", "TestKilledAnywhere", "retention"},
 	{"no_verify", "TestDamagedStagingIsNeverRecorded", ""},
 	{"blind_prune", "TestNothingIsPrunedAfterACopyWithErrors", ""},
 	{"no_fence", "TestTakenOver", ""},

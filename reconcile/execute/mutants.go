@@ -12,5 +12,6 @@ const (
 	mutantBlindPrune    = "blind_prune"    // the mirror goes on after a copy with errors
 	mutantFreshID       = "fresh_id"       // a repeated capture takes a new artifact ID
 	mutantLostDuty      = "lost_duty"      // duties are not paid on the way out
+	mutantBlindDelete   = "blind_delete"   // files are deleted before it is recorded that their deletion begins
 	mutantBlindRollback = "blind_rollback" // a failed switchover goes back without looking at the targets
 )

@@ -53,6 +53,8 @@ func init() {
 		reconcile.OpDeviceCapture:   {prepare: prepareCapture, do: capture},
 		reconcile.OpArtifactVerify:  {do: verify},
 		reconcile.OpArtifactCommit:  {limit: limitCommit, do: commit, check: checkCommit},
+		reconcile.OpArtifactExpire:  {limit: limitLook, do: expire},
+		reconcile.OpArtifactDelete:  {limit: limitCommit, do: remove},
 		reconcile.OpMirrorCopy:      {do: mirrorCopy},
 		reconcile.OpMirrorPrune:     {do: mirrorPrune},
 		reconcile.OpMirrorRecord:    {limit: limitLook, do: mirrorRecord},

@@ -26,6 +26,7 @@ const (
 	SkippedQuiesced    = "SKIPPED_ALREADY_QUIESCED"
 	SkippedSoft        = "SKIPPED_SOFT"
 	SkippedCondition   = "SKIPPED_CONDITION_NOT_MET"
+	SkippedPinned      = "SKIPPED_ARTIFACT_PINNED"
 	SkippedNoTasks     = "SKIPPED_ALL_TASKS_SKIPPED"
 
 	Interrupted = "INTERRUPTED_PROCESS_STOP"

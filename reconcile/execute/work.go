@@ -303,7 +303,7 @@ func (w *work) succeed(c *call, out outcome) error {
 	w.pending = out.entry
 	w.pending.Duties = late
 	w.pending.End = c.ended(s, out.output, "")
-	if len(out.entry.Roles)+len(out.entry.Changes) > 0 {
+	if len(out.entry.Roles)+len(out.entry.Changes)+len(out.entry.Expire)+len(out.entry.Deleted) > 0 {
 		// These have conditions of their own. A broken one fails this step and not what comes next.
 		if err := w.flush(); errors.Is(err, state.ErrStale) {
 			return w.failed(c, outcome{}, err)

@@ -8,20 +8,20 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
-const putArtifact = `INSERT INTO artifact (` + artifactColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+const putArtifact = `INSERT INTO artifact (` + artifactColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
 	ON CONFLICT (id) DO UPDATE SET store = excluded.store, backup_plan = excluded.backup_plan, run = excluded.run, task = excluded.task,
 	device = excluded.device, domain = excluded.domain, action = excluded.action, variant = excluded.variant, files = excluded.files,
 	bytes = excluded.bytes, manifest = excluded.manifest, state = excluded.state, started_at = excluded.started_at,
-	verified_at = excluded.verified_at, error = excluded.error`
+	verified_at = excluded.verified_at, error = excluded.error, quarantined_at = excluded.quarantined_at`
 
 func (t *tx) putArtifact(a state.Artifact) error {
 	_, err := t.exec(putArtifact, a.ID, a.Store, a.BackupPlan, a.Run, a.Task, a.Device, a.Domain, a.Action, a.Variant, a.Files, a.Bytes,
-		text(a.Manifest), a.State, micros(a.Started), micros(a.Verified), a.Error)
+		text(a.Manifest), a.State, micros(a.Started), micros(a.Verified), a.Error, micros(a.Quarantined))
 	return err
 }
 
-// PutArtifact writes what a later check of an artifact found. One that was deleted stays so: then the check came too late and is
-// state.ErrStale.
+// PutArtifact writes what a later check of an artifact found. One whose deletion has begun is never good again: then the check
+// came too late and is state.ErrStale.
 func (s *Store) PutArtifact(ctx context.Context, a state.Artifact) error {
 	err := wantArtifact(a)
 	if err == nil {
@@ -30,8 +30,11 @@ func (s *Store) PutArtifact(ctx context.Context, a state.Artifact) error {
 			if _, err := t.row(`SELECT state FROM artifact WHERE id = ?`, []any{a.ID}, &cur); err != nil {
 				return err
 			}
-			if cur == state.ArtifactDeleted && a.State != cur {
+			switch {
+			case cur == state.ArtifactDeleted && a.State != cur:
 				return fmt.Errorf("it was deleted: %w", state.ErrStale)
+			case cur == state.ArtifactExpiring && a.State != cur && a.State != state.ArtifactDeleted:
+				return fmt.Errorf("its deletion has begun: %w", state.ErrStale)
 			}
 			return t.putArtifact(a)
 		})

@@ -174,11 +174,11 @@ func scanDuty(row scanner) (d state.Duty, err error) {
 }
 
 const artifactColumns = `id, store, backup_plan, run, task, device, domain, action, variant, files, bytes, manifest, state,
-	started_at, verified_at, error`
+	started_at, verified_at, error, quarantined_at, pinned`
 
 func scanArtifact(row scanner) (a state.Artifact, err error) {
 	err = row.Scan(&a.ID, &a.Store, &a.BackupPlan, &a.Run, &a.Task, &a.Device, &a.Domain, &a.Action, &a.Variant, &a.Files, &a.Bytes,
-		(*rawJSON)(&a.Manifest), &a.State, (*instant)(&a.Started), (*instant)(&a.Verified), &a.Error)
+		(*rawJSON)(&a.Manifest), &a.State, (*instant)(&a.Started), (*instant)(&a.Verified), &a.Error, (*instant)(&a.Quarantined), &a.Pinned)
 	return a, err
 }
 
@@ -346,7 +346,10 @@ func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 		if n.Locks, err = list(ctx, q, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`); err != nil {
 			return err
 		}
-		n.Artifacts, err = holdings(ctx, q)
+		if n.Artifacts, err = holdings(ctx, q); err != nil {
+			return err
+		}
+		n.Catalogue, err = catalogue(ctx, q)
 		return err
 	})
 	if err != nil {

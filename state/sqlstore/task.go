@@ -221,6 +221,16 @@ func (t *tx) entry(k taskKey, c state.Claim, e state.Entry) error {
 			return err
 		}
 	}
+	for _, x := range e.Expire {
+		if err := t.expire(x, e.At); err != nil {
+			return err
+		}
+	}
+	for _, id := range e.Deleted {
+		if err := t.deleted(id); err != nil {
+			return err
+		}
+	}
 	for _, p := range e.Positions {
 		if _, err := t.exec(`INSERT INTO mirror_position (`+positionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (mirror) DO UPDATE SET at = excluded.at, finished_at = excluded.finished_at, files = excluded.files,

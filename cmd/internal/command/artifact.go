@@ -250,13 +250,15 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		case err == nil:
 			art.Verified = a.Now()
 		case errors.Is(err, providers.ErrCorrupt), errors.Is(err, providers.ErrNotFound), errors.Is(err, os.ErrNotExist):
-			art.State, art.Error = state.ArtifactQuarantined, err.Error()
-			bad++
-		default:
-			bad++
+			art.State, art.Error, art.Quarantined = state.ArtifactQuarantined, err.Error(), a.Now()
 		}
-		if err := st.PutArtifact(ctx, art); err != nil {
-			return err
+		switch put := st.PutArtifact(ctx, art); {
+		case errors.Is(put, state.ErrStale): // it was deleted while it was read
+			art.State, err = state.ArtifactDeleted, put
+		case put != nil:
+			return put
+		case err != nil:
+			bad++
 		}
 		v := verdict{Artifact: art.ID, State: art.State}
 		if err != nil {
@@ -265,7 +267,10 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		verdicts = append(verdicts, v)
 		if !c.json {
 			line := fmt.Sprintf("%s  %s/%s  %s  %s", art.ID, art.Device, art.Domain, view.Bytes(art.Bytes), "good")
-			if err != nil {
+			switch {
+			case art.State == state.ArtifactDeleted:
+				line = fmt.Sprintf("%s  %s/%s  deleted meanwhile", art.ID, art.Device, art.Domain)
+			case err != nil:
 				line = fmt.Sprintf("%s  %s/%s  NOT GOOD: %s", art.ID, art.Device, art.Domain, view.Clean(err.Error()))
 			}
 			fmt.Fprintln(c.out, line)

@@ -195,6 +195,8 @@ func taskText(t reconcile.Task) string {
 			what = "skipped: " + t.Skip.Reason + " [" + t.Skip.Code + "]"
 		}
 		return fmt.Sprintf("%-12s %-30s %s", t.Activity, name, what)
+	case "retention":
+		return fmt.Sprintf("%-30s %s", name+"/"+t.Domain, t.Action)
 	case "failover":
 		var steps []string
 		for _, s := range t.Steps {
@@ -323,6 +325,9 @@ func summary(p *reconcile.Plan) string {
 		parts = append(parts, fmt.Sprintf("%d to move", s.Move))
 	}
 	text := "Plan: " + strings.Join(parts, ", ")
+	if s.Deletes > 0 {
+		text += ", " + Count(s.Deletes, "artifact", "artifacts") + " to delete"
+	}
 	if p.Mode == reconcile.ModeCompare {
 		return text + "."
 	}

@@ -135,7 +135,11 @@ func Objects(w io.Writer, objects []state.Object, s Style) error {
 func Artifacts(w io.Writer, all []state.Artifact, s Style) error {
 	var rows [][]string
 	for _, a := range all {
-		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), Bytes(a.Bytes), string(a.State), s.time(a.Verified)})
+		worth := string(a.State)
+		if a.Pinned {
+			worth += ", pinned"
+		}
+		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), Bytes(a.Bytes), worth, s.time(a.Verified)})
 	}
 	return table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED"}, rows)
 }

@@ -1,0 +1,51 @@
+package command
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+func (c *cli) artifactCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "artifact", GroupID: "data", Short: "Keep artifacts from deletion",
+		Example: "  holdfast artifact pin 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"audit 2026\"",
+	}
+	cmd.AddCommand(
+		c.pinCommand("pin", true, "Keep an artifact from deletion, whatever its retention says"),
+		c.pinCommand("unpin", false, "Let retention decide about an artifact again"),
+	)
+	return cmd
+}
+
+func (c *cli) pinCommand(word string, pinned bool, short string) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:     word + " ARTIFACT",
+		Short:   short,
+		Long:    short + ".\nA plan that was to delete a pinned artifact is refused or leaves it alone; make a new one.",
+		Example: "  holdfast artifact " + word + " 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"audit 2026\"",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if reason == "" {
+				return errors.New("say why with --reason")
+			}
+			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				err := st.Pin(cmd.Context(), args[0], pinned, app.Actor(), reason, a.Now())
+				switch {
+				case errors.Is(err, state.ErrStale): // of the artifact, not of a plan
+					return &exitError{code: exitFault, err: err}
+				case err != nil:
+					return err
+				}
+				return c.done(map[string]any{"artifact": args[0], "pinned": pinned}, "Artifact %s: %sned.", args[0], word)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; kept in the log of edits (required)")
+	return cmd
+}

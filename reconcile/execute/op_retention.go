@@ -1,0 +1,70 @@
+package execute
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// expiring gives the arguments of a step on an artifact that is to go, and its record.
+func (c *call) expiring(ctx context.Context) (a reconcile.ExpireArgs, art state.Artifact, err error) {
+	if err := c.args(&a); err != nil {
+		return a, art, err
+	}
+	found, err := c.o.Backend.Artifacts(ctx, state.ArtifactFilter{ID: a.Artifact})
+	switch {
+	case err != nil:
+		return a, art, fmt.Errorf("read the record of artifact %s: %w", a.Artifact, err)
+	case len(found) == 0:
+		return a, art, fmt.Errorf("artifact %s is %w", a.Artifact, state.ErrNotFound)
+	case found[0].Store != a.Store:
+		return a, art, ends(state.Failed, CancelledStale, "artifact %s is in %s now, not in %s", a.Artifact, found[0].Store, a.Store)
+	}
+	return a, found[0], nil
+}
+
+// expire records that the deletion of an artifact begins. Whether it may is judged in the transaction that records it. What
+// a person pinned since the plan was made, or deleted otherwise, is left alone.
+func expire(ctx context.Context, c *call) (outcome, error) {
+	a, art, err := c.expiring(ctx)
+	switch {
+	case err != nil:
+		return outcome{}, err
+	case art.State == state.ArtifactDeleted:
+		return outcome{output: &report{Note: "deleted already"}, skipped: true}, nil
+	case art.Pinned && art.State != state.ArtifactExpiring:
+		return outcome{}, ends(state.Skipped, SkippedPinned, "artifact %s is pinned", a.Artifact)
+	}
+	if mutant == mutantBlindDelete {
+		return outcome{output: &report{}}, nil
+	}
+	return outcome{output: &report{}, entry: state.Entry{Expire: []state.Expiry{{Artifact: a.Artifact, Newer: a.Newer, Objects: a.Objects}}}}, nil
+}
+
+// remove deletes an artifact whose deletion was recorded to begin. The store finishes what an earlier attempt left.
+func remove(ctx context.Context, c *call) (outcome, error) {
+	a, art, err := c.expiring(ctx)
+	switch {
+	case err != nil:
+		return outcome{}, err
+	case art.State == state.ArtifactDeleted:
+		return outcome{output: &report{Note: "deleted already"}, skipped: true}, nil
+	case art.State != state.ArtifactExpiring && mutant != mutantBlindDelete:
+		return outcome{}, ends(state.Failed, Failed, "artifact %s is %s: its deletion was not begun", a.Artifact, art.State)
+	}
+	m, err := manifestOf(art)
+	if err != nil {
+		return outcome{}, err
+	}
+	store, err := c.opener().Store(ctx, a.Store)
+	if err != nil {
+		return outcome{}, fmt.Errorf("open %s: %w", a.Store, err)
+	}
+	defer store.Close()
+	if err := store.Delete(ctx, m.ArtifactRef); err != nil {
+		return outcome{}, fmt.Errorf("delete artifact %s from %s: %w", a.Artifact, a.Store, err)
+	}
+	return outcome{output: &report{FilesDone: art.Files, BytesDone: art.Bytes}, entry: state.Entry{Deleted: []string{a.Artifact}}}, nil
+}
