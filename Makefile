@@ -15,11 +15,11 @@ build:
 demo: deps build
 	./examples/quickstart/demo.sh $(BIN)
 
-# Everything, with the race detector. What needs a program from the system gets it from deps.
+# Everything: the whole suite with every crash point and seeded bug, then what is short once more under the race detector.
 test: deps lint
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -timeout 20m ./...
+	$(GO) test -race -short -timeout 20m ./...
 
-# Without the race detector and the long crash enumeration.
 test-short:
 	$(GO) test -short ./...
 
