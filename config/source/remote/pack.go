@@ -28,8 +28,7 @@ const (
 	packCache      = 32 * cache.MiByte
 )
 
-// Pack is one received pack in a temporary file. It is a store
-// of objects for reading.
+// Pack is one received pack in a temporary file: a store of objects to read.
 type Pack struct {
 	file  *packfile.Packfile
 	index *idxfile.MemoryIndex
