@@ -281,6 +281,12 @@ func TestHostileArchive(t *testing.T) {
 			t.Errorf("%s: beside the directory: %v, %v", name, left, err)
 		}
 	}
+	other, _ := capture(t, dev, secure)
+	bad := good.Clone()
+	bad.Set("base.tar", other.Bytes("base.tar"))
+	if err := dev.Restore(t.Context(), providers.RestoreRequest{Action: secure.Action, Domain: secure.Domain, Dir: t.TempDir()}, bad); !errors.Is(err, providers.ErrCorrupt) {
+		t.Errorf("the archive of another capture: got %v, want ErrCorrupt", err)
+	}
 	for name, edit := range map[string]func(*tar.Header) bool{
 		"file is missing":  func(h *tar.Header) bool { return h.Name != "PG_VERSION" },
 		"log is missing":   func(h *tar.Header) bool { return !strings.HasPrefix(h.Name, "pg_wal/0") },

@@ -140,7 +140,10 @@ func (a *artifact) read(ctx context.Context, name string, use func(io.Reader) er
 		return fmt.Errorf("open %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	in := &checked{ctx: ctx, name: name, from: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), want: a.record.Files[name]}
+	in := &checked{ctx: ctx, name: name, from: bufio.NewReaderSize(r, 64<<10), want: a.record.Files[name]}
+	if in.want != "" {
+		in.sum = sha256.New()
+	}
 	if err := use(in); err != nil {
 		if in.err != nil {
 			return in.err // what the reader made of it does not matter
@@ -171,12 +174,14 @@ func (c *checked) Read(b []byte) (int, error) {
 		return 0, context.Cause(c.ctx)
 	}
 	n, err := c.from.Read(b)
-	c.sum.Write(b[:n])
+	if c.sum != nil {
+		c.sum.Write(b[:n])
+	}
 	if err != nil && err != io.EOF {
 		c.err = fmt.Errorf("read %s: %w", c.name, err)
 		return n, c.err
 	}
-	if _, next := c.from.Peek(1); next == io.EOF && c.want != "" && hex.EncodeToString(c.sum.Sum(nil)) != c.want {
+	if _, next := c.from.Peek(1); next == io.EOF && c.sum != nil && hex.EncodeToString(c.sum.Sum(nil)) != c.want {
 		c.err = fmt.Errorf("%w: %s", providers.ErrCorrupt, c.name)
 		return 0, c.err
 	}
@@ -217,7 +222,10 @@ func (d *device) restoreBase(ctx context.Context, a *artifact, dir string) error
 		return err
 	}
 	if err := a.read(ctx, baseName, func(r io.Reader) error {
-		_, err := checkBase(ctx, r, dir)
+		m, err := checkBase(ctx, r, dir)
+		if err == nil && (m.start() != a.Position || m.end() != a.Base.End || len(m.Files) != a.Base.Files || m.bytes() != a.Base.Bytes) {
+			err = fmt.Errorf("%w: %s is of another capture", providers.ErrCorrupt, baseName)
+		}
 		return err
 	}); err != nil {
 		return err
