@@ -55,8 +55,6 @@ func storeStored(t *testing.T, at StorePlace) {
 	wantIs(t, "a file of a deleted artifact", err, providers.ErrNotFound)
 }
 
-func nobody(providers.ArtifactID) bool { return false }
-
 func storeSweep(t *testing.T, at StorePlace) {
 	s := openNew(t, at)
 	kept := Put(t, s, NewRef("d", "a", providers.ExportDomain), Content{"export.zip", []byte("kept")})
