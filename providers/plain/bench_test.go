@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,15 +23,26 @@ const benchSize = 1 << 30
 // BenchmarkArtifact stages 1 GiB, reads it back as the executor's verification
 // does, and commits it.
 func BenchmarkArtifact(b *testing.B) {
-	block := make([]byte, 1<<20)
+	key := newKey(b)
+	for name, set := range map[string]plain.Settings{
+		"as captured": {}, "compressed": {Compress: "zstd"}, "encrypted": {Encrypt: encrypts(key)}, "both": {Compress: "zstd", Encrypt: encrypts(key)},
+	} {
+		b.Run(name, func(b *testing.B) { benchmarkArtifact(b, set) })
+	}
+}
+
+func benchmarkArtifact(b *testing.B, set plain.Settings) {
+	const block = 1 << 20
+	varied := make([]byte, 16<<20) // longer than a compressor looks back
 	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range block {
-		block[i] = byte(rng.Uint32())
+	for i := range varied {
+		varied[i] = byte(rng.Uint32() & 0x1f) // five bits in each byte
 	}
 	b.SetBytes(benchSize)
 	for b.Loop() {
 		b.StopTimer()
-		s := newStore(b, &plain.Settings{Path: filepath.Join(b.TempDir(), "store")})
+		set.Path = filepath.Join(b.TempDir(), "store")
+		s := newStore(b, &set)
 		ref := providertest.NewRef("device", "domain", providers.ExportDomain)
 		b.StartTimer()
 
@@ -39,8 +51,8 @@ func BenchmarkArtifact(b *testing.B) {
 		check(b, err)
 		w, err := stage.Create("export.tar")
 		check(b, err)
-		for n := 0; n < benchSize; n += len(block) {
-			_, err := w.Write(block)
+		for n := 0; n < benchSize; n += block {
+			_, err := w.Write(varied[n%len(varied):][:block])
 			check(b, err)
 		}
 		check(b, w.Close())
@@ -96,6 +108,64 @@ func BenchmarkList(b *testing.B) {
 			b.Fatal(n)
 		}
 	}
+}
+
+// BenchmarkRecover lists, checks and recovers a store of 10,000 artifacts of three files: with its catalogue, by its
+// manifests alone and by its paths alone.
+func BenchmarkRecover(b *testing.B) {
+	const artifacts = 10_000
+	path := filepath.Join(b.TempDir(), "store")
+	s := newStore(b, &plain.Settings{Path: path})
+	for i := range artifacts {
+		ref := providertest.NewRef(fmt.Sprintf("device%d", i%100), fmt.Sprintf("domain%d", i%10), []providers.Action{providers.SecureBackup, providers.ExportDomain}[i%2])
+		ref.Started = ref.Started.Add(time.Duration(i) * time.Minute)
+		providertest.Put(b, s, ref, crashFiles...)
+	}
+	count := func(b *testing.B) {
+		n := 0
+		for _, err := range s.Recover(b.Context()) {
+			check(b, err)
+			n++
+		}
+		if n != artifacts {
+			b.Fatal(n)
+		}
+	}
+	b.Run("list", func(b *testing.B) {
+		for b.Loop() {
+			if n := len(providertest.ListIDs(b, s)); n != artifacts {
+				b.Fatal(n)
+			}
+		}
+	})
+	b.Run("check", func(b *testing.B) {
+		for b.Loop() {
+			if found := providertest.Findings(b, s); len(found) > 0 {
+				b.Fatal(found)
+			}
+		}
+	})
+	b.Run("with the catalogue", func(b *testing.B) {
+		for b.Loop() {
+			count(b)
+		}
+	})
+	check(b, os.RemoveAll(filepath.Join(path, ".holdfast/catalog")))
+	b.Run("by manifests", func(b *testing.B) {
+		for b.Loop() {
+			count(b)
+		}
+	})
+	for _, f := range artifactFiles(b, path) {
+		if strings.HasSuffix(f, ".json") {
+			check(b, os.Remove(filepath.Join(path, f)))
+		}
+	}
+	b.Run("by paths", func(b *testing.B) {
+		for b.Loop() {
+			count(b)
+		}
+	})
 }
 
 func check(t testing.TB, err error) {

@@ -74,7 +74,7 @@ func (c scene) reopen(t *testing.T) providers.Store {
 	return openStore(t, &plain.Settings{Path: c.path}, identity)
 }
 
-func artifactFiles(t *testing.T, path string) []string {
+func artifactFiles(t testing.TB, path string) []string {
 	return slices.DeleteFunc(tree(t, path), func(p string) bool { return strings.HasPrefix(p, ".holdfast/") })
 }
 

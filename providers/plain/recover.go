@@ -40,7 +40,7 @@ func (s *store) Recover(ctx context.Context) iter.Seq2[providers.Recovered, erro
 			yield(providers.Recovered{}, err)
 			return
 		}
-		r := recoverer{ledger: newLedger(), store: s, ctx: ctx, yield: yield, seen: map[providers.ArtifactID]bool{}}
+		r := recoverer{ledger: newLedger(), store: s, ctx: ctx, yield: yield, seen: map[providers.ArtifactID]bool{}, buf: make([]byte, 256<<10)}
 		if r.files, _, err = s.underway(root); err != nil && !r.problem(err) {
 			return
 		}
@@ -72,6 +72,7 @@ type recoverer struct {
 	yield func(providers.Recovered, error) bool
 	files map[string]bool // of commits and deletions under way
 	seen  map[providers.ArtifactID]bool
+	buf   []byte // to read files with
 }
 
 func (r *recoverer) problem(err error) bool { return r.yield(providers.Recovered{}, err) }
@@ -178,7 +179,7 @@ func (r *recoverer) measure(dir *os.Root, name string) (providers.File, error) {
 	}
 	defer in.Close()
 	h := sha256.New()
-	n, err := io.CopyBuffer(h, contextReader{r.ctx, in}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(h, contextReader{r.ctx, in}, r.buf)
 	return providers.File{Name: name, Size: n, SHA256: hex.EncodeToString(h.Sum(nil))}, err
 }
 
