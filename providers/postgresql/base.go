@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
 )
@@ -104,19 +105,30 @@ func (d *device) stream(ctx context.Context, t *target, tool program, w io.Write
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(into)) }()
 	}
+	// A pipe of the kernel holds enough for both sides to work at the same time.
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer pr.Close()
+	defer pw.Close()
+	enlarge(pw)
 	g, inner := errgroup.WithContext(ctx)
-	pr, pw := io.Pipe()
+	// The group knows the first error by then; what the other side makes of a closed pipe is not looked at.
+	defer context.AfterFunc(inner, func() {
+		pw.Close()
+		pr.Close()
+	})()
 	g.Go(func() (err error) {
 		m, err = checkBase(inner, pr, into)
-		// The writer learns why, and nobody waits for a reader that is gone.
-		_ = pr.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 		return err
 	})
 	g.Go(func() (err error) {
-		notes, err = t.run(inner, tool, nil, io.MultiWriter(w, pw), "--pgdata=-", "--format=tar", "--wal-method=fetch",
-			"--manifest-checksums=SHA256", "--checkpoint=fast", "--no-password", "--label=holdfast")
-		// Only a backup that is whole has an end.
-		return errors.Join(err, pw.CloseWithError(err))
+		if notes, err = t.run(inner, tool, nil, io.MultiWriter(w, pw), "--pgdata=-", "--format=tar", "--wal-method=fetch",
+			"--manifest-checksums=SHA256", "--checkpoint=fast", "--no-password", "--label=holdfast"); err != nil {
+			return err
+		}
+		return pw.Close()
 	})
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
@@ -125,6 +137,15 @@ func (d *device) stream(ctx context.Context, t *target, tool program, w io.Write
 		err = verifyBackup(ctx, verify, into)
 	}
 	return notes, m, err
+}
+
+// enlarge gives a pipe the most that any user may have. A smaller one works, too.
+func enlarge(pipe *os.File) {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, 1<<20) })
 }
 
 // outsideFiles reads the configuration files that are not in the data directory and thus not in a base backup.
