@@ -300,6 +300,8 @@ func TestServerDiesInTheMiddle(t *testing.T) {
 func TestCancelInTheMiddle(t *testing.T) {
 	c := own(t)
 	c.fill(t, "app", 5)
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
 	for _, req := range []providers.CaptureRequest{export, secure} {
 		ctx, cancel := context.WithCancel(t.Context())
 		art := new(providertest.Artifact)
@@ -312,9 +314,9 @@ func TestCancelInTheMiddle(t *testing.T) {
 		if got := c.value(t, "postgres", "SELECT count(*) FROM pg_replication_slots"); got != "0" {
 			t.Errorf("%s: %s replication slots are left", req.Action, got)
 		}
-		left, err := filepath.Glob(filepath.Join(os.TempDir(), "holdfast-postgresql-*"))
+		left, err := os.ReadDir(temp)
 		if err != nil || len(left) > 0 {
-			t.Errorf("%s: left %q, %v", req.Action, left, err)
+			t.Errorf("%s: left %v, %v", req.Action, left, err)
 		}
 	}
 	// A lock that is never released holds up the capture until its time is over.
