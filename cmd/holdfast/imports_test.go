@@ -23,17 +23,21 @@ var imports = map[string][]string{
 	"providers":       {},
 	"state":           {},
 
-	"config":                 {"config/diag", "config/schedule", "config/unit"},
-	"providers/glob":         {},
-	"providers/process":      {},
-	"providers/opened":       {},
-	"providers/secrets":      {"providers", "providers/process"},
-	"providers/command":      {"providers", "providers/process", "config/unit"},
-	"providers/files":        {"providers", "providers/opened", "providers/glob", "config/unit"},
-	"providers/postgresql":   {"providers", "providers/process", "config/unit"},
-	"providers/plain":        {"providers", "providers/plain/chain", "providers/plain/codec", "config/unit"},
+	"config":               {"config/diag", "config/schedule", "config/unit"},
+	"providers/glob":       {},
+	"providers/process":    {},
+	"providers/opened":     {},
+	"providers/secrets":    {"providers", "providers/process"},
+	"providers/command":    {"providers", "providers/process", "config/unit"},
+	"providers/files":      {"providers", "providers/opened", "providers/glob", "config/unit"},
+	"providers/postgresql": {"providers", "providers/process", "config/unit"},
+	"providers/plain": {
+		"providers", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
+	},
 	"providers/plain/chain":  {},
 	"providers/plain/codec":  {"providers"},
+	"providers/plain/disk":   {"providers"},
+	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
 	"providers/sqlite":       {"providers", "providers/opened", "config/unit"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"},
@@ -68,7 +72,7 @@ var imports = map[string][]string{
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/retention", "providers/glob", "providers/plain/chain"}
+var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/retention", "providers/glob", "providers/plain/chain", "providers/plain/layout"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (
@@ -89,7 +93,7 @@ var fences = map[string][]string{
 	"github.com/netresearch/go-cron":  {"config/schedule"},
 	"github.com/klauspost/compress":   {"providers/files", "providers/sqlite", "providers/command", "providers/plain/codec"},
 	"filippo.io/age":                  {"providers/plain/codec"},
-	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain", "providers/providertest"},
+	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain/layout", "providers/providertest"},
 	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},
 	"golang.org/x/term":               {"cmd/internal/command"},
 	"github.com/jackc/pgx/":           {"providers/postgresql"},

@@ -2,9 +2,7 @@ package plain
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"iter"
 	"os"
@@ -14,94 +12,41 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain/chain"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
-const (
-	eventCommitted = "committed"
-	eventDeleted   = "deleted"
-
-	eventLimit = 1 << 20 // bytes; above it an entry is not read
-)
-
-// event is one entry of the store's catalogue: what happened to an artifact, kept
-// after the artifact is gone.
-type event struct {
-	Schema int       `json:"schema"` // 1
-	Event  string    `json:"event"`
-	At     time.Time `json:"at"`
-	chain.Link
-	Manifest string `json:"manifest"`        // path in the store
-	SHA256   string `json:"manifest_sha256"` // of the manifest as stored
-	Size     int64  `json:"size"`            // of all files, in bytes
-	providers.ArtifactRef
-	DeviceBytes []byte `json:"device_bytes,omitempty"` // as in document
-	DomainBytes []byte `json:"domain_bytes,omitempty"`
-	BackupPlan  string `json:"backup_plan,omitempty"`
-	Nominal     string `json:"nominal,omitempty"`
-}
-
-// eventPath is where an artifact's entry lies.
-func eventPath(ref providers.ArtifactRef, what string) string {
-	return path.Join(catalogDir, ref.Started.UTC().Format("2006/01/02"), string(ref.ID)+"-"+what+".json")
-}
-
-func (s *store) recordCommitted(ctx context.Context, root *os.Root, m providers.Manifest, p place) error {
-	dir, err := subdir(root, p.dir)
+func (s *store) recordCommitted(ctx context.Context, root *os.Root, m providers.Manifest, p layout.Place) error {
+	dir, err := disk.Sub(root, p.Dir)
 	if err != nil {
-		return s.fault("record", p.dir, err)
+		return s.fault("record", p.Dir, err)
 	}
 	defer dir.Close()
-	stored, err := readRegular(dir, p.manifest, manifestLimit)
+	stored, err := disk.Read(dir, p.Manifest, layout.ManifestLimit)
 	if err != nil {
-		return s.fault("record", p.manifestPath(), err)
+		return s.fault("record", p.ManifestPath(), err)
 	}
-	return s.record(ctx, root, eventCommitted, m, p, stored)
+	return s.record(ctx, root, layout.Committed, m, p, stored)
 }
 
 // record writes an event to the catalogue once: its name is made of the artifact's
 // day and id, so that a repeated call finds it. stored is the manifest as it was on the medium.
-func (s *store) record(ctx context.Context, root *os.Root, what string, m providers.Manifest, p place, stored []byte) error {
+func (s *store) record(ctx context.Context, root *os.Root, what string, m providers.Manifest, p layout.Place, stored []byte) error {
 	if err := s.step("record " + what); err != nil {
 		return err
 	}
-	return s.addEvent(ctx, root, event{
+	return s.addEvent(ctx, root, layout.Record{
 		Schema: 1, Event: what, At: time.Now().UTC(), ArtifactRef: m.ArtifactRef,
-		DeviceBytes: rawBytes(m.Device), DomainBytes: rawBytes(m.Domain),
-		Manifest: p.manifestPath(), SHA256: chain.Sum(stored), Size: m.Size(),
+		DeviceBytes: layout.RawBytes(m.Device), DomainBytes: layout.RawBytes(m.Domain),
+		Manifest: p.ManifestPath(), SHA256: chain.Sum(stored), Size: m.Size(),
 		BackupPlan: m.BackupPlan, Nominal: m.Nominal,
 	})
-}
-
-// decodeEvent reads an entry and believes nothing in it that does not fit the place it was found at.
-func decodeEvent(data []byte, rel string) (event, error) {
-	var e event
-	if err := json.Unmarshal(data, &e); err != nil {
-		return e, err
-	}
-	if e.DeviceBytes != nil {
-		e.Device = string(e.DeviceBytes)
-	}
-	if e.DomainBytes != nil {
-		e.Domain = string(e.DomainBytes)
-	}
-	if err := checkRef(e.ArtifactRef); err != nil {
-		return e, err
-	}
-	switch want := eventPath(e.ArtifactRef, e.Event); {
-	case e.Schema != 1 || e.Event != eventCommitted && e.Event != eventDeleted:
-		return e, fmt.Errorf("schema %d, event %q is not known to this version of holdfast", e.Schema, e.Event)
-	case want != rel:
-		return e, fmt.Errorf("it belongs at %s", want)
-	case e.Writer == "" || e.Seq < 1:
-		return e, errors.New("it has no place in a chain")
-	}
-	return e, nil
 }
 
 // entry is an event as it lies in the catalogue. err is set, and of the rest only the path,
 // when it cannot be understood; it wraps providers.ErrCorrupt when its content is to blame.
 type entry struct {
-	event
+	layout.Record
 	path string
 	sum  string
 	err  error
@@ -112,12 +57,12 @@ func (s *store) catalog(ctx context.Context, root *os.Root) iter.Seq[entry] {
 	return func(yield func(entry) bool) {
 		var descend func(parent *os.Root, name, rel string, depth int) bool
 		descend = func(parent *os.Root, name, rel string, depth int) bool {
-			dir, err := subdir(parent, name)
+			dir, err := disk.Sub(parent, name)
 			if err != nil {
 				return errors.Is(err, fs.ErrNotExist) || yield(entry{path: rel, err: s.fault("read", rel, err)})
 			}
 			defer dir.Close()
-			for found, err := range readDir(dir) {
+			for found, err := range disk.All(dir) {
 				if err == nil {
 					err = ctx.Err()
 				}
@@ -136,19 +81,19 @@ func (s *store) catalog(ctx context.Context, root *os.Root) iter.Seq[entry] {
 			}
 			return true
 		}
-		descend(root, catalogDir, catalogDir, len("YMD"))
+		descend(root, layout.CatalogDir, layout.CatalogDir, len("YMD"))
 	}
 }
 
 func (s *store) entryAt(dir *os.Root, rel string) entry {
 	e := entry{path: rel}
-	data, err := readRegular(dir, path.Base(rel), eventLimit)
+	data, err := disk.Read(dir, path.Base(rel), layout.RecordLimit)
 	if err != nil {
 		e.err = s.fault("read", rel, err)
 		return e
 	}
 	e.sum = chain.Sum(data)
-	if e.event, err = decodeEvent(data, rel); err != nil {
+	if e.Record, err = layout.DecodeRecord(data, rel); err != nil {
 		e.err = s.corrupt(rel, "%w", err)
 	}
 	return e

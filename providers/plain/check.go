@@ -14,6 +14,8 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain/chain"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // Check compares three things with each other: the catalogue, which is also
@@ -25,7 +27,7 @@ func (s *store) Check(ctx context.Context) iter.Seq2[providers.Finding, error] {
 			return
 		}
 		if damage := s.markerDamage(); damage != nil {
-			yield(providers.Finding{Kind: providers.MarkerDamaged, Path: path.Join(metaDir, markerName), Detail: sentence(damage)}, nil)
+			yield(providers.Finding{Kind: providers.MarkerDamaged, Path: path.Join(layout.MetaDir, layout.MarkerName), Detail: sentence(damage)}, nil)
 			return
 		}
 		root, err := s.root("check", same)
@@ -130,7 +132,7 @@ func (c *checker) settle(first []chain.Head) error {
 		if seen := c.committed[artifactOf(h.Path)].path == h.Path || c.deleted[artifactOf(h.Path)].path == h.Path; seen {
 			continue
 		}
-		dir, err := subdir(c.root, path.Dir(h.Path))
+		dir, err := disk.Sub(c.root, path.Dir(h.Path))
 		if err != nil {
 			continue // a gap
 		}
@@ -149,7 +151,7 @@ func (c *checker) settle(first []chain.Head) error {
 // artifactOf is the artifact whose entry a path is of, by its name.
 func artifactOf(rel string) providers.ArtifactID {
 	name := path.Base(rel)
-	for _, what := range []string{eventCommitted, eventDeleted} {
+	for _, what := range []string{layout.Committed, layout.Deleted} {
 		if id, ok := strings.CutSuffix(name, "-"+what+".json"); ok {
 			return providers.ArtifactID(id)
 		}
@@ -181,7 +183,7 @@ func (c *checker) layout() bool {
 		}
 		for _, e := range v.loose {
 			at := path.Join(rel, e.Name())
-			if c.files[at] || slices.ContainsFunc(v.held, func(h held) bool { return h.err != nil && h.holds(at) }) {
+			if c.files[at] || slices.ContainsFunc(v.held, func(h held) bool { return h.err != nil && h.Holds(at) }) {
 				continue // an artifact's that is told of otherwise
 			}
 			if !c.find(providers.FileExtra, "", at, "No manifest lists it.") {
@@ -194,8 +196,8 @@ func (c *checker) layout() bool {
 }
 
 func (c *checker) manifest(dir *os.Root, h held) bool {
-	rel, m := h.manifestPath(), h.manifest
-	if there, err := exists(dir, path.Base(rel)); h.err != nil && err == nil && !there {
+	rel, m := h.ManifestPath(), h.manifest
+	if there, err := disk.Exists(dir, path.Base(rel)); h.err != nil && err == nil && !there {
 		return true // deleted meanwhile
 	}
 	if h.err != nil {
@@ -234,7 +236,7 @@ func (c *checker) manifest(dir *os.Root, h held) bool {
 
 // recorded reports whether an artifact came into the catalogue meanwhile, or is about to: its staging area is still there.
 func (c *checker) recorded(m providers.Manifest) bool {
-	for _, rel := range []string{eventPath(m.ArtifactRef, eventCommitted), stagingDir(m.ID)} {
+	for _, rel := range []string{layout.RecordPath(m.ArtifactRef, layout.Committed), stagingDir(m.ID)} {
 		if there, err := c.there(rel); there || err != nil {
 			return true
 		}
@@ -243,7 +245,7 @@ func (c *checker) recorded(m providers.Manifest) bool {
 }
 
 func (c *checker) there(rel string) (bool, error) {
-	dir, err := subdir(c.root, path.Dir(rel))
+	dir, err := disk.Sub(c.root, path.Dir(rel))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -251,7 +253,7 @@ func (c *checker) there(rel string) (bool, error) {
 		return false, err
 	}
 	defer dir.Close()
-	return exists(dir, path.Base(rel))
+	return disk.Exists(dir, path.Base(rel))
 }
 
 // rest tells of artifacts that are in the catalogue and nowhere else.
@@ -265,8 +267,8 @@ func (c *checker) rest() bool {
 		if _, deleted := c.deleted[id]; deleted || c.deleting[id] || c.seen[id] {
 			continue
 		}
-		gone, err := c.there(eventPath(e.ArtifactRef, eventDeleted))
-		if trashed, trashErr := c.there(path.Join(trashDir, trashName(id))); err == nil && trashErr == nil && (gone || trashed) {
+		gone, err := c.there(layout.RecordPath(e.ArtifactRef, layout.Deleted))
+		if trashed, trashErr := c.there(path.Join(layout.TrashDir, trashName(id))); err == nil && trashErr == nil && (gone || trashed) {
 			continue // meanwhile
 		}
 		if !c.find(providers.ManifestMissing, id, e.Manifest, "The artifact was committed at %s and is not there.", e.At.UTC().Format("2006-01-02 15:04:05")) {

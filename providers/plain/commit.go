@@ -9,6 +9,8 @@ import (
 	"path"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // Commit publishes a staged artifact. Each way through it is repeatable from
@@ -27,10 +29,10 @@ func (s *store) Commit(ctx context.Context, m providers.Manifest) (providers.Man
 		return providers.Manifest{}, err
 	}
 	if m.Schema == 0 {
-		m.Schema = manifestSchema
+		m.Schema = layout.Schema
 	}
 	m.Started, m.Finished = m.Started.UTC(), m.Finished.UTC()
-	if err := checkManifest(m); err != nil {
+	if err := layout.CheckManifest(m); err != nil {
 		return providers.Manifest{}, s.fault("commit", "", err)
 	}
 	root, err := s.root("commit", strict)
@@ -56,37 +58,37 @@ func (s *store) Commit(ctx context.Context, m providers.Manifest) (providers.Man
 	return stored, nil
 }
 
-func (s *store) publish(ctx context.Context, root *os.Root, m providers.Manifest) (providers.Manifest, place, error) {
-	dir, err := subdir(root, stagingDir(m.ID))
+func (s *store) publish(ctx context.Context, root *os.Root, m providers.Manifest) (providers.Manifest, layout.Place, error) {
+	dir, err := disk.Sub(root, stagingDir(m.ID))
 	if err != nil {
-		return m, place{}, s.fault("commit", stagingDir(m.ID), err)
+		return m, layout.Place{}, s.fault("commit", stagingDir(m.ID), err)
 	}
 	defer dir.Close()
-	files, err := subdir(dir, filesDir)
+	files, err := disk.Sub(dir, filesDir)
 	if err != nil {
-		return m, place{}, s.fault("commit", stagedDir(m.ID), err)
+		return m, layout.Place{}, s.fault("commit", stagedDir(m.ID), err)
 	}
 	defer files.Close()
 	there, err := s.staged(files, m)
 	if err != nil {
-		return m, place{}, err
+		return m, layout.Place{}, err
 	}
 	c := committing{store: s, root: root, m: m, staging: dir, files: files, there: there}
 	if c.intent, err = readIntent(dir); err != nil {
-		return m, place{}, s.fault("commit", path.Join(stagingDir(m.ID), intentDoc), err)
+		return m, layout.Place{}, s.fault("commit", path.Join(stagingDir(m.ID), intentDoc), err)
 	}
 	if c.intent == nil && m.Action != providers.SecureBackup {
 		for _, f := range m.Files {
-			if !there[stagedName(f.Name)] {
-				return m, place{}, s.fault("commit", path.Join(stagedDir(m.ID), stagedName(f.Name)), fs.ErrNotExist)
+			if !there[layout.StagedName(f.Name)] {
+				return m, layout.Place{}, s.fault("commit", path.Join(stagedDir(m.ID), layout.StagedName(f.Name)), fs.ErrNotExist)
 			}
 		}
 	}
 	if err := s.step("commit: make home"); err != nil {
-		return m, place{}, err
+		return m, layout.Place{}, err
 	}
-	if c.home, err = makeSubdir(root, home(m.ArtifactRef)); err != nil {
-		return m, place{}, s.fault("commit", home(m.ArtifactRef), err)
+	if c.home, err = disk.MakeSub(root, layout.Home(m.ArtifactRef)); err != nil {
+		return m, layout.Place{}, s.fault("commit", layout.Home(m.ArtifactRef), err)
 	}
 	defer c.home.Close()
 
@@ -98,14 +100,14 @@ func (s *store) publish(ctx context.Context, root *os.Root, m providers.Manifest
 	if c.intent != nil {
 		start = c.intent.Shift
 	}
-	for n := start; n < shiftLimit; n++ {
-		p := shifted(m.ArtifactRef, n)
+	for n := start; n < layout.ShiftLimit; n++ {
+		p := layout.Shifted(m.ArtifactRef, n)
 		stored, err := try(ctx, p, n)
 		if !errors.Is(err, fs.ErrExist) {
 			return stored, p, err
 		}
 	}
-	return m, place{}, s.fault("commit", home(m.ArtifactRef), fmt.Errorf("no free time within %d ms of %s", shiftLimit, stamp(m.Started)))
+	return m, layout.Place{}, s.fault("commit", layout.Home(m.ArtifactRef), fmt.Errorf("no free time within %d ms of %s", layout.ShiftLimit, layout.Stamp(m.Started)))
 }
 
 // committing is one Commit under way.
@@ -121,36 +123,36 @@ type committing struct {
 }
 
 // at gives the manifest with the paths of a place, as it will be read back.
-func (c *committing) at(p place) (m providers.Manifest, names []string, data []byte, err error) {
+func (c *committing) at(p layout.Place) (m providers.Manifest, names []string, data []byte, err error) {
 	m = c.m
-	names = p.names(m.Files)
+	names = p.Names(m.Files)
 	m.Files = make([]providers.File, len(names))
 	for i, f := range c.m.Files {
-		f.Path = path.Join(p.dir, names[i])
+		f.Path = path.Join(p.Dir, names[i])
 		m.Files[i] = f
 	}
-	if data, err = encodeManifest(m); err == nil {
-		m, err = c.store.parse(data, p.manifestPath(), p)
+	if data, err = layout.EncodeManifest(m); err == nil {
+		m, err = c.store.parse(data, p.ManifestPath(), p)
 	}
 	return m, names, data, err
 }
 
 // wholeDirectory publishes a secure backup: its directory appears complete.
-func (c *committing) wholeDirectory(ctx context.Context, p place, _ int) (providers.Manifest, error) {
-	s, rel, name := c.store, p.dir, path.Base(p.dir)
-	if taken, err := exists(c.home, name); err != nil {
+func (c *committing) wholeDirectory(ctx context.Context, p layout.Place, _ int) (providers.Manifest, error) {
+	s, rel, name := c.store, p.Dir, path.Base(p.Dir)
+	if taken, err := disk.Exists(c.home, name); err != nil {
 		return c.m, s.fault("commit", rel, err)
 	} else if taken {
 		return c.m, fs.ErrExist
 	}
 	m, names, data, err := c.at(p)
 	if err != nil {
-		return m, s.fault("commit", p.manifestPath(), err)
+		return m, s.fault("commit", p.ManifestPath(), err)
 	}
 	if err := s.step("commit: make directory"); err != nil {
 		return m, err
 	}
-	ready, err := makeSubdir(c.staging, readyDir)
+	ready, err := disk.MakeSub(c.staging, readyDir)
 	if err != nil {
 		return m, s.fault("commit", path.Join(stagingDir(m.ID), readyDir), err)
 	}
@@ -165,17 +167,17 @@ func (c *committing) wholeDirectory(ctx context.Context, p place, _ int) (provid
 	if err := s.step("commit: write manifest"); err != nil {
 		return m, err
 	}
-	err = replace(ready, secureManifest, data)
+	err = disk.Replace(ready, layout.SecureManifest, data)
 	if err == nil {
-		err = syncDir(c.files)
+		err = disk.SyncDir(c.files)
 	}
 	if err != nil {
-		return m, s.fault("commit", path.Join(stagingDir(m.ID), readyDir, secureManifest), err)
+		return m, s.fault("commit", path.Join(stagingDir(m.ID), readyDir, layout.SecureManifest), err)
 	}
 	if err := s.step("commit: publish directory"); err != nil {
 		return m, err
 	}
-	if err := move(c.staging, readyDir, c.home, name); errors.Is(err, fs.ErrExist) {
+	if err := disk.Move(c.staging, readyDir, c.home, name); errors.Is(err, fs.ErrExist) {
 		return m, fs.ErrExist
 	} else if err != nil {
 		return m, s.fault("commit", rel, err)
@@ -183,20 +185,20 @@ func (c *committing) wholeDirectory(ctx context.Context, p place, _ int) (provid
 	if err := s.step("commit: sync home"); err != nil {
 		return m, err
 	}
-	return m, s.fault("commit", rel, errors.Join(syncDir(c.home), syncDir(c.staging)))
+	return m, s.fault("commit", rel, errors.Join(disk.SyncDir(c.home), disk.SyncDir(c.staging)))
 }
 
 // manifestLast publishes an export: its files, then its manifest beside them.
-func (c *committing) manifestLast(ctx context.Context, p place, shift int) (providers.Manifest, error) {
+func (c *committing) manifestLast(ctx context.Context, p layout.Place, shift int) (providers.Manifest, error) {
 	s, resumed := c.store, c.intent != nil && c.intent.Shift == shift
-	if taken, err := exists(c.home, p.manifest); err != nil {
-		return c.m, s.fault("commit", p.manifestPath(), err)
+	if taken, err := disk.Exists(c.home, p.Manifest); err != nil {
+		return c.m, s.fault("commit", p.ManifestPath(), err)
 	} else if taken && !resumed {
 		return c.m, fs.ErrExist
 	}
 	m, names, data, err := c.at(p)
 	if err != nil {
-		return m, s.fault("commit", p.manifestPath(), err)
+		return m, s.fault("commit", p.ManifestPath(), err)
 	}
 	if !resumed {
 		if err := c.writeIntent(m, p, shift); err != nil {
@@ -215,33 +217,33 @@ func (c *committing) manifestLast(ctx context.Context, p place, shift int) (prov
 	if err := s.step("commit: sync files"); err != nil {
 		return m, err
 	}
-	if err := errors.Join(syncDir(c.home), syncDir(c.files)); err != nil {
-		return m, s.fault("commit", p.dir, err)
+	if err := errors.Join(disk.SyncDir(c.home), disk.SyncDir(c.files)); err != nil {
+		return m, s.fault("commit", p.Dir, err)
 	}
 	if err := s.step("commit: write manifest"); err != nil {
 		return m, err
 	}
-	if err := writeNew(c.staging, secureManifest, data); err != nil {
-		return m, s.fault("commit", path.Join(stagingDir(m.ID), secureManifest), err)
+	if err := disk.WriteNew(c.staging, layout.SecureManifest, data); err != nil {
+		return m, s.fault("commit", path.Join(stagingDir(m.ID), layout.SecureManifest), err)
 	}
 	if err := s.step("commit: publish manifest"); err != nil {
 		return m, err
 	}
-	if err := move(c.staging, secureManifest, c.home, p.manifest); errors.Is(err, fs.ErrExist) {
+	if err := disk.Move(c.staging, layout.SecureManifest, c.home, p.Manifest); errors.Is(err, fs.ErrExist) {
 		return m, c.takeBack(m, names)
 	} else if err != nil {
-		return m, s.fault("commit", p.manifestPath(), err)
+		return m, s.fault("commit", p.ManifestPath(), err)
 	}
 	if err := s.step("commit: sync manifest"); err != nil {
 		return m, err
 	}
-	return m, s.fault("commit", p.manifestPath(), errors.Join(syncDir(c.home), syncDir(c.staging)))
+	return m, s.fault("commit", p.ManifestPath(), errors.Join(disk.SyncDir(c.home), disk.SyncDir(c.staging)))
 }
 
 // moveFile gives one file its final name, or finds that an earlier attempt
 // did. fs.ErrExist says that the name belongs to something else.
 func (c *committing) moveFile(ctx context.Context, to *os.Root, f providers.File, name string) error {
-	s, staged := c.store, stagedName(f.Name)
+	s, staged := c.store, layout.StagedName(f.Name)
 	if !c.there[staged] {
 		switch same, err := holdsContent(ctx, to, name, f.Size, f.SHA256); {
 		case errors.Is(err, fs.ErrNotExist):
@@ -256,9 +258,9 @@ func (c *committing) moveFile(ctx context.Context, to *os.Root, f providers.File
 	if err := s.step("commit: move " + f.Name); err != nil {
 		return err
 	}
-	err := move(c.files, staged, to, name)
+	err := disk.Move(c.files, staged, to, name)
 	if errors.Is(err, fs.ErrExist) {
-		if !sameFile(c.files, staged, to, name) {
+		if !disk.Same(c.files, staged, to, name) {
 			return fs.ErrExist
 		}
 		err = c.files.Remove(staged)
@@ -274,19 +276,19 @@ func (c *committing) moveFile(ctx context.Context, to *os.Root, f providers.File
 func (c *committing) takeBack(m providers.Manifest, names []string) error {
 	s := c.store
 	for i, f := range m.Files {
-		staged := stagedName(f.Name)
+		staged := layout.StagedName(f.Name)
 		if c.there[staged] {
 			continue
 		}
 		if err := s.step("commit: take back " + f.Name); err != nil {
 			return err
 		}
-		if err := move(c.home, names[i], c.files, staged); err != nil {
+		if err := disk.Move(c.home, names[i], c.files, staged); err != nil {
 			return s.fault("commit", f.Path, err)
 		}
 		c.there[staged] = true
 	}
-	if err := errors.Join(syncDir(c.files), syncDir(c.home)); err != nil {
+	if err := errors.Join(disk.SyncDir(c.files), disk.SyncDir(c.home)); err != nil {
 		return s.fault("commit", stagedDir(m.ID), err)
 	}
 	return fs.ErrExist

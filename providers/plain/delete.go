@@ -8,6 +8,8 @@ import (
 	"path"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // Delete removes a committed artifact. Its manifest goes to the trash first, so
@@ -16,7 +18,7 @@ func (s *store) Delete(ctx context.Context, ref providers.ArtifactRef) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := checkRef(ref); err != nil {
+	if err := layout.CheckRef(ref); err != nil {
 		return s.fault("delete", "", err)
 	}
 	root, err := s.root("delete", same)
@@ -25,9 +27,9 @@ func (s *store) Delete(ctx context.Context, ref providers.ArtifactRef) error {
 	}
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
-	trash, err := makeSubdir(root, trashDir)
+	trash, err := disk.MakeSub(root, layout.TrashDir)
 	if err != nil {
-		return s.fault("delete", trashDir, err)
+		return s.fault("delete", layout.TrashDir, err)
 	}
 	defer trash.Close()
 	if _, err := s.emptyTrash(ctx, root, trash, ref.ID); err != nil {
@@ -40,22 +42,22 @@ func (s *store) Delete(ctx context.Context, ref providers.ArtifactRef) error {
 	if err != nil {
 		return err
 	}
-	dir, err := subdir(root, p.dir)
+	dir, err := disk.Sub(root, p.Dir)
 	if err != nil {
-		return s.fault("delete", p.dir, err)
+		return s.fault("delete", p.Dir, err)
 	}
 	defer dir.Close()
 	if err := s.step("delete: hide manifest"); err != nil {
 		return err
 	}
-	if err := move(dir, p.manifest, trash, trashName(ref.ID)); err != nil {
-		return s.fault("delete", p.manifestPath(), err)
+	if err := disk.Move(dir, p.Manifest, trash, trashName(ref.ID)); err != nil {
+		return s.fault("delete", p.ManifestPath(), err)
 	}
 	if err := s.step("delete: sync"); err != nil {
 		return err
 	}
-	if err := errors.Join(syncDir(trash), syncDir(dir)); err != nil {
-		return s.fault("delete", p.manifestPath(), err)
+	if err := errors.Join(disk.SyncDir(trash), disk.SyncDir(dir)); err != nil {
+		return s.fault("delete", p.ManifestPath(), err)
 	}
 	_, err = s.emptyTrash(ctx, root, trash, ref.ID)
 	return err
@@ -65,22 +67,22 @@ func trashName(id providers.ArtifactID) string { return string(id) + ".json" }
 
 // emptyTrash deletes the files of a manifest in the trash, and then the manifest, and gives what it was.
 func (s *store) emptyTrash(ctx context.Context, root, trash *os.Root, id providers.ArtifactID) (providers.Manifest, error) {
-	rel := path.Join(trashDir, trashName(id))
-	data, err := readRegular(trash, trashName(id), manifestLimit)
+	rel := path.Join(layout.TrashDir, trashName(id))
+	data, err := disk.Read(trash, trashName(id), layout.ManifestLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return providers.Manifest{}, nil
 	}
 	if err != nil {
 		return providers.Manifest{}, s.fault("delete", rel, err)
 	}
-	m, err := decodeManifest(data)
+	m, err := layout.DecodeManifest(data)
 	if err == nil {
-		err = checkManifest(m)
+		err = layout.CheckManifest(m)
 	}
 	if err != nil {
 		return m, s.corrupt(rel, "%w", err)
 	}
-	p, ok := placeHolding(m.ArtifactRef, m.Files[0].Path)
+	p, ok := layout.PlaceHolding(m.ArtifactRef, m.Files[0].Path)
 	if !ok {
 		return m, s.corrupt(rel, "%q is not a path of artifact %s", m.Files[0].Path, m.ID)
 	}
@@ -90,58 +92,58 @@ func (s *store) emptyTrash(ctx context.Context, root, trash *os.Root, id provide
 	if err := s.removeFiles(root, p, m); err != nil {
 		return m, err
 	}
-	if err := s.record(ctx, root, eventDeleted, m, p, data); err != nil {
+	if err := s.record(ctx, root, layout.Deleted, m, p, data); err != nil {
 		return m, err
 	}
 	if err := s.step("delete: remove manifest"); err != nil {
 		return m, err
 	}
-	if err := removeIfThere(trash, trashName(id)); err != nil {
+	if err := disk.Remove(trash, trashName(id)); err != nil {
 		return m, s.fault("delete", rel, err)
 	}
-	return m, s.fault("delete", rel, syncDir(trash))
+	return m, s.fault("delete", rel, disk.SyncDir(trash))
 }
 
-func (s *store) removeFiles(root *os.Root, p place, m providers.Manifest) error {
-	dir, err := subdir(root, p.dir)
+func (s *store) removeFiles(root *os.Root, p layout.Place, m providers.Manifest) error {
+	dir, err := disk.Sub(root, p.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return s.fault("delete", p.dir, err)
+		return s.fault("delete", p.Dir, err)
 	}
 	defer dir.Close()
 	for _, f := range m.Files {
 		if err := s.step("delete: remove " + f.Name); err != nil {
 			return err
 		}
-		if err := removeIfThere(dir, path.Base(f.Path)); err != nil {
+		if err := disk.Remove(dir, path.Base(f.Path)); err != nil {
 			return s.fault("delete", f.Path, err)
 		}
 	}
-	if err := syncDir(dir); err != nil {
-		return s.fault("delete", p.dir, err)
+	if err := disk.SyncDir(dir); err != nil {
+		return s.fault("delete", p.Dir, err)
 	}
 	if m.Action != providers.SecureBackup {
 		return nil
 	}
-	homeDir, err := subdir(root, path.Dir(p.dir))
+	homeDir, err := disk.Sub(root, path.Dir(p.Dir))
 	if err != nil {
-		return s.fault("delete", path.Dir(p.dir), err)
+		return s.fault("delete", path.Dir(p.Dir), err)
 	}
 	defer homeDir.Close()
 	if err := s.step("delete: remove directory"); err != nil {
 		return err
 	}
-	left, err := entries(dir)
+	left, err := disk.Entries(dir)
 	if err != nil {
-		return s.fault("delete", p.dir, err)
+		return s.fault("delete", p.Dir, err)
 	}
 	if len(left) > 0 {
 		return nil // not ours
 	}
-	if err := removeIfThere(homeDir, path.Base(p.dir)); err != nil {
-		return s.fault("delete", p.dir, err)
+	if err := disk.Remove(homeDir, path.Base(p.Dir)); err != nil {
+		return s.fault("delete", p.Dir, err)
 	}
-	return s.fault("delete", path.Dir(p.dir), syncDir(homeDir))
+	return s.fault("delete", path.Dir(p.Dir), disk.SyncDir(homeDir))
 }

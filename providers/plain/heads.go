@@ -9,16 +9,15 @@ import (
 	"os"
 	"path"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain/chain"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 const (
-	headsDir = metaDir + "/heads"
+	headsDir = layout.MetaDir + "/heads"
 	headLock = "lock"
 )
 
@@ -40,14 +39,15 @@ func writerID(installation string) string {
 
 // addEvent adds an event to this writer's chain, once. The head is written first, with a copy of
 // the event in it; what a crash kept from its place is put there by the next call, whatever
-// event that is for.
-func (s *store) addEvent(ctx context.Context, root *os.Root, e event) error {
-	heads, err := makeSubdir(root, headsDir)
+// event that is for. Where the file system has no locks, two processes of one writer may give a number
+// twice, which Check finds.
+func (s *store) addEvent(ctx context.Context, root *os.Root, e layout.Record) error {
+	heads, err := disk.MakeSub(root, headsDir)
 	if err != nil {
 		return s.fault("record", headsDir, err)
 	}
 	defer heads.Close()
-	unlock, err := lock(ctx, heads)
+	unlock, err := disk.Lock(ctx, heads, headLock)
 	if err != nil {
 		return s.fault("record", path.Join(headsDir, headLock), err)
 	}
@@ -62,23 +62,23 @@ func (s *store) addEvent(ctx context.Context, root *os.Root, e event) error {
 			return err
 		}
 	}
-	rel := eventPath(e.ArtifactRef, e.Event)
+	rel := layout.RecordPath(e.ArtifactRef, e.Event)
 	if there, err := s.putEntry(root, rel, ""); there || err != nil {
 		return err
 	}
 	e.Link = head.Next()
-	data, err := encode(e)
+	data, err := layout.Encode(e)
 	if err != nil {
 		return s.fault("record", rel, err)
 	}
 	head = chain.Head{Schema: 1, Writer: s.writer, Seq: e.Seq, Path: rel, SHA256: chain.Sum(data), Entry: string(data)}
-	if data, err = encode(head); err != nil {
+	if data, err = layout.Encode(head); err != nil {
 		return s.fault("record", rel, err)
 	}
 	if err := s.step("record: write head"); err != nil {
 		return err
 	}
-	if err := replace(heads, s.headName(), data); err != nil {
+	if err := disk.Replace(heads, s.headName(), data); err != nil {
 		return s.fault("record", path.Join(headsDir, s.headName()), err)
 	}
 	_, err = s.putEntry(root, rel, head.Entry)
@@ -87,18 +87,18 @@ func (s *store) addEvent(ctx context.Context, root *os.Root, e event) error {
 
 // putEntry puts an entry where it belongs and reports whether one is there already. The empty entry is not written.
 func (s *store) putEntry(root *os.Root, rel, data string) (there bool, err error) {
-	dir, err := makeSubdir(root, path.Dir(rel))
+	dir, err := disk.MakeSub(root, path.Dir(rel))
 	if err != nil {
 		return false, s.fault("record", path.Dir(rel), err)
 	}
 	defer dir.Close()
-	if there, err = exists(dir, path.Base(rel)); there || err != nil || data == "" {
+	if there, err = disk.Exists(dir, path.Base(rel)); there || err != nil || data == "" {
 		return there, s.fault("record", rel, err)
 	}
 	if err := s.step("record: write event"); err != nil {
 		return false, err
 	}
-	return false, s.fault("record", rel, replace(dir, path.Base(rel), []byte(data)))
+	return false, s.fault("record", rel, disk.Replace(dir, path.Base(rel), []byte(data)))
 }
 
 func (s *store) headName() string { return s.writer + ".json" }
@@ -125,49 +125,23 @@ func (s *store) head(ctx context.Context, root, heads *os.Root) (chain.Head, err
 // readHead reads one head. One that is not what was written is ErrCorrupt.
 func (s *store) readHead(heads *os.Root, name string) (chain.Head, error) {
 	var head chain.Head
-	data, err := readRegular(heads, name, 8*eventLimit)
+	data, err := disk.Read(heads, name, 8*layout.RecordLimit)
 	if err != nil {
 		return head, s.fault("read", path.Join(headsDir, name), err)
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
 		return head, s.corrupt(path.Join(headsDir, name), "%w", err)
 	}
-	if _, err := decodeEvent([]byte(head.Entry), head.Path); err != nil || !head.Sound(strings.TrimSuffix(name, ".json")) {
+	if _, err := layout.DecodeRecord([]byte(head.Entry), head.Path); err != nil || !head.Sound(strings.TrimSuffix(name, ".json")) {
 		return head, s.corrupt(path.Join(headsDir, name), "%w", cmp.Or(err, errors.New("its hash or its writer is another")))
 	}
 	return head, nil
 }
 
-// lock keeps other processes of this host from appending to the chain meanwhile. Where the file
-// system has no locks there is no waiting; Check finds a number that was given twice.
-func lock(ctx context.Context, heads *os.Root) (unlock func(), err error) {
-	if _, err := lstatRegular(heads, headLock); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	f, err := heads.OpenFile(headLock, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return func() { f.Close() }, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(wait):
-		}
-	}
-}
-
 // heads reads the heads of all writers. Those that cannot be understood are told by name.
 func (s *store) heads(root *os.Root) (heads []chain.Head, damaged map[string]error, err error) {
 	damaged = map[string]error{}
-	dir, err := subdir(root, headsDir)
+	dir, err := disk.Sub(root, headsDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, damaged, nil
 	}
@@ -175,7 +149,7 @@ func (s *store) heads(root *os.Root) (heads []chain.Head, damaged map[string]err
 		return nil, nil, s.fault("read", headsDir, err)
 	}
 	defer dir.Close()
-	names, err := entries(dir)
+	names, err := disk.Entries(dir)
 	if err != nil {
 		return nil, nil, s.fault("read", headsDir, err)
 	}

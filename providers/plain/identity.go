@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 const layoutVersion = 1
@@ -112,7 +114,7 @@ func (s *store) prove(op string, dir *os.Root) error {
 		return err
 	}
 	if m == nil {
-		return s.stranger(op, "it is not initialised or not mounted: there is no "+metaDir+"/"+markerName)
+		return s.stranger(op, "it is not initialised or not mounted: there is no "+layout.MetaDir+"/"+layout.MarkerName)
 	}
 	if s.identity != "" && m.Identity != s.identity {
 		return s.stranger(op, fmt.Sprintf("identity %q was recorded and %q is there", s.identity, m.Identity))
@@ -142,7 +144,7 @@ func (s *store) mountProblem(dir *os.Root) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	own, remote, err := mounted(f, s.path)
+	own, remote, err := disk.Mounted(f, s.path)
 	switch {
 	case err != nil:
 		return "", err
@@ -156,16 +158,16 @@ func (s *store) mountProblem(dir *os.Root) (string, error) {
 
 // readMarker gives nil when there is none.
 func (s *store) readMarker(dir *os.Root) (*marker, error) {
-	rel := path.Join(metaDir, markerName)
-	meta, err := subdir(dir, metaDir)
+	rel := path.Join(layout.MetaDir, layout.MarkerName)
+	meta, err := disk.Sub(dir, layout.MetaDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, s.fault("open", metaDir, err)
+		return nil, s.fault("open", layout.MetaDir, err)
 	}
 	defer meta.Close()
-	data, err := readRegular(meta, markerName, 1<<16)
+	data, err := disk.Read(meta, layout.MarkerName, 1<<16)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -199,7 +201,7 @@ func (s *store) Stat(ctx context.Context) (providers.StoreInfo, error) {
 			return info, s.fault("stat", "", err)
 		}
 		defer parent.Close()
-		info.FreeBytes, info.TotalBytes, info.FreeInodes, err = space(parent)
+		info.FreeBytes, info.TotalBytes, info.FreeInodes, err = disk.Space(parent)
 		return info, s.fault("stat", "", err)
 	}
 	if err != nil {
@@ -220,10 +222,10 @@ func (s *store) Stat(ctx context.Context) (providers.StoreInfo, error) {
 		return info, s.fault("stat", "", err)
 	}
 	defer f.Close()
-	if info.Mounted, info.Remote, err = mounted(f, s.path); err != nil {
+	if info.Mounted, info.Remote, err = disk.Mounted(f, s.path); err != nil {
 		return info, s.fault("stat", "", err)
 	}
-	info.FreeBytes, info.TotalBytes, info.FreeInodes, err = space(f)
+	info.FreeBytes, info.TotalBytes, info.FreeInodes, err = disk.Space(f)
 	return info, s.fault("stat", "", err)
 }
 

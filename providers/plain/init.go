@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 const initPrefix = "init-"
@@ -82,7 +84,7 @@ func (s *store) makeRoot() (*os.Root, error) {
 	if err != nil {
 		return nil, s.fault("initialise", "", err)
 	}
-	dir, err = makeSubdir(top, strings.TrimPrefix(real, "/"))
+	dir, err = disk.MakeSub(top, strings.TrimPrefix(real, "/"))
 	return dir, s.fault("initialise", "", err)
 }
 
@@ -121,9 +123,9 @@ func (s *store) mark(dir *os.Root, identity string) error {
 		}
 	}
 	return s.writeMarker(dir, identity, 1, func(meta *os.Root, tmp string) error {
-		err := move(meta, tmp, meta, markerName)
+		err := disk.Move(meta, tmp, meta, layout.MarkerName)
 		if errors.Is(err, fs.ErrExist) {
-			return removeIfThere(meta, tmp) // another process was faster; the caller compares
+			return disk.Remove(meta, tmp) // another process was faster; the caller compares
 		}
 		return err
 	})
@@ -143,49 +145,49 @@ func (s *store) remark(dir *os.Root, identity string) error {
 		}
 	}
 	return s.writeMarker(dir, identity, epoch+1, func(meta *os.Root, tmp string) error {
-		return meta.Rename(tmp, markerName)
+		return meta.Rename(tmp, layout.MarkerName)
 	})
 }
 
 func (s *store) writeMarker(dir *os.Root, identity string, epoch int64, publish func(meta *os.Root, tmp string) error) error {
-	for _, d := range []string{tmpDir, trashDir, catalogDir, headsDir} {
-		sub, err := makeSubdir(dir, d)
+	for _, d := range []string{layout.TmpDir, layout.TrashDir, layout.CatalogDir, headsDir} {
+		sub, err := disk.MakeSub(dir, d)
 		if err != nil {
 			return s.fault("initialise", d, err)
 		}
 		sub.Close()
 	}
-	meta, err := subdir(dir, metaDir)
+	meta, err := disk.Sub(dir, layout.MetaDir)
 	if err != nil {
-		return s.fault("initialise", metaDir, err)
+		return s.fault("initialise", layout.MetaDir, err)
 	}
 	defer meta.Close()
-	data, err := encode(marker{Identity: identity, Layout: layoutVersion, Epoch: epoch, Created: time.Now().UTC()})
+	data, err := layout.Encode(marker{Identity: identity, Layout: layoutVersion, Epoch: epoch, Created: time.Now().UTC()})
 	if err != nil {
-		return s.fault("initialise", metaDir, err)
+		return s.fault("initialise", layout.MetaDir, err)
 	}
-	tmp := escape(initPrefix+identity, nameLimit)
-	if err := writeNew(meta, tmp, data); err != nil {
-		return s.fault("initialise", path.Join(metaDir, tmp), err)
+	tmp := layout.Escape(initPrefix+identity, layout.NameLimit)
+	if err := disk.WriteNew(meta, tmp, data); err != nil {
+		return s.fault("initialise", path.Join(layout.MetaDir, tmp), err)
 	}
 	if err = publish(meta, tmp); err == nil {
-		err = syncDir(meta)
+		err = disk.SyncDir(meta)
 	}
-	return s.fault("initialise", path.Join(metaDir, markerName), err)
+	return s.fault("initialise", path.Join(layout.MetaDir, layout.MarkerName), err)
 }
 
 // empty reports whether nothing but a broken off Init and what file systems put
 // into every directory is there.
 func empty(dir *os.Root) (bool, error) {
-	names, err := entries(dir)
+	names, err := disk.Entries(dir)
 	if err != nil {
 		return false, err
 	}
 	for _, e := range names {
 		switch e.Name() {
-		case lostFound, ".snapshot":
-		case metaDir:
-			meta, err := subdir(dir, metaDir)
+		case layout.LostFound, ".snapshot":
+		case layout.MetaDir:
+			meta, err := disk.Sub(dir, layout.MetaDir)
 			if err != nil {
 				return false, err
 			}
@@ -202,7 +204,7 @@ func empty(dir *os.Root) (bool, error) {
 }
 
 func bareMeta(meta *os.Root) (bool, error) {
-	names, err := entries(meta)
+	names, err := disk.Entries(meta)
 	if err != nil {
 		return false, err
 	}
@@ -210,11 +212,11 @@ func bareMeta(meta *os.Root) (bool, error) {
 		switch {
 		case strings.HasPrefix(e.Name(), initPrefix):
 		case e.IsDir():
-			sub, err := subdir(meta, e.Name())
+			sub, err := disk.Sub(meta, e.Name())
 			if err != nil {
 				return false, err
 			}
-			inside, err := entries(sub)
+			inside, err := disk.Entries(sub)
 			sub.Close()
 			if err != nil || len(inside) > 0 {
 				return false, err
@@ -224,13 +226,4 @@ func bareMeta(meta *os.Root) (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-func entries(dir *os.Root) ([]fs.DirEntry, error) {
-	f, err := dir.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.ReadDir(-1)
 }

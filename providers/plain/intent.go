@@ -12,6 +12,8 @@ import (
 	"path"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // intent says where an export's files go, so that after a crash each of them is found.
@@ -30,7 +32,7 @@ type intendedFile struct {
 
 // readIntent gives nil when there is none. It is replaced as a whole, so it is never torn.
 func readIntent(staging *os.Root) (*intent, error) {
-	data, err := readRegular(staging, intentDoc, manifestLimit)
+	data, err := disk.Read(staging, intentDoc, layout.ManifestLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -44,19 +46,19 @@ func readIntent(staging *os.Root) (*intent, error) {
 	return &in, nil
 }
 
-func (c *committing) writeIntent(m providers.Manifest, p place, shift int) error {
-	s, in := c.store, intent{Shift: shift, Manifest: p.manifestPath()}
+func (c *committing) writeIntent(m providers.Manifest, p layout.Place, shift int) error {
+	s, in := c.store, intent{Shift: shift, Manifest: p.ManifestPath()}
 	for _, f := range m.Files {
-		in.Files = append(in.Files, intendedFile{Staged: stagedName(f.Name), Path: f.Path, Size: f.Size, SHA256: f.SHA256})
+		in.Files = append(in.Files, intendedFile{Staged: layout.StagedName(f.Name), Path: f.Path, Size: f.Size, SHA256: f.SHA256})
 	}
-	data, err := encode(in)
+	data, err := layout.Encode(in)
 	if err != nil {
 		return s.fault("commit", stagingDir(m.ID), err)
 	}
 	if err := s.step("commit: write intent"); err != nil {
 		return err
 	}
-	if err := replace(c.staging, intentDoc, data); err != nil {
+	if err := disk.Replace(c.staging, intentDoc, data); err != nil {
 		return s.fault("commit", path.Join(stagingDir(m.ID), intentDoc), err)
 	}
 	c.intent = &in
@@ -74,7 +76,7 @@ func (s *store) retract(ctx context.Context, root, staging *os.Root, id provider
 		return nil
 	}
 	rel := path.Dir(in.Manifest)
-	dir, err := subdir(root, rel)
+	dir, err := disk.Sub(root, rel)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -86,18 +88,18 @@ func (s *store) retract(ctx context.Context, root, staging *os.Root, id provider
 	if err != nil {
 		return err
 	}
-	files, err := subdir(staging, filesDir)
+	files, err := disk.Sub(staging, filesDir)
 	if err != nil {
 		return s.fault("discard", stagedDir(id), err)
 	}
 	defer files.Close()
 	for _, f := range in.Files {
 		name := path.Base(f.Path)
-		staged, err := exists(files, f.Staged)
+		staged, err := disk.Exists(files, f.Staged)
 		if err != nil {
 			return s.fault("discard", path.Join(stagedDir(id), f.Staged), err)
 		}
-		if path.Dir(f.Path) != rel || claimed[f.Path] || staged && !sameFile(files, f.Staged, dir, name) {
+		if path.Dir(f.Path) != rel || claimed[f.Path] || staged && !disk.Same(files, f.Staged, dir, name) {
 			continue
 		}
 		same, err := holdsContent(ctx, dir, name, f.Size, f.SHA256)
@@ -114,12 +116,12 @@ func (s *store) retract(ctx context.Context, root, staging *os.Root, id provider
 			return s.fault("discard", f.Path, err)
 		}
 	}
-	return s.fault("discard", rel, syncDir(dir))
+	return s.fault("discard", rel, disk.SyncDir(dir))
 }
 
 // claimed lists the files of the artifact that has a manifest at this path, if one has.
 func (s *store) claimed(dir *os.Root, manifest string) (map[string]bool, error) {
-	p, ok := placeOf(providers.ExportDomain, path.Dir(manifest), path.Base(manifest))
+	p, ok := layout.PlaceOf(providers.ExportDomain, path.Dir(manifest), path.Base(manifest))
 	if !ok {
 		return nil, s.corrupt(manifest, "it is not the name of a manifest")
 	}
@@ -136,7 +138,7 @@ func (s *store) claimed(dir *os.Root, manifest string) (map[string]bool, error) 
 
 // holdsContent reports whether a file has this size and checksum.
 func holdsContent(ctx context.Context, dir *os.Root, name string, size int64, sum string) (bool, error) {
-	f, info, err := openRegular(dir, name)
+	f, info, err := disk.Open(dir, name)
 	if err != nil {
 		return false, err
 	}
@@ -144,7 +146,7 @@ func holdsContent(ctx context.Context, dir *os.Root, name string, size int64, su
 	if info.Size() != size {
 		return false, nil
 	}
-	forget(f)
+	disk.Forget(f)
 	h := sha256.New()
 	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, 1<<20)); err != nil {
 		return false, err

@@ -3,6 +3,7 @@ package plain
 import (
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain/chain"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // ledger is what the catalogue says.
@@ -18,7 +19,7 @@ func newLedger() ledger {
 
 func (l *ledger) add(e entry) {
 	l.chains = append(l.chains, chain.Entry{Link: e.Link, Path: e.path, SHA256: e.sum})
-	if e.Event == eventDeleted {
+	if e.Event == layout.Deleted {
 		l.deleted[e.ID] = e
 	} else {
 		l.committed[e.ID] = e

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"os"
 	"path"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // Get reads one manifest.
@@ -18,7 +19,7 @@ func (s *store) Get(ctx context.Context, ref providers.ArtifactRef) (providers.M
 	if err := ctx.Err(); err != nil {
 		return providers.Manifest{}, err
 	}
-	if err := checkRef(ref); err != nil {
+	if err := layout.CheckRef(ref); err != nil {
 		return providers.Manifest{}, s.fault("get", "", err)
 	}
 	root, err := s.root("get", seen)
@@ -32,38 +33,38 @@ func (s *store) Get(ctx context.Context, ref providers.ArtifactRef) (providers.M
 // find looks for a committed artifact: first under its own time, then in the
 // milliseconds after it. When it is not there but a manifest that could be its
 // own is unreadable, the error says so instead of ErrNotFound.
-func (s *store) find(ctx context.Context, root *os.Root, ref providers.ArtifactRef) (providers.Manifest, place, error) {
-	homeDir, err := subdir(root, home(ref))
+func (s *store) find(ctx context.Context, root *os.Root, ref providers.ArtifactRef) (providers.Manifest, layout.Place, error) {
+	homeDir, err := disk.Sub(root, layout.Home(ref))
 	if errors.Is(err, fs.ErrNotExist) {
-		return providers.Manifest{}, place{}, s.missing(ref)
+		return providers.Manifest{}, layout.Place{}, s.missing(ref)
 	}
 	if err != nil {
-		return providers.Manifest{}, place{}, s.fault("get", home(ref), err)
+		return providers.Manifest{}, layout.Place{}, s.fault("get", layout.Home(ref), err)
 	}
 	defer homeDir.Close()
 
 	var unreadable error
-	try := func(p place) (providers.Manifest, bool) {
+	try := func(p layout.Place) (providers.Manifest, bool) {
 		m, err := s.loadAt(homeDir, ref.Action, p)
 		if err != nil && !errors.Is(err, providers.ErrNotFound) {
 			unreadable = errors.Join(unreadable, err)
 		}
 		return m, err == nil && m.ID == ref.ID
 	}
-	first := shifted(ref, 0)
+	first := layout.Shifted(ref, 0)
 	if m, ok := try(first); ok {
 		return m, first, nil
 	}
 	unreadable = nil // the walk comes by there again
-	for entry, err := range readDir(homeDir) {
+	for entry, err := range disk.All(homeDir) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return providers.Manifest{}, place{}, s.fault("get", home(ref), err)
+			return providers.Manifest{}, layout.Place{}, s.fault("get", layout.Home(ref), err)
 		}
-		p, ok := placeOf(ref.Action, home(ref), entry.Name())
-		if !ok || !near(ref, entry.Name()) {
+		p, ok := layout.PlaceOf(ref.Action, layout.Home(ref), entry.Name())
+		if !ok || !layout.Near(ref, entry.Name()) {
 			continue
 		}
 		if m, ok := try(p); ok {
@@ -71,60 +72,33 @@ func (s *store) find(ctx context.Context, root *os.Root, ref providers.ArtifactR
 		}
 	}
 	if unreadable != nil {
-		return providers.Manifest{}, place{}, unreadable
+		return providers.Manifest{}, layout.Place{}, unreadable
 	}
-	return providers.Manifest{}, place{}, s.missing(ref)
+	return providers.Manifest{}, layout.Place{}, s.missing(ref)
 }
 
 func (s *store) missing(ref providers.ArtifactRef) error {
 	return &providers.Error{
-		Op: "get", Target: path.Join(s.path, home(ref)),
+		Op: "get", Target: path.Join(s.path, layout.Home(ref)),
 		Err: fmt.Errorf("%w: %w %s", providers.ErrNotFound, errNotCommitted, ref.ID),
 	}
 }
 
 // loadAt is load for a place below an open home directory.
-func (s *store) loadAt(homeDir *os.Root, action providers.Action, p place) (providers.Manifest, error) {
+func (s *store) loadAt(homeDir *os.Root, action providers.Action, p layout.Place) (providers.Manifest, error) {
 	dir, err := enterPlace(homeDir, action, p)
 	if err != nil {
-		return providers.Manifest{}, s.fault("read", p.manifestPath(), err)
+		return providers.Manifest{}, s.fault("read", p.ManifestPath(), err)
 	}
 	defer dir.Close()
 	return s.load(dir, p)
 }
 
-func enterPlace(homeDir *os.Root, action providers.Action, p place) (*os.Root, error) {
+func enterPlace(homeDir *os.Root, action providers.Action, p layout.Place) (*os.Root, error) {
 	if action == providers.SecureBackup {
-		return subdir(homeDir, path.Base(p.dir))
+		return disk.Sub(homeDir, path.Base(p.Dir))
 	}
 	return homeDir.OpenRoot(".")
-}
-
-// readDir yields the entries of a directory without holding all of them.
-func readDir(dir *os.Root) iter.Seq2[fs.DirEntry, error] {
-	return func(yield func(fs.DirEntry, error) bool) {
-		f, err := dir.Open(".")
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer f.Close()
-		for {
-			batch, err := f.ReadDir(256)
-			for _, e := range batch {
-				if !yield(e, nil) {
-					return
-				}
-			}
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-		}
-	}
 }
 
 // open opens the stored bytes of a file of a committed artifact.
@@ -132,7 +106,7 @@ func (s *store) open(ctx context.Context, m providers.Manifest, name string) (pr
 	if err := ctx.Err(); err != nil {
 		return providers.File{}, nil, err
 	}
-	if err := checkRef(m.ArtifactRef); err != nil {
+	if err := layout.CheckRef(m.ArtifactRef); err != nil {
 		return providers.File{}, nil, s.fault("open", "", err)
 	}
 	root, err := s.root("open", seen)
@@ -143,15 +117,15 @@ func (s *store) open(ctx context.Context, m providers.Manifest, name string) (pr
 		if f.Name != name {
 			continue
 		}
-		if _, ok := placeHolding(m.ArtifactRef, f.Path); !ok {
-			return f, nil, s.corrupt(home(m.ArtifactRef), "file %q has the path %q, which is not the artifact's own", f.Name, f.Path)
+		if _, ok := layout.PlaceHolding(m.ArtifactRef, f.Path); !ok {
+			return f, nil, s.corrupt(layout.Home(m.ArtifactRef), "file %q has the path %q, which is not the artifact's own", f.Name, f.Path)
 		}
-		dir, err := subdir(root, path.Dir(f.Path))
+		dir, err := disk.Sub(root, path.Dir(f.Path))
 		if err != nil {
 			return f, nil, s.fault("open", f.Path, err)
 		}
 		defer dir.Close()
-		r, info, err := openRegular(dir, path.Base(f.Path))
+		r, info, err := disk.Open(dir, path.Base(f.Path))
 		if err != nil {
 			return f, nil, s.fault("open", f.Path, err)
 		}
@@ -161,20 +135,7 @@ func (s *store) open(ctx context.Context, m providers.Manifest, name string) (pr
 		}
 		return f, r, nil
 	}
-	return providers.File{}, nil, s.fault("open", home(m.ArtifactRef), fmt.Errorf("%w: artifact %s has no file %q", providers.ErrNotFound, m.ID, name))
-}
-
-// placeHolding finds which of an artifact's possible places a path belongs to.
-func placeHolding(ref providers.ArtifactRef, file string) (place, bool) {
-	if dir, base := path.Split(file); dir == olderHome(ref)+"/" {
-		file = path.Join(home(ref), base)
-	}
-	for n := range shiftLimit {
-		if p := shifted(ref, n); p.holds(file) {
-			return p, true
-		}
-	}
-	return place{}, false
+	return providers.File{}, nil, s.fault("open", layout.Home(m.ArtifactRef), fmt.Errorf("%w: artifact %s has no file %q", providers.ErrNotFound, m.ID, name))
 }
 
 // List walks the layout. It reads one directory batch at a time; what is no
@@ -192,16 +153,16 @@ func (s *store) List(ctx context.Context) iter.Seq2[providers.Manifest, error] {
 		w := walker{store: s, ctx: ctx, problem: func(err error) bool { return yield(providers.Manifest{}, err) }}
 		w.visit = func(dir *os.Root, action providers.Action, rel string) bool {
 			if action == providers.SecureBackup {
-				return w.list(dir, place{dir: rel, manifest: secureManifest}, yield)
+				return w.list(dir, layout.Place{Dir: rel, Manifest: layout.SecureManifest}, yield)
 			}
-			for entry, err := range readDir(dir) {
+			for entry, err := range disk.All(dir) {
 				if err == nil {
 					err = ctx.Err()
 				}
 				if err != nil {
 					return w.tell(rel, err) && ctx.Err() == nil
 				}
-				if p, ok := placeOf(action, rel, entry.Name()); ok && !w.list(dir, p, yield) {
+				if p, ok := layout.PlaceOf(action, rel, entry.Name()); ok && !w.list(dir, p, yield) {
 					return false
 				}
 			}
@@ -212,14 +173,14 @@ func (s *store) List(ctx context.Context) iter.Seq2[providers.Manifest, error] {
 }
 
 // list yields the artifact of a place. Without a manifest there is none.
-func (w walker) list(dir *os.Root, p place, yield func(providers.Manifest, error) bool) bool {
+func (w walker) list(dir *os.Root, p layout.Place, yield func(providers.Manifest, error) bool) bool {
 	m, err := w.store.load(dir, p)
 	if errors.Is(err, providers.ErrNotFound) {
 		return true
 	}
 	if err == nil {
 		err = w.store.checkFiles(dir, p, m)
-		if there, statErr := exists(dir, p.manifest); err != nil && statErr == nil && !there {
+		if there, statErr := disk.Exists(dir, p.Manifest); err != nil && statErr == nil && !there {
 			return true // deleted meanwhile
 		}
 	}

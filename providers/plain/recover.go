@@ -1,24 +1,20 @@
 package plain
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"maps"
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // Recover yields what manifests, catalogue and paths tell of, each artifact once:
@@ -87,7 +83,7 @@ func (r *recoverer) manifests(v survey) bool {
 			}
 			continue
 		case r.seen[h.manifest.ID]:
-			if !r.problem(r.store.corrupt(h.manifestPath(), "artifact %s is in the store twice", h.manifest.ID)) {
+			if !r.problem(r.store.corrupt(h.ManifestPath(), "artifact %s is in the store twice", h.manifest.ID)) {
 				return false
 			}
 			continue
@@ -104,18 +100,18 @@ func (r *recoverer) manifests(v survey) bool {
 
 // paths gathers the files that no manifest lists into the artifacts their names stand for.
 func (r *recoverer) paths(dir *os.Root, action providers.Action, rel string, v survey) bool {
-	named := map[place][]string{}
+	named := map[layout.Place][]string{}
 	for _, e := range v.loose {
-		p := place{dir: rel, manifest: secureManifest}
+		p := layout.Place{Dir: rel, Manifest: layout.SecureManifest}
 		ok := true
 		if action != providers.SecureBackup {
-			p, ok = exportOf(rel, e.Name())
+			p, ok = layout.ExportOf(rel, e.Name())
 		}
 		if ok && e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") && !r.files[path.Join(rel, e.Name())] {
 			named[p] = append(named[p], e.Name())
 		}
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(named), func(a, b place) int { return strings.Compare(a.manifestPath(), b.manifestPath()) }) {
+	for _, p := range slices.SortedFunc(maps.Keys(named), func(a, b layout.Place) int { return strings.Compare(a.ManifestPath(), b.ManifestPath()) }) {
 		if err := r.ctx.Err(); err != nil {
 			r.problem(err)
 			return false
@@ -135,37 +131,22 @@ func (r *recoverer) paths(dir *os.Root, action providers.Action, rel string, v s
 	return true
 }
 
-// exportOf is the place of the export that a file in a domain's directory belongs to by its name:
-// <domain>-export-<time>-<variant>, and from the first dot on what it likes.
-func exportOf(rel, name string) (place, bool) {
-	head := path.Base(rel) + "-export-"
-	rest, ok := strings.CutPrefix(name, head)
-	if !ok || len(rest) < len(stampLayout)+len("-p") {
-		return place{}, false
-	}
-	at, variant := rest[:len(stampLayout)], rest[len(stampLayout):]
-	variant, _, _ = strings.Cut(variant, ".")
-	_, ok = parseStamp(at)
-	stem := head + at + variant
-	return place{dir: rel, stem: stem, manifest: stem + exportManifest}, ok && variant[0] == '-' && validVariant.MatchString(variant[1:])
-}
-
 // read makes the manifest of an artifact that is known by its path. Its files are named as they lie in the store.
-func (r *recoverer) read(dir *os.Root, action providers.Action, p place, names []string) (providers.Manifest, error) {
-	m := providers.Manifest{Schema: manifestSchema}
+func (r *recoverer) read(dir *os.Root, action providers.Action, p layout.Place, names []string) (providers.Manifest, error) {
+	m := providers.Manifest{Schema: layout.Schema}
 	var err error
-	if id, known := r.byManifest[p.manifestPath()]; known {
+	if id, known := r.byManifest[p.ManifestPath()]; known {
 		e := r.committed[id]
 		m.ArtifactRef, m.BackupPlan, m.Nominal = e.ArtifactRef, e.BackupPlan, e.Nominal
-	} else if m.ArtifactRef, err = refOf(action, p); err != nil {
-		return m, r.store.fault("recover", p.dir, err)
+	} else if m.ArtifactRef, err = layout.RefOf(action, p); err != nil {
+		return m, r.store.fault("recover", p.Dir, err)
 	}
 	for _, name := range names {
 		f, err := r.measure(dir, name)
 		if err != nil {
-			return m, r.store.fault("recover", path.Join(p.dir, name), err)
+			return m, r.store.fault("recover", path.Join(p.Dir, name), err)
 		}
-		f.Path = path.Join(p.dir, name)
+		f.Path = path.Join(p.Dir, name)
 		m.Files = append(m.Files, f)
 	}
 	m.Finished = m.Started
@@ -173,7 +154,7 @@ func (r *recoverer) read(dir *os.Root, action providers.Action, p place, names [
 }
 
 func (r *recoverer) measure(dir *os.Root, name string) (providers.File, error) {
-	in, _, err := openRegular(dir, name)
+	in, _, err := disk.Open(dir, name)
 	if err != nil {
 		return providers.File{}, err
 	}
@@ -181,51 +162,6 @@ func (r *recoverer) measure(dir *os.Root, name string) (providers.File, error) {
 	h := sha256.New()
 	n, err := io.CopyBuffer(h, contextReader{r.ctx, in}, r.buf)
 	return providers.File{Name: name, Size: n, SHA256: hex.EncodeToString(h.Sum(nil))}, err
-}
-
-// refOf reads an artifact's reference from its place. The id is made of time and place, and so the same each time.
-func refOf(action providers.Action, p place) (providers.ArtifactRef, error) {
-	parts := strings.Split(p.dir, "/")
-	ref := providers.ArtifactRef{Device: unescape(parts[0]), Domain: providers.AllDomains, Action: action}
-	at := parts[len(parts)-1]
-	if action == providers.ExportDomain {
-		ref.Domain = unescape(at)
-		at, ref.Variant = p.stem[len(parts[len(parts)-1]+"-export-"):], providers.Variant(p.stem[strings.LastIndexByte(p.stem, '-')+1:])
-		at = at[:len(stampLayout)]
-	}
-	var ok bool
-	if ref.Started, ok = parseStamp(at); !ok {
-		return ref, fmt.Errorf("%q is not a time", at)
-	}
-	sum := sha256.Sum256([]byte(p.manifestPath()))
-	id, err := ulid.New(uint64(max(0, ref.Started.UnixMilli())), bytes.NewReader(sum[:]))
-	if err != nil {
-		return ref, err
-	}
-	ref.ID = providers.ArtifactID(id.String())
-	if err := checkRef(ref); err != nil {
-		return ref, err
-	}
-	if want := shifted(ref, 0); want.dir != p.dir && olderHome(ref) != p.dir {
-		return ref, errors.New("the names of its directories are cut short, so device and domain are not known")
-	}
-	return ref, nil
-}
-
-// unescape undoes escape, but for names that were cut short.
-func unescape(name string) string {
-	var b strings.Builder
-	for i := 0; i < len(name); i++ {
-		if name[i] == '%' && i+3 <= len(name) {
-			if c, err := strconv.ParseUint(name[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(name[i])
-	}
-	return b.String()
 }
 
 // rest yields what only the catalogue remembers.
@@ -243,7 +179,7 @@ func (r *recoverer) rest() bool {
 		if gone, deleted := r.deleted[id]; deleted {
 			found.Condition, found.Detail = providers.Deleted, "It was deleted at "+gone.At.UTC().Format("2006-01-02 15:04:05")+"."
 		}
-		found.Manifest = providers.Manifest{Schema: manifestSchema, ArtifactRef: e.ArtifactRef, BackupPlan: e.BackupPlan, Nominal: e.Nominal}
+		found.Manifest = providers.Manifest{Schema: layout.Schema, ArtifactRef: e.ArtifactRef, BackupPlan: e.BackupPlan, Nominal: e.Nominal}
 		if !r.yield(found, nil) {
 			return false
 		}

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
@@ -214,15 +212,4 @@ func TestRecoverWhatCannotBeNamed(t *testing.T) {
 	if problems != 3 {
 		t.Errorf("%d problems told, want 3", problems)
 	}
-}
-
-// Every name that is not cut short comes back from its directory.
-func TestUnescape(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		name := anyName.Draw(t, "name")
-		escaped := plain.Escape(name, 120)
-		if got := plain.Unescape(escaped); got != name && !strings.Contains(escaped, "%~") && escaped != "%" {
-			t.Errorf("%q became %q and came back as %q", name, escaped, got)
-		}
-	})
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 const (
@@ -26,15 +28,15 @@ const (
 	intentDoc = "commit.json" // of a staging area: where Commit is moving them
 )
 
-func stagingDir(id providers.ArtifactID) string { return path.Join(tmpDir, string(id)) }
-func stagedDir(id providers.ArtifactID) string  { return path.Join(tmpDir, string(id), filesDir) }
+func stagingDir(id providers.ArtifactID) string { return path.Join(layout.TmpDir, string(id)) }
+func stagedDir(id providers.ArtifactID) string  { return path.Join(layout.TmpDir, string(id), filesDir) }
 
 // Stage gives an empty staging area, in which writing and reading was tried.
 func (s *store) Stage(ctx context.Context, ref providers.ArtifactRef) (providers.Stage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := checkRef(ref); err != nil {
+	if err := layout.CheckRef(ref); err != nil {
 		return nil, s.fault("stage", "", err)
 	}
 	root, err := s.root("stage", same)
@@ -49,7 +51,7 @@ func (s *store) Stage(ctx context.Context, ref providers.ArtifactRef) (providers
 	if err := s.step("stage: make directory"); err != nil {
 		return nil, err
 	}
-	dir, err := makeSubdir(root, stagedDir(ref.ID))
+	dir, err := disk.MakeSub(root, stagedDir(ref.ID))
 	if err != nil {
 		return nil, s.fault("stage", stagedDir(ref.ID), err)
 	}
@@ -66,7 +68,7 @@ func (s *store) Discard(ctx context.Context, id providers.ArtifactID) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !validID.MatchString(string(id)) {
+	if !layout.ValidID.MatchString(string(id)) {
 		return s.fault("discard", "", fmt.Errorf("%q is not an artifact id", id))
 	}
 	root, err := s.root("discard", seen)
@@ -80,7 +82,7 @@ func (s *store) Discard(ctx context.Context, id providers.ArtifactID) error {
 
 // clear removes a staging area and what an unfinished Commit moved out of it.
 func (s *store) clear(ctx context.Context, root *os.Root, id providers.ArtifactID) error {
-	dir, err := subdir(root, stagingDir(id))
+	dir, err := disk.Sub(root, stagingDir(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -98,12 +100,12 @@ func (s *store) clear(ctx context.Context, root *os.Root, id providers.ArtifactI
 // staged file that is missing beside it was moved, never deleted.
 func (s *store) wipe(root *os.Root, id providers.ArtifactID) error {
 	rel := stagingDir(id)
-	tmp, err := subdir(root, tmpDir)
+	tmp, err := disk.Sub(root, layout.TmpDir)
 	if err != nil {
-		return s.fault("discard", tmpDir, err)
+		return s.fault("discard", layout.TmpDir, err)
 	}
 	defer tmp.Close()
-	dir, err := subdir(tmp, string(id))
+	dir, err := disk.Sub(tmp, string(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -114,13 +116,13 @@ func (s *store) wipe(root *os.Root, id providers.ArtifactID) error {
 	if err := s.step("wipe: remove intent"); err != nil {
 		return err
 	}
-	if err := errors.Join(removeIfThere(dir, intentDoc), syncDir(dir)); err != nil {
+	if err := errors.Join(disk.Remove(dir, intentDoc), disk.SyncDir(dir)); err != nil {
 		return s.fault("discard", path.Join(rel, intentDoc), err)
 	}
 	if err := s.step("wipe: remove staging"); err != nil {
 		return err
 	}
-	return s.fault("discard", rel, errors.Join(tmp.RemoveAll(string(id)), syncDir(tmp)))
+	return s.fault("discard", rel, errors.Join(tmp.RemoveAll(string(id)), disk.SyncDir(tmp)))
 }
 
 // Staged opens a staged file. The page cache is told to forget it first, so
@@ -129,24 +131,24 @@ func (s *store) Staged(ctx context.Context, id providers.ArtifactID, name string
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !validID.MatchString(string(id)) {
+	if !layout.ValidID.MatchString(string(id)) {
 		return nil, s.fault("read", "", fmt.Errorf("%q is not an artifact id", id))
 	}
 	root, err := s.root("read", seen)
 	if err != nil {
 		return nil, err
 	}
-	rel := path.Join(stagedDir(id), stagedName(name))
-	dir, err := subdir(root, stagedDir(id))
+	rel := path.Join(stagedDir(id), layout.StagedName(name))
+	dir, err := disk.Sub(root, stagedDir(id))
 	if err != nil {
 		return nil, s.fault("read", rel, err)
 	}
 	defer dir.Close()
-	f, _, err := openRegular(dir, stagedName(name))
+	f, _, err := disk.Open(dir, layout.StagedName(name))
 	if err != nil {
 		return nil, s.fault("read", rel, err)
 	}
-	forget(f)
+	disk.Forget(f)
 	return f, nil
 }
 
@@ -163,7 +165,7 @@ var _ providers.Stage = (*stage)(nil)
 
 // Create starts a file. The one before must be closed.
 func (g *stage) Create(name string) (io.WriteCloser, error) {
-	s, rel := g.store, path.Join(stagedDir(g.id), stagedName(name))
+	s, rel := g.store, path.Join(stagedDir(g.id), layout.StagedName(name))
 	if g.open != nil {
 		return nil, s.fault("create", rel, fmt.Errorf("%q is still being written", g.open.file.Name))
 	}
@@ -173,7 +175,7 @@ func (g *stage) Create(name string) (io.WriteCloser, error) {
 	if err := s.step("stage: create"); err != nil {
 		return nil, err
 	}
-	dir, err := subdir(g.root, stagedDir(g.id))
+	dir, err := disk.Sub(g.root, stagedDir(g.id))
 	if err != nil {
 		return nil, s.fault("create", rel, err)
 	}
@@ -181,7 +183,7 @@ func (g *stage) Create(name string) (io.WriteCloser, error) {
 	if err := w.checkSpace(); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
-	if w.medium, err = dir.OpenFile(stagedName(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if w.medium, err = dir.OpenFile(layout.StagedName(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return nil, errors.Join(s.fault("create", rel, err), dir.Close())
 	}
 	g.open = w
@@ -240,7 +242,7 @@ func (w *stagedFile) Write(p []byte) (int, error) {
 		return n, w.err
 	}
 	if w.size-w.flushed >= flushEvery {
-		flushBehind(w.medium, w.flushed, w.size-w.flushed)
+		disk.FlushBehind(w.medium, w.flushed, w.size-w.flushed)
 		w.flushed = w.size
 	}
 	return n, nil
@@ -257,11 +259,11 @@ func (w *stagedFile) Close() error {
 		err = w.stage.store.step("stage: sync")
 	}
 	if err == nil {
-		err = syncFile(w.medium)
+		err = disk.Sync(w.medium)
 	}
 	err = errors.Join(err, w.medium.Close())
 	if err == nil {
-		err = syncDir(w.dir)
+		err = disk.SyncDir(w.dir)
 	}
 	err = errors.Join(err, w.dir.Close())
 	w.medium, w.stage.open = nil, nil
@@ -295,7 +297,7 @@ func (w *stagedFile) checkSpace() error {
 		return s.fault("write", w.rel, err)
 	}
 	defer dir.Close()
-	free, total, _, err := space(dir)
+	free, total, _, err := disk.Space(dir)
 	if err != nil {
 		return s.fault("write", w.rel, err)
 	}
@@ -312,7 +314,7 @@ func (w *stagedFile) checkSpace() error {
 // staged compares a staging area with the files a manifest lists. It reports
 // which of them are still there; missing ones may have been moved by an earlier Commit.
 func (s *store) staged(dir *os.Root, m providers.Manifest) (map[string]bool, error) {
-	found, err := entries(dir)
+	found, err := disk.Entries(dir)
 	if err != nil {
 		return nil, s.fault("commit", stagedDir(m.ID), err)
 	}
@@ -322,13 +324,13 @@ func (s *store) staged(dir *os.Root, m providers.Manifest) (map[string]bool, err
 	}
 	listed := make(map[string]bool, len(m.Files))
 	for _, f := range m.Files {
-		name := stagedName(f.Name)
+		name := layout.StagedName(f.Name)
 		listed[name] = true
 		if !there[name] {
 			continue
 		}
 		rel := path.Join(stagedDir(m.ID), name)
-		info, err := lstatRegular(dir, name)
+		info, err := disk.Lstat(dir, name)
 		if err != nil {
 			return nil, s.fault("commit", rel, err)
 		}
@@ -357,15 +359,15 @@ func (s *store) probe(dir *os.Root, rel string) (now time.Time, err error) {
 		return now, err
 	}
 	want := []byte(rel)
-	if err := writeNew(dir, name, want); err != nil {
+	if err := disk.WriteNew(dir, name, want); err != nil {
 		return now, s.fault("write", path.Join(rel, name), err)
 	}
-	f, info, err := openRegular(dir, name)
+	f, info, err := disk.Open(dir, name)
 	if err != nil {
 		return now, s.fault("read", path.Join(rel, name), err)
 	}
 	defer f.Close()
-	forget(f)
+	disk.Forget(f)
 	got := make([]byte, len(want)+1)
 	n, err := io.ReadFull(f, got)
 	switch {
@@ -374,5 +376,5 @@ func (s *store) probe(dir *os.Root, rel string) (now time.Time, err error) {
 	case !bytes.Equal(got[:n], want):
 		return now, s.corrupt(path.Join(rel, name), "what was just written reads back differently")
 	}
-	return info.ModTime(), s.fault("write", path.Join(rel, name), removeIfThere(dir, name))
+	return info.ModTime(), s.fault("write", path.Join(rel, name), disk.Remove(dir, name))
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain/chain"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // survey is what lies in one directory that can hold files of artifacts.
@@ -22,7 +24,7 @@ type survey struct {
 
 // held is a place that has a manifest.
 type held struct {
-	place
+	layout.Place
 	sum      string // of the manifest as stored
 	manifest providers.Manifest
 	err      error               // why the manifest cannot be read
@@ -32,7 +34,7 @@ type held struct {
 // survey looks at the directory of a secure backup or at one domain's exports. It reads manifests and no other content.
 func (s *store) survey(ctx context.Context, dir *os.Root, action providers.Action, rel string) (survey, error) {
 	var v survey
-	found, err := entries(dir)
+	found, err := disk.Entries(dir)
 	if err != nil {
 		return v, err
 	}
@@ -41,10 +43,10 @@ func (s *store) survey(ctx context.Context, dir *os.Root, action providers.Actio
 		if err := ctx.Err(); err != nil {
 			return v, err
 		}
-		p := place{dir: rel, manifest: secureManifest}
-		ok := e.Name() == secureManifest
+		p := layout.Place{Dir: rel, Manifest: layout.SecureManifest}
+		ok := e.Name() == layout.SecureManifest
 		if action != providers.SecureBackup {
-			p, ok = placeOf(action, rel, e.Name())
+			p, ok = layout.PlaceOf(action, rel, e.Name())
 		}
 		if !ok {
 			continue
@@ -66,15 +68,15 @@ func (s *store) survey(ctx context.Context, dir *os.Root, action providers.Actio
 }
 
 // look reads the manifest of a place and compares it with the files there.
-func (s *store) look(dir *os.Root, p place) held {
-	h := held{place: p}
-	data, err := readRegular(dir, p.manifest, manifestLimit)
+func (s *store) look(dir *os.Root, p layout.Place) held {
+	h := held{Place: p}
+	data, err := disk.Read(dir, p.Manifest, layout.ManifestLimit)
 	if err != nil {
-		h.err = s.fault("read", p.manifestPath(), err)
+		h.err = s.fault("read", p.ManifestPath(), err)
 		return h
 	}
 	h.sum = chain.Sum(data)
-	m, err := s.parse(data, p.manifestPath(), p)
+	m, err := s.parse(data, p.ManifestPath(), p)
 	if err != nil {
 		h.err = err
 		return h
@@ -82,7 +84,7 @@ func (s *store) look(dir *os.Root, p place) held {
 	h.manifest = m
 	for _, f := range m.Files {
 		problem := providers.Finding{Artifact: m.ID, Path: f.Path}
-		info, err := lstatRegular(dir, path.Base(f.Path))
+		info, err := disk.Lstat(dir, path.Base(f.Path))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			problem.Kind, problem.Detail = providers.FileMissing, fmt.Sprintf("The file of %d bytes is gone.", f.Size)
@@ -102,8 +104,8 @@ func (s *store) look(dir *os.Root, p place) held {
 // and the artifacts of the deletions: of them nothing can be said yet.
 func (s *store) underway(root *os.Root) (files map[string]bool, deleting map[providers.ArtifactID]bool, err error) {
 	files, deleting = map[string]bool{}, map[providers.ArtifactID]bool{}
-	err = s.inside(root, tmpDir, func(tmp *os.Root, name string) error {
-		area, err := subdir(tmp, name)
+	err = s.inside(root, layout.TmpDir, func(tmp *os.Root, name string) error {
+		area, err := disk.Sub(tmp, name)
 		if err != nil {
 			return nil // gone meanwhile, or not an artifact's
 		}
@@ -120,15 +122,15 @@ func (s *store) underway(root *os.Root) (files map[string]bool, deleting map[pro
 	if err != nil {
 		return nil, nil, err
 	}
-	return files, deleting, s.inside(root, trashDir, func(trash *os.Root, name string) error {
-		data, err := readRegular(trash, name, manifestLimit)
+	return files, deleting, s.inside(root, layout.TrashDir, func(trash *os.Root, name string) error {
+		data, err := disk.Read(trash, name, layout.ManifestLimit)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		m, err := decodeManifest(data)
+		m, err := layout.DecodeManifest(data)
 		if err != nil {
 			return err
 		}
@@ -142,7 +144,7 @@ func (s *store) underway(root *os.Root) (files map[string]bool, deleting map[pro
 
 // inside visits the entries of a directory of ours, which may be missing.
 func (s *store) inside(root *os.Root, rel string, visit func(dir *os.Root, name string) error) error {
-	dir, err := subdir(root, rel)
+	dir, err := disk.Sub(root, rel)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -150,7 +152,7 @@ func (s *store) inside(root *os.Root, rel string, visit func(dir *os.Root, name 
 		return s.fault("read", rel, err)
 	}
 	defer dir.Close()
-	names, err := entries(dir)
+	names, err := disk.Entries(dir)
 	if err != nil {
 		return s.fault("read", rel, err)
 	}

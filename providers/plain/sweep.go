@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // Sweep removes what crashes left below .holdfast: staging areas, deletions
@@ -26,17 +28,17 @@ func (s *store) Sweep(ctx context.Context, keep func(providers.ArtifactID) bool)
 	}
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
-	tmp, err := makeSubdir(root, tmpDir)
+	tmp, err := disk.MakeSub(root, layout.TmpDir)
 	if err != nil {
-		return swept, s.fault("sweep", tmpDir, err)
+		return swept, s.fault("sweep", layout.TmpDir, err)
 	}
 	defer tmp.Close()
-	now, err := s.probe(tmp, tmpDir)
+	now, err := s.probe(tmp, layout.TmpDir)
 	if err != nil {
 		return swept, err
 	}
 	w := sweeper{store: s, ctx: ctx, root: root, keep: keep, before: now.Add(-providers.SweepAge), swept: &swept}
-	err = errors.Join(w.staging(tmp), w.trash(), w.temporary(headsDir, 0), w.temporary(catalogDir, 3))
+	err = errors.Join(w.staging(tmp), w.trash(), w.temporary(headsDir, 0), w.temporary(layout.CatalogDir, 3))
 	return swept, err
 }
 
@@ -51,14 +53,14 @@ type sweeper struct {
 
 // staging clears the areas nobody wants any more. What stands there under no artifact's name is not ours.
 func (w sweeper) staging(tmp *os.Root) error {
-	areas, err := entries(tmp)
+	areas, err := disk.Entries(tmp)
 	if err != nil {
-		return w.store.fault("sweep", tmpDir, err)
+		return w.store.fault("sweep", layout.TmpDir, err)
 	}
 	var problems error
 	for _, a := range areas {
 		id := providers.ArtifactID(a.Name())
-		if !a.IsDir() || !validID.MatchString(a.Name()) || w.keep(id) {
+		if !a.IsDir() || !layout.ValidID.MatchString(a.Name()) || w.keep(id) {
 			continue
 		}
 		if err := w.ctx.Err(); err != nil {
@@ -95,7 +97,7 @@ type usage struct {
 // usage looks through a directory and those in it.
 func (w sweeper) usage(parent *os.Root, name string) (usage, error) {
 	var u usage
-	dir, err := subdir(parent, name)
+	dir, err := disk.Sub(parent, name)
 	if err != nil {
 		return u, err
 	}
@@ -105,7 +107,7 @@ func (w sweeper) usage(parent *os.Root, name string) (usage, error) {
 		return u, err
 	}
 	u.touched = info.ModTime()
-	for entry, err := range readDir(dir) {
+	for entry, err := range disk.All(dir) {
 		if err != nil {
 			return u, err
 		}
@@ -129,23 +131,23 @@ func (w sweeper) usage(parent *os.Root, name string) (usage, error) {
 
 // trash finishes deletions. They were decided, so they need no age.
 func (w sweeper) trash() error {
-	dir, err := subdir(w.root, trashDir)
+	dir, err := disk.Sub(w.root, layout.TrashDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return w.store.fault("sweep", trashDir, err)
+		return w.store.fault("sweep", layout.TrashDir, err)
 	}
 	defer dir.Close()
-	manifests, err := entries(dir)
+	manifests, err := disk.Entries(dir)
 	if err != nil {
-		return w.store.fault("sweep", trashDir, err)
+		return w.store.fault("sweep", layout.TrashDir, err)
 	}
 	var problems error
 	for _, e := range manifests {
 		name, ok := strings.CutSuffix(e.Name(), ".json")
 		id := providers.ArtifactID(name)
-		if !ok || !validID.MatchString(name) || w.keep(id) {
+		if !ok || !layout.ValidID.MatchString(name) || w.keep(id) {
 			continue
 		}
 		if err := w.ctx.Err(); err != nil {
@@ -165,7 +167,7 @@ func (w sweeper) trash() error {
 
 // temporary removes files that were never given their names.
 func (w sweeper) temporary(rel string, depth int) error {
-	dir, err := subdir(w.root, rel)
+	dir, err := disk.Sub(w.root, rel)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -173,7 +175,7 @@ func (w sweeper) temporary(rel string, depth int) error {
 		return w.store.fault("sweep", rel, err)
 	}
 	defer dir.Close()
-	for entry, err := range readDir(dir) {
+	for entry, err := range disk.All(dir) {
 		if err == nil {
 			err = w.ctx.Err()
 		}
@@ -194,7 +196,7 @@ func (w sweeper) temporary(rel string, depth int) error {
 			continue
 		}
 		if err == nil {
-			err = removeIfThere(dir, name)
+			err = disk.Remove(dir, name)
 		}
 		if err != nil {
 			return w.store.fault("sweep", path.Join(rel, name), err)

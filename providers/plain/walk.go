@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/disk"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // walker goes through the directories of the layout. Its functions and methods return false when the walk ends.
@@ -23,7 +25,7 @@ type walker struct {
 
 func (w walker) run(root *os.Root) bool {
 	return w.each(root, "", func(dir *os.Root, device string) bool {
-		if strings.HasPrefix(device, ".") || device == lostFound {
+		if strings.HasPrefix(device, ".") || device == layout.LostFound {
 			return true
 		}
 		return w.device(dir, device)
@@ -31,7 +33,7 @@ func (w walker) run(root *os.Root) bool {
 }
 
 func (w walker) device(root *os.Root, device string) bool {
-	secure, domains, older := path.Join(device, secureDir), path.Join(device, domainDir), path.Join(device, providers.AllDomains)
+	secure, domains, older := path.Join(device, layout.SecureDir), path.Join(device, layout.DomainDir), path.Join(device, providers.AllDomains)
 	visit := func(action providers.Action, home string) func(parent *os.Root, name string) bool {
 		return func(parent *os.Root, name string) bool {
 			rel := path.Join(home, name)
@@ -39,9 +41,9 @@ func (w walker) device(root *os.Root, device string) bool {
 		}
 	}
 	return w.within(root, device, device, func(dir *os.Root) bool {
-		return w.within(dir, secureDir, secure, func(dir *os.Root) bool {
+		return w.within(dir, layout.SecureDir, secure, func(dir *os.Root) bool {
 			return w.each(dir, secure, visit(providers.SecureBackup, secure))
-		}) && w.within(dir, domainDir, domains, func(dir *os.Root) bool {
+		}) && w.within(dir, layout.DomainDir, domains, func(dir *os.Root) bool {
 			return w.each(dir, domains, visit(providers.ExportDomain, domains))
 		}) && w.within(dir, providers.AllDomains, older, func(dir *os.Root) bool {
 			return w.visit(dir, providers.ExportDomain, older)
@@ -52,7 +54,7 @@ func (w walker) device(root *os.Root, device string) bool {
 // each visits the directories in a directory. A symbolic link, and a directory that
 // cannot be read, is told as a problem.
 func (w walker) each(dir *os.Root, rel string, visit func(parent *os.Root, name string) bool) bool {
-	for entry, err := range readDir(dir) {
+	for entry, err := range disk.All(dir) {
 		if err == nil {
 			err = w.ctx.Err()
 		}
@@ -65,7 +67,7 @@ func (w walker) each(dir *os.Root, rel string, visit func(parent *os.Root, name 
 				return false
 			}
 		case fs.ModeSymlink:
-			if !w.tell(path.Join(rel, entry.Name()), errLink) {
+			if !w.tell(path.Join(rel, entry.Name()), disk.ErrLink) {
 				return false
 			}
 		}
@@ -79,7 +81,7 @@ func (w walker) tell(rel string, err error) bool {
 
 // within runs visit in a directory that may be missing.
 func (w walker) within(parent *os.Root, name, rel string, visit func(dir *os.Root) bool) bool {
-	dir, err := subdir(parent, name)
+	dir, err := disk.Sub(parent, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
 	}

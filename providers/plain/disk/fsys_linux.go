@@ -1,10 +1,14 @@
-package plain
+// Package disk is how a plain store touches the file system: by handles on
+// directories, following no link, replacing nothing by accident, and making
+// durable what has to be. It knows nothing of stores.
+package disk
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"strings"
 
@@ -13,21 +17,22 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
-// syncFile makes a file or the names in a directory durable. Tests watch it, to know what a loss of power leaves.
-var syncFile = (*os.File).Sync
+// Sync makes a file or the names in a directory durable. Tests watch it, to know what a loss of power leaves.
+var Sync = (*os.File).Sync
 
 // A directory handle is an *os.Root. Files are named by one component below
 // it, so no symbolic link can stand between the handle and the file.
 
-var errLink = errors.New("is a symbolic link, which a store does not follow")
+// ErrLink says that a symbolic link stands where a store has files and directories of its own.
+var ErrLink = errors.New("is a symbolic link, which a store does not follow")
 
-// subdir opens a directory below dir.
-func subdir(dir *os.Root, rel string) (*os.Root, error) {
+// Sub opens a directory below dir.
+func Sub(dir *os.Root, rel string) (*os.Root, error) {
 	return walk(dir, rel, func(at *os.Root, name string) error { return nil })
 }
 
-// makeSubdir opens a directory below dir, creating what is missing. What it created is durable.
-func makeSubdir(dir *os.Root, rel string) (*os.Root, error) {
+// MakeSub opens a directory below dir, creating what is missing. What it created is durable.
+func MakeSub(dir *os.Root, rel string) (*os.Root, error) {
 	return walk(dir, rel, func(at *os.Root, name string) error {
 		err := at.Mkdir(name, 0o700)
 		if errors.Is(err, fs.ErrExist) {
@@ -36,7 +41,7 @@ func makeSubdir(dir *os.Root, rel string) (*os.Root, error) {
 		if err != nil {
 			return err
 		}
-		return syncDir(at)
+		return SyncDir(at)
 	})
 }
 
@@ -80,14 +85,14 @@ func enter(at *os.Root, name string, visit func(at *os.Root, name string) error)
 
 func notA(info fs.FileInfo, what string) error {
 	if info.Mode().Type() == fs.ModeSymlink {
-		return errLink
+		return ErrLink
 	}
 	return fmt.Errorf("is not a %s", what)
 }
 
-// openRegular opens a regular file for reading and nothing else.
-func openRegular(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
-	seen, err := lstatRegular(dir, name)
+// Open opens a regular file for reading and nothing else.
+func Open(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	seen, err := Lstat(dir, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,7 +108,8 @@ func openRegular(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	return f, got, nil
 }
 
-func lstatRegular(dir *os.Root, name string) (fs.FileInfo, error) {
+// Lstat describes a regular file; anything else is an error.
+func Lstat(dir *os.Root, name string) (fs.FileInfo, error) {
 	info, err := dir.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -114,9 +120,9 @@ func lstatRegular(dir *os.Root, name string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// readRegular reads a small regular file whole.
-func readRegular(dir *os.Root, name string, limit int64) ([]byte, error) {
-	f, info, err := openRegular(dir, name)
+// Read reads a small regular file whole.
+func Read(dir *os.Root, name string, limit int64) ([]byte, error) {
+	f, info, err := Open(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +133,45 @@ func readRegular(dir *os.Root, name string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-func exists(dir *os.Root, name string) (bool, error) {
+// All yields the entries of a directory without holding all of them.
+func All(dir *os.Root) iter.Seq2[fs.DirEntry, error] {
+	return func(yield func(fs.DirEntry, error) bool) {
+		f, err := dir.Open(".")
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer f.Close()
+		for {
+			batch, err := f.ReadDir(256)
+			for _, e := range batch {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}
+
+// Entries lists a directory, in no order.
+func Entries(dir *os.Root) ([]fs.DirEntry, error) {
+	f, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+// Exists reports whether a name is taken, by whatever.
+func Exists(dir *os.Root, name string) (bool, error) {
 	_, err := dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -135,24 +179,24 @@ func exists(dir *os.Root, name string) (bool, error) {
 	return err == nil, err
 }
 
-// syncDir makes the names in a directory durable. Some network file systems
+// SyncDir makes the names in a directory durable. Some network file systems
 // cannot sync a directory; their servers answer for it.
-func syncDir(dir *os.Root) error {
+func SyncDir(dir *os.Root) error {
 	f, err := dir.Open(".")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := syncFile(f); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
+	if err := Sync(f); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
 		return err
 	}
 	return nil
 }
 
-// writeNew writes a file under a temporary name of its own, in place of an
+// WriteNew writes a file under a temporary name of its own, in place of an
 // older attempt, and makes its content durable.
-func writeNew(dir *os.Root, name string, data []byte) error {
-	if err := removeIfThere(dir, name); err != nil {
+func WriteNew(dir *os.Root, name string, data []byte) error {
+	if err := Remove(dir, name); err != nil {
 		return err
 	}
 	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -161,33 +205,34 @@ func writeNew(dir *os.Root, name string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = syncFile(f)
+		err = Sync(f)
 	}
 	return errors.Join(err, f.Close())
 }
 
-// replace puts a complete file in place of the one there, durably.
-func replace(dir *os.Root, name string, data []byte) error {
+// Replace puts a complete file in place of the one there, durably.
+func Replace(dir *os.Root, name string, data []byte) error {
 	tmp := "." + name + ".tmp"
-	if err := writeNew(dir, tmp, data); err != nil {
+	if err := WriteNew(dir, tmp, data); err != nil {
 		return err
 	}
 	if err := dir.Rename(tmp, name); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
-func removeIfThere(dir *os.Root, name string) error {
+// Remove removes a file or an empty directory. One that is not there is no error.
+func Remove(dir *os.Root, name string) error {
 	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// move renames a file or directory and never replaces one: fs.ErrExist says
+// Move renames a file or directory and never replaces one: fs.ErrExist says
 // that the new name is taken. Neither directory is synced.
-func move(from *os.Root, name string, to *os.Root, newName string) error {
+func Move(from *os.Root, name string, to *os.Root, newName string) error {
 	src, err := from.Open(".")
 	if err != nil {
 		return err
@@ -218,7 +263,7 @@ func moveByLink(from *os.Root, srcFD int, name string, to *os.Root, dstFD int, n
 		return err
 	}
 	if info.IsDir() {
-		taken, err := exists(to, newName)
+		taken, err := Exists(to, newName)
 		if taken {
 			return fs.ErrExist
 		}
@@ -237,21 +282,21 @@ func moveByLink(from *os.Root, srcFD int, name string, to *os.Root, dstFD int, n
 	return unix.Unlinkat(srcFD, name, 0)
 }
 
-// sameFile reports whether two names are one file: what a crash inside moveByLink leaves.
-func sameFile(a *os.Root, nameA string, b *os.Root, nameB string) bool {
+// Same reports whether two names are one file: what a crash inside moveByLink leaves.
+func Same(a *os.Root, nameA string, b *os.Root, nameB string) bool {
 	infoA, errA := a.Lstat(nameA)
 	infoB, errB := b.Lstat(nameB)
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// forget drops a file from the page cache, so that reading it reads the medium.
+// Forget drops a file from the page cache, so that reading it reads the medium.
 // Where the kernel cannot, reading is still right, only less telling.
-func forget(f *os.File) {
+func Forget(f *os.File) {
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_SEQUENTIAL)
 }
 
-// flushBehind starts writing a range to the medium without waiting for it.
-func flushBehind(f *os.File, offset, n int64) {
+// FlushBehind starts writing a range to the medium without waiting for it.
+func FlushBehind(f *os.File, offset, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), offset, n, unix.SYNC_FILE_RANGE_WRITE)
 }

@@ -1,4 +1,4 @@
-package plain
+package disk
 
 import (
 	"bufio"
@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// space is what statfs says about the file system of an open directory.
-func space(dir *os.File) (free, total, inodes int64, err error) {
+// Space is what statfs says about the file system of an open directory.
+func Space(dir *os.File) (free, total, inodes int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil {
 		return -1, -1, -1, &fs.PathError{Op: "statfs", Path: dir.Name(), Err: err}
@@ -37,9 +37,9 @@ var remoteTypes = map[string]bool{
 	"fuse.sshfs": true, "fuse.glusterfs": true, "fuse.ceph": true, "fuse.rclone": true, "fuse.s3fs": true,
 }
 
-// mounted reports whether an open directory, known as path, is a mount point,
+// Mounted reports whether an open directory, known as path, is a mount point,
 // and whether it lies on a network file system.
-func mounted(dir *os.File, path string) (own, remote bool, err error) {
+func Mounted(dir *os.File, path string) (own, remote bool, err error) {
 	point, fstype, err := mountOf(dir)
 	if err != nil {
 		own, err = otherDevice(dir, path)

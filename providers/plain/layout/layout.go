@@ -1,4 +1,7 @@
-package plain
+// Package layout knows where the files of a plain store lie, how they are named
+// and what its documents look like. It turns artifacts into paths and paths back into artifacts, and
+// reads no clock and no disk.
+package layout
 
 import (
 	"crypto/sha256"
@@ -15,35 +18,37 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/plain/codec"
 )
 
+// Names of the layout, and what limits them.
 const (
-	metaDir    = ".holdfast"
-	markerName = "store.json"
-	tmpDir     = metaDir + "/tmp"
-	trashDir   = metaDir + "/trash"
-	catalogDir = metaDir + "/catalog"
+	MetaDir    = ".holdfast"
+	MarkerName = "store.json"
+	TmpDir     = MetaDir + "/tmp"
+	TrashDir   = MetaDir + "/trash"
+	CatalogDir = MetaDir + "/catalog"
 
-	secureDir      = "secure-backup"
-	domainDir      = "domain"
-	secureManifest = "holdfast-manifest.json"
+	SecureDir      = "secure-backup"
+	DomainDir      = "domain"
+	SecureManifest = "holdfast-manifest.json"
 	exportManifest = ".holdfast.json" // after the stem
 
-	nameLimit   = 255 // bytes a file system takes for one name
+	NameLimit   = 255 // bytes a file system takes for one name
 	objectLimit = 120 // bytes of a device or domain: it is also a part of file names
 
-	// shiftLimit is how many milliseconds after its start an artifact may be filed.
-	shiftLimit = 1000
+	// ShiftLimit is how many milliseconds after its start an artifact may be filed.
+	ShiftLimit = 1000
 )
 
 var (
-	validID      = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
+	// ValidID matches the ids of artifacts.
+	ValidID      = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 	validVariant = regexp.MustCompile(`^[0-9a-z_-]{1,32}$`)
 	validSHA256  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// checkRef says what keeps an artifact from having a place in the layout.
-func checkRef(ref providers.ArtifactRef) error {
+// CheckRef says what keeps an artifact from having a place in the layout.
+func CheckRef(ref providers.ArtifactRef) error {
 	switch year := ref.Started.UTC().Year(); {
-	case !validID.MatchString(string(ref.ID)):
+	case !ValidID.MatchString(string(ref.ID)):
 		return fmt.Errorf("%q is not an artifact id", ref.ID)
 	case ref.Device == "":
 		return fmt.Errorf("artifact %s names no device", ref.ID)
@@ -59,22 +64,23 @@ func checkRef(ref providers.ArtifactRef) error {
 	return nil
 }
 
-// place is where one artifact lies.
-type place struct {
-	dir      string // of its files and its manifest, below the root
-	stem     string // what the names of an export's files begin with; empty for a secure backup
-	manifest string // file name
+// Place is where one artifact lies.
+type Place struct {
+	Dir      string // of its files and its manifest, below the root
+	Stem     string // what the names of an export's files begin with; empty for a secure backup
+	Manifest string // file name
 }
 
-func (p place) manifestPath() string { return path.Join(p.dir, p.manifest) }
+// ManifestPath is the path of the manifest in the store.
+func (p Place) ManifestPath() string { return path.Join(p.Dir, p.Manifest) }
 
-// home is the directory that an artifact's possible places are entries of.
-func home(ref providers.ArtifactRef) string {
+// Home is the directory that an artifact's possible places are entries of.
+func Home(ref providers.ArtifactRef) string {
 	device := escapeDevice(ref.Device)
 	if ref.Action == providers.SecureBackup {
-		return path.Join(device, secureDir)
+		return path.Join(device, SecureDir)
 	}
-	return path.Join(device, domainDir, escape(ref.Domain, objectLimit))
+	return path.Join(device, DomainDir, Escape(ref.Domain, objectLimit))
 }
 
 // olderHome is where DPOD files exports of all domains by its example, beside where it does by its text. Nothing
@@ -87,34 +93,34 @@ func olderHome(ref providers.ArtifactRef) string {
 }
 
 // placeAt is the place of an artifact filed under a time.
-func placeAt(ref providers.ArtifactRef, at time.Time) place {
+func placeAt(ref providers.ArtifactRef, at time.Time) Place {
 	if ref.Action == providers.SecureBackup {
-		return place{dir: path.Join(home(ref), stamp(at)), manifest: secureManifest}
+		return Place{Dir: path.Join(Home(ref), Stamp(at)), Manifest: SecureManifest}
 	}
 	variant := ref.Variant
 	if variant == "" {
 		variant = providers.Persisted
 	}
-	stem := exportPrefix(ref) + stamp(at) + "-" + string(variant)
-	return place{dir: home(ref), stem: stem, manifest: stem + exportManifest}
+	stem := exportPrefix(ref) + Stamp(at) + "-" + string(variant)
+	return Place{Dir: Home(ref), Stem: stem, Manifest: stem + exportManifest}
 }
 
-// shifted is the place of an artifact that found n earlier ones taken.
-func shifted(ref providers.ArtifactRef, n int) place {
+// Shifted is the place of an artifact that found n earlier ones taken.
+func Shifted(ref providers.ArtifactRef, n int) Place {
 	return placeAt(ref, ref.Started.UTC().Truncate(time.Millisecond).Add(time.Duration(n)*time.Millisecond))
 }
 
-// placeOf is the place that a directory entry of home(ref) stands for, if it is one.
-func placeOf(action providers.Action, homeDir, entry string) (place, bool) {
+// PlaceOf is the place that a directory entry of Home(ref) stands for, if it is one.
+func PlaceOf(action providers.Action, homeDir, entry string) (Place, bool) {
 	if action == providers.SecureBackup {
-		return place{dir: path.Join(homeDir, entry), manifest: secureManifest}, true
+		return Place{Dir: path.Join(homeDir, entry), Manifest: SecureManifest}, true
 	}
 	stem, ok := strings.CutSuffix(entry, exportManifest)
-	return place{dir: homeDir, stem: stem, manifest: entry}, ok && stem != ""
+	return Place{Dir: homeDir, Stem: stem, Manifest: entry}, ok && stem != ""
 }
 
-// near reports whether an entry of home(ref) can be the artifact's own place.
-func near(ref providers.ArtifactRef, entry string) bool {
+// Near reports whether an entry of Home(ref) can be the artifact's own place.
+func Near(ref providers.ArtifactRef, entry string) bool {
 	if ref.Action == providers.ExportDomain {
 		rest, ok := strings.CutPrefix(entry, exportPrefix(ref))
 		if !ok || len(rest) < len(stampLayout) {
@@ -124,16 +130,16 @@ func near(ref providers.ArtifactRef, entry string) bool {
 	}
 	at, ok := parseStamp(entry)
 	after := at.Sub(ref.Started.UTC().Truncate(time.Millisecond))
-	return ok && after >= 0 && after < shiftLimit*time.Millisecond
+	return ok && after >= 0 && after < ShiftLimit*time.Millisecond
 }
 
 func exportPrefix(ref providers.ArtifactRef) string {
-	return escape(ref.Domain, objectLimit) + "-export-"
+	return Escape(ref.Domain, objectLimit) + "-export-"
 }
 
-// names gives the file names of an artifact's files, in their order and without repetition.
-func (p place) names(files []providers.File) []string {
-	used := map[string]bool{p.manifest: true}
+// Names gives the file names of an artifact's files, in their order and without repetition.
+func (p Place) Names(files []providers.File) []string {
+	used := map[string]bool{p.Manifest: true}
 	names := make([]string, len(files))
 	for i, f := range files {
 		prefix, name := p.fileName(i, f)
@@ -149,38 +155,39 @@ func (p place) names(files []providers.File) []string {
 // fileName names one file. A secure backup's keep the device's names. An
 // export's main file keeps the suffix of its name; the others are
 // told apart by their whole names. What the store did to the content follows as a suffix.
-func (p place) fileName(i int, f providers.File) (prefix, rest string) {
+func (p Place) fileName(i int, f providers.File) (prefix, rest string) {
 	name, done := f.Name, codec.Suffix(f)
-	limit := nameLimit - len(done) - 4 // for two respellings
-	if p.stem == "" {
-		return "", escape(name, limit) + done
+	limit := NameLimit - len(done) - 4 // for two respellings
+	if p.Stem == "" {
+		return "", Escape(name, limit) + done
 	}
 	if i == 0 {
 		_, suffix, found := strings.Cut(name, ".")
 		if !found {
-			return p.stem, done
+			return p.Stem, done
 		}
 		name = suffix
 	}
-	prefix = p.stem + "."
-	return prefix, escape(name, limit-len(prefix)) + done
+	prefix = p.Stem + "."
+	return prefix, Escape(name, limit-len(prefix)) + done
 }
 
-// stagedName is the name of a file while it is staged, whatever is done to its content.
-func stagedName(name string) string { return escape(name, nameLimit) }
+// StagedName is the name of a file while it is staged, whatever is done to its content.
+func StagedName(name string) string { return Escape(name, NameLimit) }
 
-// holds reports whether a path from a manifest lies at this place.
-func (p place) holds(file string) bool {
+// Holds reports whether a path from a manifest lies at this place.
+func (p Place) Holds(file string) bool {
 	dir, base := path.Split(file)
-	if dir != p.dir+"/" || base == "" || base == "." || base == ".." || base == p.manifest || strings.ContainsAny(base, "\x00\\") {
+	if dir != p.Dir+"/" || base == "" || base == "." || base == ".." || base == p.Manifest || strings.ContainsAny(base, "\x00\\") {
 		return false
 	}
-	return p.stem == "" || base == p.stem || strings.HasPrefix(base, p.stem+".")
+	return p.Stem == "" || base == p.Stem || strings.HasPrefix(base, p.Stem+".")
 }
 
 const stampLayout = "2006-01-02-15-04-05.000"
 
-func stamp(t time.Time) string {
+// Stamp is a time as paths have it, in UTC.
+func Stamp(t time.Time) string {
 	return strings.Replace(t.UTC().Format(stampLayout), ".", "-", 1)
 }
 
@@ -196,19 +203,20 @@ func parseStamp(s string) (time.Time, bool) {
 // escapeDevice escapes a device's name. It stands at the top of the store,
 // where ext4 keeps a directory of its own.
 func escapeDevice(name string) string {
-	if name == lostFound {
+	if name == LostFound {
 		return respell(name)
 	}
-	return escape(name, objectLimit)
+	return Escape(name, objectLimit)
 }
 
-const lostFound = "lost+found"
+// LostFound is a directory that ext4 keeps at the top of a file system.
+const LostFound = "lost+found"
 
-// escape makes any name a file name of at most limit bytes that no file system
+// Escape makes any name a file name of at most limit bytes that no file system
 // here rejects or reads as something else. Different names give different file
 // names: bytes that cannot stand as they are become %XX, and of a name that
 // is too long the beginning is kept, followed by "%~" and its hash.
-func escape(name string, limit int) string {
+func Escape(name string, limit int) string {
 	if name == "" {
 		return "%"
 	}
@@ -240,5 +248,5 @@ func escape(name string, limit int) string {
 	return b.String()[:cut] + "%~" + hex.EncodeToString(sum[:16])
 }
 
-// respell gives an escaped name another spelling, which escape never produces.
+// respell gives an escaped name another spelling, which Escape never produces.
 func respell(escaped string) string { return "%=" + escaped }
