@@ -102,6 +102,10 @@ type RestoreRequest struct {
 	Domain  string
 	Variant Variant
 	Dir     string
+	// Replace allows a restore into the device itself to put the content in the place of what is there. The old content stays until
+	// the new one is complete and checked; a crash leaves one or the other, and calling again finishes it.
+	// Without Replace, a place that holds something is ErrNotEmpty.
+	Replace bool
 }
 
 // Sink takes the files of one capture. Each writer is closed before the next
