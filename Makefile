@@ -30,20 +30,25 @@ lint:
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run 'TestImports' ./cmd/holdfast
 
-# Speed, next to a peer measured in the same run.
+# Speed, next to peers measured in the same run.
 bench: deps build
+	$(call install,restic borg=borgbackup)
 	HOLDFAST=$(BIN) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./cmd/holdfast
 	$(GO) test -run '^$$' -bench . -timeout 60m ./config/... ./reconcile/... ./state/... ./providers/...
 
 # Programs that tests, demo and benchmarks start: installed only when one is missing.
 deps:
-	@missing=""; for p in git sqlite3 rsync zstd tar; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
-	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	$(call install,git sqlite3 rsync zstd tar /usr/lib/postgresql/*/bin/postgres=postgresql)
+
+# Installs the Debian packages of the programs that are not there: PROGRAM, or PROGRAM=PACKAGE.
+define install
+	@missing=""; for p in $(1); do command -v $${p%%=*} >/dev/null || missing="$$missing $${p##*=}"; done; \
 	if [ -n "$$missing" ]; then \
 		echo "installing:$$missing"; \
 		if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$missing; \
 		else sudo apt-get update -q && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$missing; fi; \
 	fi
+endef
 
 clean:
 	rm -rf dist
