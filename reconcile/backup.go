@@ -180,8 +180,8 @@ func (b *builder) domains(d *config.Device, act *config.Activity) ([]string, *Sk
 }
 
 // backupTask lays out the steps of one task, in the seed's order. Whether a domain has unsaved changes is known only when
-// its task runs, so the second capture of an export is always planned and skipped when there are none. The device
-// takes work again as soon as the captures ended: what follows needs only the store.
+// its task runs, so where the device can tell, the second capture of an export is planned, and skipped when there are none.
+// The device takes work again as soon as the captures ended: what follows needs only the store.
 func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity, domain, nominal string) Task {
 	t.Domain = domain
 	t.Locks = []string{lockName(config.Address(t.Device))}
@@ -205,7 +205,7 @@ func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity
 		hold = QuiesceArgs{Device: t.Device, Domain: domain, Timeout: q.Timeout, MaxHold: q.MaxHold}
 		t.Steps = append(t.Steps, newStep("state", OpDeviceState, state.Rerun, hold))
 	}
-	if act.Action == "export_domain" {
+	if seen, _ := b.deviceSeen(config.Address(t.Device)); act.Action == "export_domain" && seen.CanTellUnsaved {
 		t.Steps = append(t.Steps, newStep("unsaved", OpDeviceUnsaved, state.Rerun, DomainArgs{Device: t.Device, Domain: domain}))
 		args.Variant, args.IfUnsaved = "nonpersisted", true
 		captures = append(captures, args)

@@ -25,7 +25,10 @@ type DeviceSeen struct {
 	Identity    string   `json:"identity,omitempty"`
 	Model       string   `json:"model,omitempty"`
 	Firmware    string   `json:"firmware,omitempty"`
+	Build       string   `json:"build,omitempty"`
 	Domains     []string `json:"domains,omitempty"`
+
+	CanTellUnsaved bool `json:"can_tell_unsaved,omitempty"` // an export asks for changes nobody saved, and takes them too
 }
 
 // StoreSeen is a store's condition.

@@ -106,7 +106,8 @@ func device(ctx context.Context, opener *providers.Opener, a string, seen reconc
 	if err == nil {
 		var info providers.DeviceInfo
 		info, err = d.Inspect(ctx)
-		got.Identity, got.Model, got.Firmware, got.Domains = info.Identity, info.Model, info.Firmware, info.Domains
+		got.Identity, got.Model, got.Firmware, got.Build = info.Identity, info.Model, info.Firmware, info.Build
+		got.Domains, got.CanTellUnsaved = info.Domains, info.CanTellUnsaved
 		err = errors.Join(err, d.Close())
 	}
 	if err != nil {
