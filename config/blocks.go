@@ -13,6 +13,7 @@ type Settings struct {
 	Timezone        string `hcl:"timezone,optional" json:"timezone" default:"UTC" kind:"timezone" doc:"IANA zone for schedules, windows and freezes that name none."`
 	AutoApply       string `hcl:"auto_apply,optional" json:"auto_apply" default:"safe" enum:"none|safe|not_worse|all" doc:"What the agent may apply without a person."`
 	MaxParallel     int    `hcl:"parallel,optional" json:"parallel" default:"4" min:"1" max:"1000" doc:"Most tasks that run at one time in one run, over all backup plans."`
+	BackupsEnabled  *bool  `hcl:"backups_enabled,optional" json:"backups_enabled,omitempty" doc:"false stops all backups, due or by hand, until it is gone again: they wait. Schedules, mirrors and retention go on. true when absent."`
 }
 
 // StateBackend is the `state` block: where recorded state lives. At most one.
@@ -104,7 +105,14 @@ type BackupPlan struct {
 	PreScript   *Script     `hcl:"pre_script,block" json:"pre_script,omitempty" doc:"Runs once before the first task; a failure stops the backup plan."`
 	PostScript  *Script     `hcl:"post_script,block" json:"post_script,omitempty" doc:"Runs once after the last task."`
 	Activities  []*Activity `hcl:"activity,blocks" json:"activity" doc:"What is done, in order. At least one."`
+
+	// BackupsEnabled is that of the settings when it is false. It is part of the specification, so that the record says whether
+	// backups are stopped, and a plan made before they were is stale.
+	BackupsEnabled *bool `json:"backups_enabled,omitempty"`
 }
+
+// Stopped reports whether all backups are switched off in the settings.
+func (bp *BackupPlan) Stopped() bool { return bp.BackupsEnabled != nil && !*bp.BackupsEnabled }
 
 // Activity is one action on the devices and domains that match its patterns.
 type Activity struct {

@@ -11,6 +11,12 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
+// Reason codes of backup plans that do not start. IBM DPOD's names.
+const (
+	BackupsDisabled = "BACKUPS_ARE_DISABLED"
+	OutsideWindow   = "PRE_VALIDATION_OUT_OF_MAINTENANCE_WINDOW"
+)
+
 // Reason codes of tasks that are never started. IBM DPOD's names where it has them.
 const (
 	SkippedNoDevices   = "SKIPPED_NO_DEVICES_MATCHING_PATTERN"
@@ -38,6 +44,9 @@ func (b *builder) backups() {
 		if !ok {
 			continue
 		}
+		if b.stopped(bp, due.reason) {
+			continue
+		}
 		if waits := b.backupWaits(bp, due); waits != "" {
 			b.postpone(bp.Address, ActionBackup, due.reason, waits, time.Time{})
 			continue
@@ -55,6 +64,16 @@ func (b *builder) backups() {
 			b.addBackup(bp, a)
 		}
 	}
+}
+
+// stopped puts a backup under Deferred when all backups are switched off.
+func (b *builder) stopped(bp *config.BackupPlan, reason string) bool {
+	if !bp.Stopped() {
+		return false
+	}
+	b.postpone(bp.Address, ActionBackup, reason, "backups to be switched on again: settings has backups_enabled = false", time.Time{})
+	b.plan.Deferred[len(b.plan.Deferred)-1].Code = BackupsDisabled
+	return true
 }
 
 // backupWaits says what a due backup plan waits for, besides its window; empty: nothing.

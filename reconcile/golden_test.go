@@ -255,7 +255,7 @@ func render(t *testing.T, p *reconcile.Plan) string {
 		g.Actions = append(g.Actions, actionOf(a))
 	}
 	for _, d := range p.Deferred {
-		g.Deferred = append(g.Deferred, join("; ", d.Kind+" "+d.Address, d.Reason, "waits for "+d.Waits, stamp("until", d.Until)))
+		g.Deferred = append(g.Deferred, join("; ", d.Kind+" "+d.Address, d.Reason, "waits for "+d.Waits, stamp("until", d.Until), d.Code))
 	}
 	for _, d := range p.Drift {
 		g.Drift = append(g.Drift, join(": ", d.Address+" "+d.Summary, d.Detail))

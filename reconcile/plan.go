@@ -137,8 +137,9 @@ type Change struct {
 type Deferred struct {
 	Address string    `json:"address"`
 	Kind    string    `json:"kind"`
-	Reason  string    `json:"reason"` // why it is due, in words
-	Waits   string    `json:"waits"`  // what for, in words, with the time
+	Reason  string    `json:"reason"`         // why it is due, in words
+	Code    string    `json:"code,omitempty"` // why it does not start, where IBM DPOD has a code for it
+	Waits   string    `json:"waits"`          // what for, in words, with the time
 	Until   time.Time `json:"until,omitzero"`
 }
 

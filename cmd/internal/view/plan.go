@@ -76,7 +76,11 @@ func sections(p *reconcile.Plan) []section {
 	}
 	var deferred []line
 	for _, d := range p.Deferred {
-		deferred = append(deferred, line{sign: ".", subject: d.Address, text: fmt.Sprintf("%s, waits for %s", d.Reason, d.Waits)})
+		l := line{sign: ".", subject: d.Address, text: fmt.Sprintf("%s, waits for %s", d.Reason, d.Waits)}
+		if d.Code != "" {
+			l.text += " [" + d.Code + "]"
+		}
+		deferred = append(deferred, l)
 	}
 	var drift []line
 	for _, d := range p.Drift {
