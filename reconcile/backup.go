@@ -119,7 +119,10 @@ func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 			t.Skip = &Skip{Code: SkippedNoTasks, Reason: "every task is skipped"}
 			return t
 		}
-		t.Steps = []Step{b.scriptStep(name, s, bp)}
+		if stage == StageBefore { // the seed's checks of the backup plan come before anything is run
+			t.Steps = b.checks(bp)
+		}
+		t.Steps = append(t.Steps, b.scriptStep(name, s, bp))
 		return t
 	}
 	if bp.PreScript != nil {
@@ -136,7 +139,16 @@ func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 	if i, ok := b.stores[bp.Store]; ok {
 		a.After = append(a.After, i)
 	}
+	b.weigh(bp, &a)
 	b.add(a)
+}
+
+// checks are the first steps of every task that may be the first of a backup plan.
+func (b *builder) checks(bp *config.BackupPlan) []Step {
+	return append(make([]Step, 0, 16),
+		b.window(bp.Window, workBackup).step,
+		newStep("store", OpStoreCheck, state.Rerun, StoreArgs{Store: string(bp.Store)}),
+	)
 }
 
 // expand gives the tasks of one activity.
@@ -214,11 +226,7 @@ func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity
 		args.Variant = "persisted"
 	}
 	captures := []CaptureArgs{args}
-	t.Steps = append(make([]Step, 0, 15),
-		b.window(bp.Window, workBackup).step,
-		newStep("store", OpStoreCheck, state.Rerun, StoreArgs{Store: string(bp.Store)}),
-		newStep("inspect", OpDeviceInspect, state.Rerun, DeviceArgs{Device: t.Device}),
-	)
+	t.Steps = append(b.checks(bp), newStep("inspect", OpDeviceInspect, state.Rerun, DeviceArgs{Device: t.Device}))
 	var hold QuiesceArgs
 	if q := act.Quiesce; q != nil {
 		hold = QuiesceArgs{Device: t.Device, Domain: domain, Timeout: q.Timeout, MaxHold: q.MaxHold}
@@ -228,6 +236,9 @@ func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity
 		t.Steps = append(t.Steps, newStep("unsaved", OpDeviceUnsaved, state.Rerun, DomainArgs{Device: t.Device, Domain: domain}))
 		args.Variant, args.IfUnsaved = "nonpersisted", true
 		captures = append(captures, args)
+	}
+	for _, c := range captures {
+		t.Estimate += b.estimate(c)
 	}
 	if act.PreScript != nil {
 		t.Steps = append(t.Steps, b.scriptStep("pre_script", act.PreScript, bp))

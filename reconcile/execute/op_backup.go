@@ -110,6 +110,7 @@ func capture(ctx context.Context, c *call) (outcome, error) {
 	if err != nil {
 		return outcome{}, fmt.Errorf("stage in %s: %w", a.Store, err)
 	}
+	c.space.writing(c.rec.ID, a.Store, c.spec.Estimate, stage)
 	res, err := device.Capture(ctx, providers.CaptureRequest{Action: ref.Action, Domain: ref.Domain, Variant: ref.Variant}, &sink{stage, c.meter()})
 	if err != nil {
 		return outcome{}, fmt.Errorf("capture %s: %w", a.Device, err)
@@ -128,6 +129,7 @@ func verify(ctx context.Context, c *call) (out outcome, err error) {
 	if wanted, err := c.captured(); err != nil || !wanted {
 		return saved(), err
 	}
+	c.space.release(c.rec.ID) // every capture of the task has ended
 	a, ref, err := c.artifact()
 	if err != nil {
 		return out, err

@@ -126,7 +126,8 @@ func store(ctx context.Context, opener *providers.Opener, a string, seen reconci
 		var info providers.StoreInfo
 		info, err = s.Stat(ctx)
 		got.Initialised, got.Identity, got.Empty, got.Mounted = info.Initialised, info.Identity, info.Empty, info.Mounted
-		got.FreeBytes, got.TotalBytes = info.FreeBytes, info.TotalBytes
+		got.Unmounted, got.FreeBytes, got.TotalBytes, got.FreeInodes = info.Unmounted, info.FreeBytes, info.TotalBytes, info.FreeInodes
+		got.MinFreeBytes, got.MinFreeInodes = info.MinFreeBytes, info.MinFreeInodes
 		err = errors.Join(err, s.Close())
 	}
 	if err != nil {
