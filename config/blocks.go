@@ -45,6 +45,7 @@ type Device struct {
 	Type     string            `hcl:"type,label" json:"type" doc:"The provider: how this device is reached and captured."`
 	Site     Address           `hcl:"site,optional" json:"site,omitempty" ref:"site" doc:"Where the device is."`
 	Labels   map[string]string `hcl:"labels,optional" json:"labels,omitempty" doc:"Free labels; activities can select by them."`
+	MinFree  unit.Size         `hcl:"min_free,optional" json:"min_free,omitempty" min:"1B" doc:"Space that must be free on the device itself, where it puts a secure backup together; with less the backup does not begin. Not checked when absent."`
 	Exclude  *Exclusion        `hcl:"exclude,block" json:"exclude,omitempty" doc:"Leaves the device out of all backups until a date; shown as skipped, never silent."`
 	Settings any               `json:"-"` // a pointer to the provider's settings struct
 }
@@ -136,7 +137,7 @@ type Quiesce struct {
 
 // Script is a command around work: an argument list, never a shell line.
 type Script struct {
-	Command     []string      `hcl:"command" json:"command" doc:"Program and arguments; no shell."`
+	Command     []string      `hcl:"command" json:"command" doc:"Program and arguments; no shell. In arguments {backup_plan}, {run} and {task} are replaced, in an activity also {activity}, {device}, {domain} and {action}, in a post script also {status}; {{device}} is the text itself."`
 	Timeout     unit.Duration `hcl:"timeout,optional" json:"timeout" default:"5m" min:"1s" doc:"After this the script and its children are killed and it counts as failed."`
 	On          []string      `hcl:"on,optional" json:"on,omitempty" enum:"success|failure" doc:"Post scripts: the outcomes after which it runs; both when absent."`
 	Restartable bool          `hcl:"restartable,optional" json:"restartable,omitempty" doc:"true: may run again after a crash in the middle of it. Otherwise a person decides."`

@@ -237,6 +237,9 @@ func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity
 		args.Variant, args.IfUnsaved = "nonpersisted", true
 		captures = append(captures, args)
 	}
+	if d, ok := config.Lookup[*config.Device](b.doc, config.Address(t.Device)); ok && d.MinFree > 0 && act.Action == "secure_backup" {
+		t.Steps = append(t.Steps, newStep("space", OpDeviceSpace, state.Rerun, SpaceArgs{Device: t.Device, MinFree: d.MinFree}))
+	}
 	for _, c := range captures {
 		t.Estimate += b.estimate(c)
 	}

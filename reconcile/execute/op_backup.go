@@ -42,6 +42,29 @@ func inspect(ctx context.Context, c *call) (outcome, error) {
 	return outcome{output: &inspectOutput{Info: info}}, nil
 }
 
+// deviceSpace asks whether the device has the room it needs to put the backup together. One that does not tell is backed up all the
+// same, with a warning: no backup would be worse.
+func deviceSpace(ctx context.Context, c *call) (outcome, error) {
+	var a reconcile.SpaceArgs
+	if err := c.args(&a); err != nil {
+		return outcome{}, err
+	}
+	var st providers.DomainState
+	err := c.onDevice(ctx, a.Device, func(d providers.Device) (err error) {
+		st, err = d.DomainState(ctx, providers.AllDomains)
+		return err
+	})
+	switch {
+	case err != nil && !errors.Is(err, errors.ErrUnsupported):
+		return outcome{}, fmt.Errorf("read the free space of %s: %w", a.Device, err)
+	case err != nil || st.FreeBytes == nil:
+		return outcome{output: &report{Warnings: []string{fmt.Sprintf("%s does not tell how much space it has free, so min_free was not checked", a.Device)}}}, nil
+	case *st.FreeBytes < int64(a.MinFree):
+		return outcome{}, ends(state.Failed, FailedDeviceSpace, "%s has %d bytes free and min_free is %s. Remove old files from the device, or lower min_free", a.Device, *st.FreeBytes, a.MinFree)
+	}
+	return outcome{output: &report{Note: fmt.Sprintf("%d bytes free on the device", *st.FreeBytes)}}, nil
+}
+
 type captureInput struct {
 	ID      providers.ArtifactID `json:"id"`
 	Started time.Time            `json:"started"`

@@ -50,6 +50,7 @@ const (
 	FailedTimeout       = "FAILED_TIMEOUT"
 	FailedUnavailable   = "FAILED_NOT_AVAILABLE"
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
+	FailedDeviceSpace   = "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"
 	FailedStoreMount    = "FAILED_STORE_NOT_MOUNTED"
 	FailedStoreIdentity = "FAILED_STORE_IDENTITY_CHANGED"
 	FailedNotEmpty      = "FAILED_NOT_EMPTY"
