@@ -134,8 +134,12 @@ func capture(ctx context.Context, c *call) (outcome, error) {
 		return outcome{}, fmt.Errorf("stage in %s: %w", a.Store, err)
 	}
 	c.space.writing(c.rec.ID, a.Store, c.spec.Estimate, stage)
-	res, err := device.Capture(ctx, providers.CaptureRequest{Action: ref.Action, Domain: ref.Domain, Variant: ref.Variant}, &sink{stage, c.meter()})
-	if err != nil {
+	to := &sink{Stage: stage, meter: c.meter()}
+	res, err := device.Capture(ctx, providers.CaptureRequest{Action: ref.Action, Domain: ref.Domain, Variant: ref.Variant}, to)
+	switch {
+	case errors.Is(err, providers.ErrNoSpace) && !to.failed:
+		return outcome{}, ends(state.Failed, FailedDeviceSpace, "capture %s: %v", a.Device, err)
+	case err != nil:
 		return outcome{}, fmt.Errorf("capture %s: %w", a.Device, err)
 	}
 	files := stage.Files()
@@ -330,35 +334,39 @@ func (w *work) discardOne(a reconcile.CaptureArgs, input json.RawMessage) error 
 	return store.Discard(ctx, ref.ID)
 }
 
-// sink counts what goes into a stage.
+// sink counts what goes into a stage, and notes whether it was the stage that failed.
 type sink struct {
 	providers.Stage
-	meter *meter
+	meter  *meter
+	failed bool
 }
 
 func (s *sink) Create(name string) (io.WriteCloser, error) {
 	w, err := s.Stage.Create(name)
 	if err != nil {
+		s.failed = true
 		return nil, err
 	}
-	return &countingFile{w, s.meter}, nil
+	return &countingFile{w, s}, nil
 }
 
 type countingFile struct {
 	io.WriteCloser
-	meter *meter
+	sink *sink
 }
 
 func (f *countingFile) Write(p []byte) (int, error) {
 	n, err := f.WriteCloser.Write(p)
-	f.meter.add(0, int64(n))
+	f.sink.failed = f.sink.failed || err != nil
+	f.sink.meter.add(0, int64(n))
 	return n, err
 }
 
 func (f *countingFile) Close() error {
 	err := f.WriteCloser.Close()
+	f.sink.failed = f.sink.failed || err != nil
 	if err == nil {
-		f.meter.add(1, 0)
+		f.sink.meter.add(1, 0)
 	}
 	return err
 }
