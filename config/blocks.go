@@ -13,6 +13,7 @@ type Settings struct {
 	Timezone        string `hcl:"timezone,optional" json:"timezone" default:"UTC" kind:"timezone" doc:"IANA zone for schedules, windows and freezes that name none."`
 	AutoApply       string `hcl:"auto_apply,optional" json:"auto_apply" default:"safe" enum:"none|safe|not_worse|all" doc:"What the agent may apply without a person."`
 	MaxParallel     int    `hcl:"parallel,optional" json:"parallel" default:"4" min:"1" max:"1000" doc:"Most tasks that run at one time in one run, over all backup plans."`
+	BackupsEnabled  *bool  `hcl:"backups_enabled,optional" json:"backups_enabled,omitempty" doc:"false stops all backups, due or by hand, until it is gone again: they wait. Schedules, mirrors and retention go on. true when absent."`
 }
 
 // StateBackend is the `state` block: where recorded state lives. At most one.
@@ -44,6 +45,7 @@ type Device struct {
 	Type     string            `hcl:"type,label" json:"type" doc:"The provider: how this device is reached and captured."`
 	Site     Address           `hcl:"site,optional" json:"site,omitempty" ref:"site" doc:"Where the device is."`
 	Labels   map[string]string `hcl:"labels,optional" json:"labels,omitempty" doc:"Free labels; activities can select by them."`
+	MinFree  unit.Size         `hcl:"min_free,optional" json:"min_free,omitempty" min:"1B" doc:"Space that must be free on the device itself, where it puts a secure backup together; with less the backup does not begin. Not checked when absent."`
 	Exclude  *Exclusion        `hcl:"exclude,block" json:"exclude,omitempty" doc:"Leaves the device out of all backups until a date; shown as skipped, never silent."`
 	Settings any               `json:"-"` // a pointer to the provider's settings struct
 }
@@ -104,7 +106,14 @@ type BackupPlan struct {
 	PreScript   *Script     `hcl:"pre_script,block" json:"pre_script,omitempty" doc:"Runs once before the first task; a failure stops the backup plan."`
 	PostScript  *Script     `hcl:"post_script,block" json:"post_script,omitempty" doc:"Runs once after the last task."`
 	Activities  []*Activity `hcl:"activity,blocks" json:"activity" doc:"What is done, in order. At least one."`
+
+	// BackupsEnabled is that of the settings when it is false. It is part of the specification, so that the record says whether
+	// backups are stopped, and a plan made before they were is stale.
+	BackupsEnabled *bool `json:"backups_enabled,omitempty"`
 }
+
+// Stopped reports whether all backups are switched off in the settings.
+func (bp *BackupPlan) Stopped() bool { return bp.BackupsEnabled != nil && !*bp.BackupsEnabled }
 
 // Activity is one action on the devices and domains that match its patterns.
 type Activity struct {
@@ -128,7 +137,7 @@ type Quiesce struct {
 
 // Script is a command around work: an argument list, never a shell line.
 type Script struct {
-	Command     []string      `hcl:"command" json:"command" doc:"Program and arguments; no shell."`
+	Command     []string      `hcl:"command" json:"command" doc:"Program and arguments; no shell. In arguments {backup_plan}, {run} and {task} are replaced, in an activity also {activity}, {device}, {domain} and {action}, in a post script also {status}; {{device}} is the text itself."`
 	Timeout     unit.Duration `hcl:"timeout,optional" json:"timeout" default:"5m" min:"1s" doc:"After this the script and its children are killed and it counts as failed."`
 	On          []string      `hcl:"on,optional" json:"on,omitempty" enum:"success|failure" doc:"Post scripts: the outcomes after which it runs; both when absent."`
 	Restartable bool          `hcl:"restartable,optional" json:"restartable,omitempty" doc:"true: may run again after a crash in the middle of it. Otherwise a person decides."`

@@ -39,6 +39,8 @@ var (
 	badCommand       = rule{"HF-CFG-121", "Command that cannot run"}
 	misplacedOn      = rule{"HF-CFG-122", "Outcomes on a pre script"}
 	shortHold        = rule{"HF-CFG-123", "Quiesced for too short a time"}
+	badPlaceholder   = rule{"HF-CFG-130", "Placeholder without a value"}
+	shellPlaceholder = rule{"HF-CFG-131", "Placeholder in a shell line"}
 )
 
 // checker is one run of Check.
@@ -137,7 +139,7 @@ func (c *checker) backupPlan(bp *BackupPlan) {
 		c.errorf(noActivity, &bp.Header, "", "%s does nothing, because it has no activity. Write for example activity \"secure\" { ... } with action and devices.", bp.Address)
 	}
 	c.schedule(bp)
-	c.scripts(&bp.Header, "", bp.PreScript, bp.PostScript)
+	c.scripts(&bp.Header, "", false, bp.PreScript, bp.PostScript)
 	for i, a := range bp.Activities {
 		c.activity(bp, a, fmt.Sprintf("activity[%d]", i))
 	}
@@ -145,7 +147,7 @@ func (c *checker) backupPlan(bp *BackupPlan) {
 
 func (c *checker) activity(bp *BackupPlan, a *Activity, path string) {
 	h := &bp.Header
-	c.scripts(h, path+".", a.PreScript, a.PostScript)
+	c.scripts(h, path+".", true, a.PreScript, a.PostScript)
 	if q := a.Quiesce; q != nil && q.MaxHold <= q.Timeout {
 		c.errorf(shortHold, h, path+".quiesce.max_hold", "max_hold counts from the request, so with %s a device that takes its timeout of %s could never be captured. Write more, such as \"30m\".", q.MaxHold, q.Timeout)
 	}
@@ -223,16 +225,52 @@ func (c *checker) patternProblem(pattern string) string {
 }
 
 // scripts checks the pre and post script of a backup plan or an activity.
-func (c *checker) scripts(h *Header, prefix string, pre, post *Script) {
+func (c *checker) scripts(h *Header, prefix string, activity bool, pre, post *Script) {
 	if pre != nil {
 		c.command(h, prefix+"pre_script.command", pre.Command)
+		c.placeholders(h, prefix+"pre_script.command", pre.Command, ScriptPlace{Activity: activity})
 		if len(pre.On) > 0 {
 			c.errorf(misplacedOn, h, prefix+"pre_script.on", "A pre script runs before there is an outcome, so it cannot have on. Remove it.")
 		}
 	}
 	if post != nil {
 		c.command(h, prefix+"post_script.command", post.Command)
+		c.placeholders(h, prefix+"post_script.command", post.Command, ScriptPlace{Activity: activity, Post: true})
 	}
+}
+
+// placeholders checks that every word in braces has a value in this script, and that no value becomes part of a shell line.
+func (c *checker) placeholders(h *Header, path string, argv []string, place ScriptPlace) {
+	known := place.Placeholders()
+	line := shellLine(argv)
+	for i, arg := range argv {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		words := placeholders(arg)
+		bad := slices.IndexFunc(words, func(w string) bool { return !slices.Contains(known, w) })
+		switch {
+		case len(words) > 0 && i == 0:
+			c.errorf(badPlaceholder, h, at, "The program itself cannot be a placeholder. Write its path, and {%s} as an argument.", words[0])
+		case bad >= 0:
+			w := words[bad]
+			c.errorf(badPlaceholder, h, at, "{%s} %s For the text itself write {{%s}}.", w, noValue(w, known), w)
+		case len(words) > 0 && i == line:
+			c.errorf(shellPlaceholder, h, at, "A shell takes this argument apart, and with it whatever {%s} is replaced by. Write $1 here, and \"sh\", \"{%s}\" as two arguments after it.", words[0], words[0])
+		}
+	}
+}
+
+// noValue says why a word in braces is no placeholder here, and what could be meant.
+func noValue(word string, known []string) string {
+	switch {
+	case word == PlaceStatus:
+		return "has a value only in a post script: before the work there is no outcome."
+	case slices.Contains(ScriptPlace{Activity: true}.Placeholders(), word):
+		return "is about one task, and this script is about the whole backup plan. Move the script into an activity, or remove the placeholder."
+	}
+	if near := diag.Nearest(word, known); near != "" {
+		return fmt.Sprintf("is no placeholder. Did you mean {%s}?", near)
+	}
+	return fmt.Sprintf("is no placeholder. There are {%s}.", strings.Join(known, "}, {"))
 }
 
 // command checks an argument list: no shell finds the program.

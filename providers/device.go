@@ -43,13 +43,16 @@ type DeviceInfo struct {
 	Firmware string   `json:"firmware,omitempty"`
 	Build    string   `json:"build,omitempty"`
 	Domains  []string `json:"domains,omitempty"` // sorted; empty for a device without parts
+
+	// CanTellUnsaved says that DomainState tells about changes nobody saved. Without it an export takes one artifact.
+	CanTellUnsaved bool `json:"can_tell_unsaved,omitempty"`
 }
 
 // DomainState is the state of one domain, or of a whole device for AllDomains
 // (then Quiesce is not normal, and Unsaved is true, when that holds for any domain).
 type DomainState struct {
 	Quiesce QuiesceState `json:"quiesce"`
-	Unsaved bool         `json:"unsaved,omitempty"` // there are changes nobody saved
+	Unsaved bool         `json:"unsaved,omitempty"` // there are changes nobody saved; see DeviceInfo.CanTellUnsaved
 	// FreeBytes is the room on the device itself, where it puts a secure backup together.
 	// It is told for AllDomains; nil: not told, or none is needed.
 	FreeBytes *int64 `json:"free_bytes,omitempty"`

@@ -100,6 +100,12 @@ type StoreInfo struct {
 	FreeBytes   int64  `json:"free_bytes"` // available to us, not to root; -1 unknown
 	TotalBytes  int64  `json:"total_bytes"`
 	FreeInodes  int64  `json:"free_inodes"` // -1 unknown
+
+	// Unmounted says what the settings demand of the mount and do not find, as part of a sentence; empty: it is as demanded.
+	Unmounted string `json:"unmounted,omitempty"`
+	// MinFreeBytes and MinFreeInodes stay free by the settings: nothing is written below them.
+	MinFreeBytes  int64 `json:"min_free_bytes,omitempty"`
+	MinFreeInodes int64 `json:"min_free_inodes,omitempty"`
 }
 
 // Store is where artifacts live. An artifact is invisible until Commit
@@ -213,4 +219,6 @@ type Stage interface {
 	Sink
 	// Files lists what was created and closed, with sizes and hashes of the bytes written, in order.
 	Files() []File
+	// Written counts the bytes that are on the medium so far. It may be called while a file is written.
+	Written() int64
 }

@@ -11,6 +11,12 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
+// Reason codes of backup plans that do not start. IBM DPOD's names.
+const (
+	BackupsDisabled = "BACKUPS_ARE_DISABLED"
+	OutsideWindow   = "PRE_VALIDATION_OUT_OF_MAINTENANCE_WINDOW"
+)
+
 // Reason codes of tasks that are never started. IBM DPOD's names where it has them.
 const (
 	SkippedNoDevices   = "SKIPPED_NO_DEVICES_MATCHING_PATTERN"
@@ -38,6 +44,9 @@ func (b *builder) backups() {
 		if !ok {
 			continue
 		}
+		if b.stopped(bp, due.reason) {
+			continue
+		}
 		if waits := b.backupWaits(bp, due); waits != "" {
 			b.postpone(bp.Address, ActionBackup, due.reason, waits, time.Time{})
 			continue
@@ -55,6 +64,16 @@ func (b *builder) backups() {
 			b.addBackup(bp, a)
 		}
 	}
+}
+
+// stopped puts a backup under Deferred when all backups are switched off.
+func (b *builder) stopped(bp *config.BackupPlan, reason string) bool {
+	if !bp.Stopped() {
+		return false
+	}
+	b.postpone(bp.Address, ActionBackup, reason, "backups to be switched on again: settings has backups_enabled = false", time.Time{})
+	b.plan.Deferred[len(b.plan.Deferred)-1].Code = BackupsDisabled
+	return true
 }
 
 // backupWaits says what a due backup plan waits for, besides its window; empty: nothing.
@@ -100,7 +119,10 @@ func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 			t.Skip = &Skip{Code: SkippedNoTasks, Reason: "every task is skipped"}
 			return t
 		}
-		t.Steps = []Step{b.scriptStep(name, s, bp)}
+		if stage == StageBefore { // the seed's checks of the backup plan come before anything is run
+			t.Steps = b.checks(bp)
+		}
+		t.Steps = append(t.Steps, b.scriptStep(name, s, bp))
 		return t
 	}
 	if bp.PreScript != nil {
@@ -117,7 +139,16 @@ func (b *builder) addBackup(bp *config.BackupPlan, a Action) {
 	if i, ok := b.stores[bp.Store]; ok {
 		a.After = append(a.After, i)
 	}
+	b.weigh(bp, &a)
 	b.add(a)
+}
+
+// checks are the first steps of every task that may be the first of a backup plan.
+func (b *builder) checks(bp *config.BackupPlan) []Step {
+	return append(make([]Step, 0, 16),
+		b.window(bp.Window, workBackup).step,
+		newStep("store", OpStoreCheck, state.Rerun, StoreArgs{Store: string(bp.Store)}),
+	)
 }
 
 // expand gives the tasks of one activity.
@@ -180,8 +211,8 @@ func (b *builder) domains(d *config.Device, act *config.Activity) ([]string, *Sk
 }
 
 // backupTask lays out the steps of one task, in the seed's order. Whether a domain has unsaved changes is known only when
-// its task runs, so the second capture of an export is always planned and skipped when there are none. The device
-// takes work again as soon as the captures ended: what follows needs only the store.
+// its task runs, so where the device can tell, the second capture of an export is planned, and skipped when there are none.
+// The device takes work again as soon as the captures ended: what follows needs only the store.
 func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity, domain, nominal string) Task {
 	t.Domain = domain
 	t.Locks = []string{lockName(config.Address(t.Device))}
@@ -195,20 +226,22 @@ func (b *builder) backupTask(t Task, bp *config.BackupPlan, act *config.Activity
 		args.Variant = "persisted"
 	}
 	captures := []CaptureArgs{args}
-	t.Steps = append(make([]Step, 0, 15),
-		b.window(bp.Window, workBackup).step,
-		newStep("store", OpStoreCheck, state.Rerun, StoreArgs{Store: string(bp.Store)}),
-		newStep("inspect", OpDeviceInspect, state.Rerun, DeviceArgs{Device: t.Device}),
-	)
+	t.Steps = append(b.checks(bp), newStep("inspect", OpDeviceInspect, state.Rerun, DeviceArgs{Device: t.Device}))
 	var hold QuiesceArgs
 	if q := act.Quiesce; q != nil {
 		hold = QuiesceArgs{Device: t.Device, Domain: domain, Timeout: q.Timeout, MaxHold: q.MaxHold}
 		t.Steps = append(t.Steps, newStep("state", OpDeviceState, state.Rerun, hold))
 	}
-	if act.Action == "export_domain" {
+	if seen, _ := b.deviceSeen(config.Address(t.Device)); act.Action == "export_domain" && seen.CanTellUnsaved {
 		t.Steps = append(t.Steps, newStep("unsaved", OpDeviceUnsaved, state.Rerun, DomainArgs{Device: t.Device, Domain: domain}))
 		args.Variant, args.IfUnsaved = "nonpersisted", true
 		captures = append(captures, args)
+	}
+	if d, ok := config.Lookup[*config.Device](b.doc, config.Address(t.Device)); ok && d.MinFree > 0 && act.Action == "secure_backup" {
+		t.Steps = append(t.Steps, newStep("space", OpDeviceSpace, state.Rerun, SpaceArgs{Device: t.Device, MinFree: d.MinFree}))
+	}
+	for _, c := range captures {
+		t.Estimate += b.estimate(c)
 	}
 	if act.PreScript != nil {
 		t.Steps = append(t.Steps, b.scriptStep("pre_script", act.PreScript, bp))

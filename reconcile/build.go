@@ -73,6 +73,8 @@ type builder struct {
 	guards    []guard
 	guarded   bool                             // guards is filled
 	artifacts map[string][]state.ArtifactBrief // the catalogue by backup plan
+	sizes     map[group]int64                  // what the next artifact of a group may need; see estimate
+	fill      map[string]int64                 // bytes that this plan puts into each store
 }
 
 func newBuilder(in Input) *builder {
@@ -153,6 +155,7 @@ func (b *builder) build() {
 		b.retain()
 	}
 	b.storeDrift()
+	b.room()
 }
 
 func (b *builder) desire() {

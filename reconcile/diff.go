@@ -221,6 +221,8 @@ func grade(o config.Object, before json.RawMessage, paths []string) (Class, stri
 		}
 	case *config.BackupPlan:
 		switch {
+		case o.Stopped() && touched("backups_enabled"):
+			return ClassDegrade, "all backups are switched off in the settings"
 		case o.Enabled != nil && !*o.Enabled && touched("enabled"):
 			return ClassDegrade, "its schedule is switched off"
 		case touched("schedule") && o.Schedule == "":

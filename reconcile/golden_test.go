@@ -243,6 +243,7 @@ type goldenAction struct {
 	Reason string   `json:"reason"`
 	After  []int    `json:"after,omitempty"`
 	Missed []string `json:"missed,omitempty"`
+	Space  string   `json:"space,omitempty"`
 	Tasks  []string `json:"tasks,omitempty"`
 }
 
@@ -255,7 +256,7 @@ func render(t *testing.T, p *reconcile.Plan) string {
 		g.Actions = append(g.Actions, actionOf(a))
 	}
 	for _, d := range p.Deferred {
-		g.Deferred = append(g.Deferred, join("; ", d.Kind+" "+d.Address, d.Reason, "waits for "+d.Waits, stamp("until", d.Until)))
+		g.Deferred = append(g.Deferred, join("; ", d.Kind+" "+d.Address, d.Reason, "waits for "+d.Waits, stamp("until", d.Until), d.Code))
 	}
 	for _, d := range p.Drift {
 		g.Drift = append(g.Drift, join(": ", d.Address+" "+d.Summary, d.Detail))
@@ -318,6 +319,9 @@ func actionOf(a reconcile.Action) goldenAction {
 		Action: join(", ", fmt.Sprintf("%s %s %s by %s", a.Kind, a.Address, a.Class, a.Trigger), a.TriggerKey, stamp("due", a.DueAt), a.Summary),
 		Reason: a.Reason, After: a.After,
 	}
+	if s := a.Space; s != nil && (s.Needs > 0 || s.Free >= 0) {
+		g.Space = fmt.Sprintf("needs %d in %s, %d free, %d tasks unknown", s.Needs, s.Store, s.Free, s.Unknown)
+	}
 	for _, m := range a.Missed {
 		g.Missed = append(g.Missed, m.Nominal+stamp(" at", m.At))
 	}
@@ -349,6 +353,9 @@ func taskLine(t reconcile.Task) string {
 	}
 	if t.Always {
 		extra += ", always"
+	}
+	if t.Estimate > 0 {
+		extra += fmt.Sprintf(", about %d bytes", t.Estimate)
 	}
 	if len(t.On) > 0 {
 		extra += ", on " + strings.Join(t.On, " ")

@@ -25,7 +25,10 @@ type DeviceSeen struct {
 	Identity    string   `json:"identity,omitempty"`
 	Model       string   `json:"model,omitempty"`
 	Firmware    string   `json:"firmware,omitempty"`
+	Build       string   `json:"build,omitempty"`
 	Domains     []string `json:"domains,omitempty"`
+
+	CanTellUnsaved bool `json:"can_tell_unsaved,omitempty"` // an export asks for changes nobody saved, and takes them too
 }
 
 // StoreSeen is a store's condition.
@@ -35,8 +38,14 @@ type StoreSeen struct {
 	Identity    string `json:"identity,omitempty"`
 	Empty       bool   `json:"empty,omitempty"`
 	Mounted     bool   `json:"mounted,omitempty"`
+	Unmounted   string `json:"unmounted,omitempty"` // what its settings demand of the mount and was not there
 	FreeBytes   int64  `json:"free_bytes"`
-	TotalBytes  int64  `json:"total_bytes"`
+	TotalBytes  int64  `json:"total_bytes"` // not positive: space is not known
+	FreeInodes  int64  `json:"free_inodes,omitempty"`
+
+	// What stays free by its settings.
+	MinFreeBytes  int64 `json:"min_free_bytes,omitempty"`
+	MinFreeInodes int64 `json:"min_free_inodes,omitempty"`
 }
 
 // MirrorSeen is what a pass would do.

@@ -137,8 +137,9 @@ type Change struct {
 type Deferred struct {
 	Address string    `json:"address"`
 	Kind    string    `json:"kind"`
-	Reason  string    `json:"reason"` // why it is due, in words
-	Waits   string    `json:"waits"`  // what for, in words, with the time
+	Reason  string    `json:"reason"`         // why it is due, in words
+	Code    string    `json:"code,omitempty"` // why it does not start, where IBM DPOD has a code for it
+	Waits   string    `json:"waits"`          // what for, in words, with the time
 	Until   time.Time `json:"until,omitzero"`
 }
 
@@ -230,6 +231,7 @@ type Action struct {
 	After      []int         `json:"after,omitempty"` // indexes of actions that must have ended well first
 	Parallel   int           `json:"parallel,omitempty"`
 	Summary    string        `json:"summary,omitempty"` // one line for people: "first sync, 12 files, 3 MiB"
+	Space      *Space        `json:"space,omitempty"`   // backups: what they need and what is free
 	Tasks      []Task        `json:"tasks"`
 	Missed     []Missed      `json:"missed,omitempty"` // nominal times that passed and will not run; each becomes a run of status missed
 }
@@ -238,6 +240,14 @@ type Action struct {
 type Missed struct {
 	Nominal string    `json:"nominal"`
 	At      time.Time `json:"at"`
+}
+
+// Space is the room that the backups of an action need in their store, as far as former artifacts tell.
+type Space struct {
+	Store   string `json:"store"`             // address
+	Needs   int64  `json:"needs"`             // bytes: the estimates of its tasks
+	Unknown int    `json:"unknown,omitempty"` // tasks without an estimate: nothing of them was taken before
+	Free    int64  `json:"free"`              // bytes that may be written when it was looked at; -1: not known
 }
 
 // ActionKind says what an action is.
@@ -272,6 +282,7 @@ type Task struct {
 	Always   bool     `json:"always,omitempty"`   // runs also after a failure, when at least one task was started
 	On       []string `json:"on,omitempty"`       // outcomes of the action so far after which it runs; empty: all
 	Skip     *Skip    `json:"skip,omitempty"`     // never runs; shown with its reason
+	Estimate int64    `json:"estimate,omitempty"` // bytes it will need in its store, those of the whole action before the pre script; 0: not known
 	Steps    []Step   `json:"steps,omitempty"`
 }
 

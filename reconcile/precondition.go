@@ -1,11 +1,13 @@
 package reconcile
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -47,6 +49,8 @@ func (n Precondition) broken(s *state.Snapshot, now time.Time) error {
 			return stale("%s is no longer recorded", n.Address)
 		case ok && want == 0:
 			return stale("%s was recorded meanwhile (generation %d, %s by %s)", n.Address, o.Generation, when(o.AppliedAt), o.AppliedBy)
+		case ok && o.Generation != want && stops(o):
+			return stale("All backups were switched off meanwhile (%s): generation %d -> %d of %s, %s by %s", BackupsDisabled, want, o.Generation, n.Address, when(o.AppliedAt), o.AppliedBy)
 		case ok && o.Generation != want:
 			return stale("%s was changed meanwhile (generation %d -> %d, %s by %s)", n.Address, want, o.Generation, when(o.AppliedAt), o.AppliedBy)
 		}
@@ -72,6 +76,12 @@ func (n Precondition) broken(s *state.Snapshot, now time.Time) error {
 		return stale("The plan has a precondition this version does not know: %q", n.Kind)
 	}
 	return nil
+}
+
+// stops reports whether a recorded object is a backup plan of a time in which all backups are switched off.
+func stops(o state.Object) bool {
+	var bp config.BackupPlan
+	return config.Address(o.Address).Kind() == config.KindBackupPlan && json.Unmarshal(o.Spec, &bp) == nil && bp.Stopped()
 }
 
 func stale(format string, args ...any) error {

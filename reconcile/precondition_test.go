@@ -14,8 +14,11 @@ import (
 func TestBroken(t *testing.T) {
 	now := time.Date(2026, 11, 22, 3, 12, 0, 0, time.UTC)
 	snap := &state.Snapshot{
-		Meta:    state.Meta{Lineage: "L"},
-		Objects: map[string]state.Object{"mirror.a": {Address: "mirror.a", Generation: 4, Commit: "c0ffee0", AppliedBy: "ana", AppliedAt: now}},
+		Meta: state.Meta{Lineage: "L"},
+		Objects: map[string]state.Object{
+			"mirror.a":      {Address: "mirror.a", Generation: 4, Commit: "c0ffee0", AppliedBy: "ana", AppliedAt: now},
+			"backup_plan.a": {Address: "backup_plan.a", Generation: 3, Spec: []byte(`{"backups_enabled":false}`), AppliedBy: "ana", AppliedAt: now},
+		},
 		Roles: map[string]state.Role{
 			"failover.orders": {Epoch: 8, State: state.RoleSettled, Since: now, Run: "12"},
 			"failover.moving": {Epoch: 3, State: state.RoleMoving, MovingTo: "site.b", Run: "13"},
@@ -30,6 +33,8 @@ func TestBroken(t *testing.T) {
 		{"other lineage", reconcile.Precondition{Kind: reconcile.NeedLineage, Want: "M"}, "another state"},
 		{"generation", reconcile.Precondition{Kind: reconcile.NeedGeneration, Address: "mirror.a", Want: "4"}, ""},
 		{"changed", reconcile.Precondition{Kind: reconcile.NeedGeneration, Address: "mirror.a", Want: "3"}, "mirror.a was changed meanwhile (generation 3 -> 4, 2026-11-22 03:12 UTC by ana)"},
+		{"backups stopped", reconcile.Precondition{Kind: reconcile.NeedGeneration, Address: "backup_plan.a", Want: "2"}, "All backups were switched off meanwhile (BACKUPS_ARE_DISABLED)"},
+		{"backups stopped before", reconcile.Precondition{Kind: reconcile.NeedGeneration, Address: "backup_plan.a", Want: "3"}, ""},
 		{"recorded meanwhile", reconcile.Precondition{Kind: reconcile.NeedGeneration, Address: "mirror.a", Want: "0"}, "mirror.a was recorded meanwhile"},
 		{"absent", reconcile.Precondition{Kind: reconcile.NeedGeneration, Address: "mirror.b", Want: "0"}, ""},
 		{"gone", reconcile.Precondition{Kind: reconcile.NeedGeneration, Address: "mirror.b", Want: "2"}, "no longer recorded"},

@@ -15,15 +15,18 @@ func (b *builder) runOne(a config.Address) {
 		b.errorf(a, "HF-RUN-001", diag.Range{}, "No such object", "%s is not declared.%s", a, didYouMean(string(a), b.known()))
 		return
 	}
+	reason := "asked for"
+	if b.in.Options.Operator != "" {
+		reason = "asked for by " + b.in.Options.Operator
+	}
+	if bp, ok := b.desired[i].Object.(*config.BackupPlan); ok && b.stopped(bp, reason) {
+		return
+	}
 	roots := []config.Address{a}
 	for _, m := range b.followers[a] {
 		roots = append(roots, m.Address)
 	}
 	b.requireApplied(roots)
-	reason := "asked for"
-	if b.in.Options.Operator != "" {
-		reason = "asked for by " + b.in.Options.Operator
-	}
 	open, running := b.running(a)
 	waits := "run " + open.ID + " of it, which has not ended"
 	switch o := b.desired[i].Object.(type) {

@@ -210,11 +210,11 @@ func (s *sealer) put(values ...any) {
 
 func (s *sealer) action(a Action) {
 	tasks := a.Tasks
-	a.Reason, a.Summary, a.Tasks = "", "", nil
+	a.Reason, a.Summary, a.Space, a.Tasks = "", "", nil, nil
 	s.put(a, len(tasks))
 	for _, t := range tasks {
 		steps := t.Steps
-		t.Steps = nil
+		t.Steps, t.Estimate = nil, 0
 		if t.Skip != nil {
 			t.Skip = &Skip{Code: t.Skip.Code}
 		}

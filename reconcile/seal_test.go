@@ -21,7 +21,7 @@ var unsealed = []string{
 	"/holdfast_version", "/complete", "/config/repo", "/config/commit", "/state/*", "/inventory/*",
 	"/deferred/*/*", "/drift/*/*", "/roles/*/*", "/findings/*/*", "/findings/*/range/*", "/findings/*/range/*/*", "/summary/*",
 	"/changes/*/note", "/changes/*/range/*", "/changes/*/range/*/*", "/actions/*/reason", "/actions/*/summary", "/actions/*/tasks/*/skip/reason",
-	"/gates/*/reason",
+	"/gates/*/reason", "/actions/*/space/*", "/actions/*/tasks/*/estimate",
 }
 
 // goldenInput gives the input of a golden case, "archive/directory".
@@ -86,7 +86,7 @@ func (l leaf) changed() string {
 	case l.text == "false":
 		return "true"
 	case json.Unmarshal([]byte(l.text), &text) != nil:
-		return "1" + l.text
+		return "1" + strings.TrimPrefix(l.text, "-")
 	}
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return strconv.Quote(at.Add(time.Second).Format(time.RFC3339Nano))

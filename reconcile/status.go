@@ -30,6 +30,7 @@ type BackupPlanStatus struct {
 	LastGood  *state.Run     `json:"last_good,omitempty"` // newest that succeeded, also in part
 	Next      time.Time      `json:"next,omitzero"`       // next nominal time; zero: no schedule
 	Overdue   bool           `json:"overdue,omitempty"`   // a nominal time passed that has no run
+	Stopped   bool           `json:"stopped,omitempty"`   // all backups are switched off in the settings
 	Missed    []Missed       `json:"missed,omitempty"`    // those nominal times, oldest first, at most 1000; of one never run only the newest
 	Artifacts state.Holdings `json:"artifacts"`
 }
@@ -80,7 +81,11 @@ func lastRun(runs map[string]state.Run, addr string) *state.Run {
 func backupPlanStatus(st *state.Snapshot, addr string, now time.Time) BackupPlanStatus {
 	s := BackupPlanStatus{Address: addr, Last: lastRun(st.LastRuns, addr), LastGood: lastRun(st.LastGood, addr), Artifacts: st.Artifacts[addr]}
 	var bp config.BackupPlan
-	if json.Unmarshal(st.Objects[addr].Spec, &bp) != nil || bp.Schedule == "" || off(&bp) {
+	if json.Unmarshal(st.Objects[addr].Spec, &bp) != nil {
+		return s
+	}
+	s.Stopped = bp.Stopped()
+	if bp.Schedule == "" || off(&bp) {
 		return s
 	}
 	loc, err := schedule.LoadZone(bp.Timezone) // that of the settings when none was written: the loader fills it in

@@ -26,7 +26,7 @@ func TestStanding(t *testing.T) {
 			"backup_plan.current": `{"schedule": "0 11 * * *", "timezone": "UTC"}`,
 			"backup_plan.behind":  `{"schedule": "0 11 * * *", "timezone": "UTC"}`,
 			"backup_plan.new":     `{"schedule": "0 11 * * *", "timezone": "UTC"}`,
-			"backup_plan.off":     `{"schedule": "0 11 * * *", "timezone": "UTC", "enabled": false}`,
+			"backup_plan.off":     `{"schedule": "0 11 * * *", "timezone": "UTC", "enabled": false, "backups_enabled": false}`,
 			"backup_plan.damaged": `[`,
 			"mirror.fresh":        `{"every": "1h", "max_lag": "2h"}`,
 			"mirror.late":         `{"every": "1h", "max_lag": "2h"}`,
@@ -54,6 +54,9 @@ func TestStanding(t *testing.T) {
 		}
 		if bp.Overdue != (len(nominal) > 0) {
 			t.Errorf("%s: overdue %v with %v", bp.Address, bp.Overdue, nominal)
+		}
+		if bp.Stopped != (bp.Address == "backup_plan.off") {
+			t.Errorf("%s: stopped %v", bp.Address, bp.Stopped)
 		}
 		missed = append(missed, bp.Address+" "+strings.Join(nominal, " "))
 	}

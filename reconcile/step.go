@@ -30,6 +30,7 @@ const (
 	OpDeviceInspect   Op = "device.inspect"   // DeviceArgs: identity for the manifest; an unavailable device skips the task
 	OpDeviceState     Op = "device.state"     // QuiesceArgs: a domain that somebody else quiesced skips the task
 	OpDeviceUnsaved   Op = "device.unsaved"   // DomainArgs: changes nobody saved? Captures with IfUnsaved depend on the answer
+	OpDeviceSpace     Op = "device.space"     // SpaceArgs: is there room on the device to put the backup together?
 	OpDeviceQuiesce   Op = "device.quiesce"   // QuiesceArgs; opens the duty to unquiesce
 	OpDeviceWait      Op = "device.wait"      // QuiesceArgs: until it is quiesced
 	OpDeviceUnquiesce Op = "device.unquiesce" // QuiesceArgs: until it is normal; pays the duty
@@ -51,7 +52,7 @@ const (
 // Ops lists every operation, for tests that each one has an implementation and a crash test.
 var Ops = []Op{
 	OpWindow, OpScript, OpStoreInit, OpStoreCheck, OpDeviceInspect,
-	OpDeviceState, OpDeviceUnsaved, OpDeviceQuiesce, OpDeviceWait, OpDeviceUnquiesce, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
+	OpDeviceState, OpDeviceUnsaved, OpDeviceSpace, OpDeviceQuiesce, OpDeviceWait, OpDeviceUnquiesce, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
 	OpArtifactExpire, OpArtifactDelete, OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
 }
 
@@ -78,7 +79,7 @@ type FreezeArgs struct {
 
 // ScriptArgs is a script to run.
 type ScriptArgs struct {
-	Command []string          `json:"command"`
+	Command []string          `json:"command"` // with placeholders; see Argv
 	Timeout unit.Duration     `json:"timeout"`
 	On      []string          `json:"on,omitempty"` // outcomes of the task so far after which it runs; empty: all
 	Env     map[string]string `json:"env,omitempty"`
@@ -99,6 +100,12 @@ type DeviceArgs struct {
 type DomainArgs struct {
 	Device string `json:"device"`
 	Domain string `json:"domain"`
+}
+
+// SpaceArgs names a device and the bytes that must be free on it.
+type SpaceArgs struct {
+	Device  string    `json:"device"`
+	MinFree unit.Size `json:"min_free"`
 }
 
 // QuiesceArgs names what is quiesced, and for how long at most. MaxHold counts from the request.

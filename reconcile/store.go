@@ -106,6 +106,9 @@ func (b *builder) storeDrift() {
 				"%s is to be at another place, which does not carry its identity %s. Copy the old place there first, all of it. For an empty store, declare one with another name.",
 				s.Address, rec.Identity)
 			continue
+		case seen.Unmounted != "":
+			drift.Summary = "is not mounted"
+			drift.Detail = seen.Unmounted + ". Backups into it will fail until it is mounted."
 		case !seen.Initialised:
 			drift.Summary = "is not there"
 			drift.Detail = "Its place carries no marker: not mounted, emptied, or moved. Backups into it will fail until it is back."

@@ -126,6 +126,9 @@ func (b *builder) zone(own string) string {
 func (b *builder) mayStart(addr config.Address, kind ActionKind, reason string, w opening) bool {
 	if !w.now.Open {
 		b.postpone(addr, kind, reason, w.now.Waits, w.now.Until)
+		if kind == ActionBackup {
+			b.plan.Deferred[len(b.plan.Deferred)-1].Code = OutsideWindow
+		}
 	}
 	return w.now.Open
 }

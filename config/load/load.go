@@ -104,6 +104,7 @@ func (l *loader) run(fsys fs.FS) {
 		return
 	}
 	l.zones()
+	l.stops()
 	if l.gaps.None() {
 		l.found.List = append(l.found.List, config.Check(l.doc)...)
 	}

@@ -20,3 +20,13 @@ func (l *loader) zones() {
 		}
 	}
 }
+
+// stops gives every backup plan the settings' word that all backups are stopped. Backups that are not stopped need no word.
+func (l *loader) stops() {
+	if on := l.doc.Settings.BackupsEnabled; on == nil || *on {
+		return
+	}
+	for _, bp := range l.doc.BackupPlans {
+		bp.BackupsEnabled = l.doc.Settings.BackupsEnabled
+	}
+}

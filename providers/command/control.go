@@ -87,7 +87,7 @@ func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
 	}
 	domains := slices.Sorted(slices.Values(d.Domains))
 	if len(d.Settings.Inspect) == 0 {
-		return providers.DeviceInfo{Identity: host(), Model: d.Command[0], Domains: domains}, nil
+		return providers.DeviceInfo{Identity: host(), Model: d.Command[0], Domains: domains, CanTellUnsaved: len(d.Unsaved) > 0}, nil
 	}
 	text, err := d.ask(ctx, d.Settings.Inspect, providers.AllDomains, 0)
 	if err != nil {
@@ -98,6 +98,7 @@ func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
 		return providers.DeviceInfo{}, err
 	}
 	info, err := parseInfo(text)
+	info.CanTellUnsaved = len(d.Unsaved) > 0
 	switch {
 	case err != nil:
 	case len(domains) > 0:

@@ -309,7 +309,7 @@ func TestSettingsCheck(t *testing.T) {
 		"missing":  {plain.Settings{}, []string{"path"}},
 		"root":     {plain.Settings{Path: "/."}, []string{"path"}},
 		"zero":     {plain.Settings{Path: "/a\x00b"}, []string{"path"}},
-		"space":    {plain.Settings{Path: "/a", FreeSpace: &plain.FreeSpace{MinPercent: 100, MinBytes: -1}}, []string{"free_space.min_percent", "free_space.min_bytes"}},
+		"space":    {plain.Settings{Path: "/a", FreeSpace: &plain.FreeSpace{MinPercent: 100, MinBytes: -1, MinInodes: -1}}, []string{"free_space.min_percent", "free_space.min_inodes", "free_space.min_bytes"}},
 	} {
 		var got []string
 		c.set.Check(func(path, problem string) { got = append(got, path) })

@@ -201,8 +201,10 @@ func (s *store) Stat(ctx context.Context) (providers.StoreInfo, error) {
 			return info, s.fault("stat", "", err)
 		}
 		defer parent.Close()
-		info.FreeBytes, info.TotalBytes, info.FreeInodes, err = disk.Space(parent)
-		return info, s.fault("stat", "", err)
+		if s.demandsMount() {
+			info.Unmounted = "the directory does not exist, so nothing is mounted there"
+		}
+		return info, s.fault("stat", "", s.space(&info, parent))
 	}
 	if err != nil {
 		return info, s.fault("stat", "", err)
@@ -225,8 +227,24 @@ func (s *store) Stat(ctx context.Context) (providers.StoreInfo, error) {
 	if info.Mounted, info.Remote, err = disk.Mounted(f, s.path); err != nil {
 		return info, s.fault("stat", "", err)
 	}
-	info.FreeBytes, info.TotalBytes, info.FreeInodes, err = disk.Space(f)
-	return info, s.fault("stat", "", err)
+	if info.Unmounted, err = s.mountProblem(dir); err != nil {
+		return info, s.fault("stat", "", err)
+	}
+	return info, s.fault("stat", "", s.space(&info, f))
+}
+
+// space fills in what is free on the file system of an open directory, and what has to stay free.
+func (s *store) space(info *providers.StoreInfo, dir *os.File) (err error) {
+	info.FreeBytes, info.TotalBytes, info.FreeInodes, err = disk.Space(dir)
+	if err == nil {
+		info.MinFreeBytes, info.MinFreeInodes = s.settings.FreeSpace.Bytes(info.TotalBytes), s.settings.FreeSpace.Inodes()
+	}
+	return err
+}
+
+// demandsMount reports whether something has to be mounted at the path.
+func (s *store) demandsMount() bool {
+	return s.settings.Mount != nil && (s.settings.Mount.Required || s.settings.Mount.Remote)
 }
 
 // nearest opens the closest ancestor that is there.

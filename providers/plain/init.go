@@ -72,7 +72,7 @@ func (s *store) makeRoot() (*os.Root, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return dir, s.fault("initialise", "", err)
 	}
-	if s.settings.Mount != nil && (s.settings.Mount.Required || s.settings.Mount.Remote) {
+	if s.demandsMount() {
 		return nil, s.unmounted("the directory does not exist, so nothing is mounted there")
 	}
 	top, err := os.OpenRoot("/")

@@ -180,6 +180,8 @@ func TestFreeSpaceLimits(t *testing.T) {
 		"too little at once": {plain.FreeSpace{MinBytes: 201 << 20}, 1, false},
 		"too little percent": {plain.FreeSpace{MinPercent: 99}, 70 << 20, false},
 		"too little later":   {plain.FreeSpace{MinBytes: 150 << 20}, 130 << 20, false},
+		"enough inodes":      {plain.FreeSpace{MinInodes: 1}, 1, true},
+		"too few inodes":     {plain.FreeSpace{MinInodes: 1 << 30}, 1, false},
 	} {
 		*free = c.limit
 		s := openStore(t, &plain.Settings{Path: path, FreeSpace: free}, identity)
@@ -247,6 +249,9 @@ func TestUnmounted(t *testing.T) {
 				check(t, err)
 				if info.Initialised || info.Mounted || !info.Empty {
 					t.Errorf("stat of the bare mount point: %+v", info)
+				}
+				if (info.Unmounted != "") != required {
+					t.Errorf("stat of the bare mount point says %q", info.Unmounted)
 				}
 				initErr := openStore(t, set, "").Init(t.Context(), identity)
 				if required && (!errors.Is(initErr, providers.ErrUnavailable) || !strings.Contains(initErr.Error(), "mount.required")) {

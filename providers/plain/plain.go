@@ -59,10 +59,11 @@ type Mount struct {
 	Remote   bool `hcl:"remote,optional" json:"remote,omitempty" doc:"The file system must be a network file system."`
 }
 
-// FreeSpace is the space a store keeps free. The larger of the two limits counts.
+// FreeSpace is the space a store keeps free. The larger of the two limits of bytes counts.
 type FreeSpace struct {
 	MinPercent int       `hcl:"min_percent,optional" json:"min_percent,omitempty" doc:"Share of the file system that stays free, in percent."`
 	MinBytes   unit.Size `hcl:"min_bytes,optional" json:"min_bytes,omitempty" doc:"Space that stays free."`
+	MinInodes  int       `hcl:"min_inodes,optional" json:"min_inodes,omitempty" doc:"Inodes that stay free. Each file and directory takes one; file systems without a fixed number of them are not checked."`
 }
 
 // Bytes is the free space below which nothing is written, on a file system of total bytes.
@@ -71,6 +72,14 @@ func (f *FreeSpace) Bytes(total int64) int64 {
 		return 0
 	}
 	return max(int64(f.MinBytes), total/100*int64(f.MinPercent)+total%100*int64(f.MinPercent)/100)
+}
+
+// Inodes is the number of free inodes below which nothing is written.
+func (f *FreeSpace) Inodes() int64 {
+	if f == nil {
+		return 0
+	}
+	return int64(f.MinInodes)
 }
 
 // Check reports settings that cannot work.
@@ -85,6 +94,9 @@ func (s *Settings) Check(report func(path, problem string)) {
 	}
 	if s.FreeSpace != nil && (s.FreeSpace.MinPercent < 0 || s.FreeSpace.MinPercent > 99) {
 		report("free_space.min_percent", fmt.Sprintf("%d is not between 0 and 99.", s.FreeSpace.MinPercent))
+	}
+	if s.FreeSpace != nil && s.FreeSpace.MinInodes < 0 {
+		report("free_space.min_inodes", "The number is negative.")
 	}
 	if s.FreeSpace != nil && s.FreeSpace.MinBytes < 0 {
 		report("free_space.min_bytes", "The size is negative.")

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
@@ -159,6 +160,8 @@ type stage struct {
 	id    providers.ArtifactID
 	files []providers.File
 	open  *stagedFile
+
+	written atomic.Int64
 }
 
 var _ providers.Stage = (*stage)(nil)
@@ -198,11 +201,14 @@ func (g *stage) Create(name string) (io.WriteCloser, error) {
 	return e, nil
 }
 
+// Written counts the bytes as stored.
+func (g *stage) Written() int64 { return g.written.Load() }
+
 // Files lists what was closed without error.
 func (g *stage) Files() []providers.File { return slices.Clone(g.files) }
 
 const (
-	spaceEvery = 64 << 20 // bytes between looks at the free space
+	spaceEvery = 32 << 20 // bytes between looks at the free space
 	flushEvery = 8 << 20  // bytes after which the kernel is asked to start writing
 	hashAside  = 16 << 10 // bytes of a write from which hashing beside it pays
 )
@@ -237,6 +243,7 @@ func (w *stagedFile) Write(p []byte) (int, error) {
 	}
 	n, err := hashing(w.sum, w.medium, p)
 	w.size += int64(n)
+	w.stage.written.Add(int64(n))
 	if err != nil {
 		w.err = w.stage.store.fault("write", w.rel, err)
 		return n, w.err
@@ -297,16 +304,22 @@ func (w *stagedFile) checkSpace() error {
 		return s.fault("write", w.rel, err)
 	}
 	defer dir.Close()
-	free, total, _, err := disk.Space(dir)
+	free, total, inodes, err := disk.Space(dir)
 	if err != nil {
 		return s.fault("write", w.rel, err)
 	}
-	if need := s.settings.FreeSpace.Bytes(total); free < need {
+	short := func(what string, free, need int64) error {
 		return &providers.Error{
 			Op: "write", Target: path.Join(s.path, w.rel),
-			Err:  fmt.Errorf("%w: %d bytes are free and %d have to stay free", providers.ErrNoSpace, free, need),
+			Err:  fmt.Errorf("%w: %d %s are free and %d have to stay free", providers.ErrNoSpace, free, what, need),
 			Hint: "Free space on the store, or lower its free_space limits.",
 		}
+	}
+	if need := s.settings.FreeSpace.Bytes(total); free < need {
+		return short("bytes", free, need)
+	}
+	if need := s.settings.FreeSpace.Inodes(); inodes >= 0 && inodes < need {
+		return short("inodes", inodes, need)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
 		if err != nil {
 			return err
 		}
-		info = providers.DeviceInfo{Identity: s.Identity, Model: "PostgreSQL", Firmware: s.Version, Build: s.build}
+		info = providers.DeviceInfo{Identity: s.Identity, Model: "PostgreSQL", Firmware: s.Version, Build: s.build, CanTellUnsaved: true}
 		for _, name := range all {
 			if d.wanted(name) {
 				info.Domains = append(info.Domains, name)

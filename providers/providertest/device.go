@@ -124,8 +124,14 @@ func (s DeviceSuite) inspect(t *testing.T) {
 		}
 	}
 	for _, domain := range append(slices.Clone(first.Domains), providers.AllDomains) {
-		if _, err := c.Device.DomainState(t.Context(), domain); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		st, err := c.Device.DomainState(t.Context(), domain)
+		switch {
+		case err != nil && !errors.Is(err, errors.ErrUnsupported):
 			t.Errorf("DomainState of %s: %v", domain, err)
+		case err != nil && first.CanTellUnsaved:
+			t.Errorf("DomainState of %s: %v, but the device says that it can tell unsaved changes", domain, err)
+		case st.Unsaved && !first.CanTellUnsaved:
+			t.Errorf("%s has unsaved changes, but the device says that it cannot tell them", domain)
 		}
 	}
 	check()

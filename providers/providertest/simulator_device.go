@@ -106,6 +106,7 @@ func (d *simulated) Inspect(ctx context.Context) (info providers.DeviceInfo, err
 	err = d.call(ctx, Call{Op: "inspect"}, func(m *simulation, _ time.Time) error {
 		info = m.Behavior.Info
 		slices.Sort(info.Domains)
+		info.CanTellUnsaved = true
 		return nil
 	})
 	return info, err

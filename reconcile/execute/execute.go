@@ -38,8 +38,9 @@ type Options struct {
 
 // Executor runs plans. It is safe for concurrent use.
 type Executor struct {
-	o  Options
-	mu sync.Mutex // serialises events
+	o     Options
+	mu    sync.Mutex // serialises events
+	space reservations
 }
 
 // New gives an Executor.

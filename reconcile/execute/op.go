@@ -47,6 +47,7 @@ func init() {
 		reconcile.OpDeviceInspect:   {limit: limitLook, do: inspect},
 		reconcile.OpDeviceState:     {limit: limitLook, do: deviceState},
 		reconcile.OpDeviceUnsaved:   {limit: limitLook, do: unsaved},
+		reconcile.OpDeviceSpace:     {limit: limitLook, do: deviceSpace},
 		reconcile.OpDeviceQuiesce:   {prepare: prepareQuiesce, owes: owesUnquiesce, do: quiesce},
 		reconcile.OpDeviceWait:      {do: waitQuiesced},
 		reconcile.OpDeviceUnquiesce: {do: unquiesce},

@@ -42,6 +42,29 @@ func inspect(ctx context.Context, c *call) (outcome, error) {
 	return outcome{output: &inspectOutput{Info: info}}, nil
 }
 
+// deviceSpace asks whether the device has the room it needs to put the backup together. One that does not tell is backed up all the
+// same, with a warning: no backup would be worse.
+func deviceSpace(ctx context.Context, c *call) (outcome, error) {
+	var a reconcile.SpaceArgs
+	if err := c.args(&a); err != nil {
+		return outcome{}, err
+	}
+	var st providers.DomainState
+	err := c.onDevice(ctx, a.Device, func(d providers.Device) (err error) {
+		st, err = d.DomainState(ctx, providers.AllDomains)
+		return err
+	})
+	switch {
+	case err != nil && !errors.Is(err, errors.ErrUnsupported):
+		return outcome{}, fmt.Errorf("read the free space of %s: %w", a.Device, err)
+	case err != nil || st.FreeBytes == nil:
+		return outcome{output: &report{Warnings: []string{fmt.Sprintf("%s does not tell how much space it has free, so min_free was not checked", a.Device)}}}, nil
+	case *st.FreeBytes < int64(a.MinFree):
+		return outcome{}, ends(state.Failed, FailedDeviceSpace, "%s has %d bytes free and min_free is %s. Remove old files from the device, or lower min_free", a.Device, *st.FreeBytes, a.MinFree)
+	}
+	return outcome{output: &report{Note: fmt.Sprintf("%d bytes free on the device", *st.FreeBytes)}}, nil
+}
+
 type captureInput struct {
 	ID      providers.ArtifactID `json:"id"`
 	Started time.Time            `json:"started"`
@@ -110,8 +133,13 @@ func capture(ctx context.Context, c *call) (outcome, error) {
 	if err != nil {
 		return outcome{}, fmt.Errorf("stage in %s: %w", a.Store, err)
 	}
-	res, err := device.Capture(ctx, providers.CaptureRequest{Action: ref.Action, Domain: ref.Domain, Variant: ref.Variant}, &sink{stage, c.meter()})
-	if err != nil {
+	c.space.writing(c.rec.ID, a.Store, c.spec.Estimate, stage)
+	to := &sink{Stage: stage, meter: c.meter()}
+	res, err := device.Capture(ctx, providers.CaptureRequest{Action: ref.Action, Domain: ref.Domain, Variant: ref.Variant}, to)
+	switch {
+	case errors.Is(err, providers.ErrNoSpace) && !to.failed:
+		return outcome{}, ends(state.Failed, FailedDeviceSpace, "capture %s: %v", a.Device, err)
+	case err != nil:
 		return outcome{}, fmt.Errorf("capture %s: %w", a.Device, err)
 	}
 	files := stage.Files()
@@ -128,6 +156,7 @@ func verify(ctx context.Context, c *call) (out outcome, err error) {
 	if wanted, err := c.captured(); err != nil || !wanted {
 		return saved(), err
 	}
+	c.space.release(c.rec.ID) // every capture of the task has ended
 	a, ref, err := c.artifact()
 	if err != nil {
 		return out, err
@@ -305,35 +334,39 @@ func (w *work) discardOne(a reconcile.CaptureArgs, input json.RawMessage) error 
 	return store.Discard(ctx, ref.ID)
 }
 
-// sink counts what goes into a stage.
+// sink counts what goes into a stage, and notes whether it was the stage that failed.
 type sink struct {
 	providers.Stage
-	meter *meter
+	meter  *meter
+	failed bool
 }
 
 func (s *sink) Create(name string) (io.WriteCloser, error) {
 	w, err := s.Stage.Create(name)
 	if err != nil {
+		s.failed = true
 		return nil, err
 	}
-	return &countingFile{w, s.meter}, nil
+	return &countingFile{w, s}, nil
 }
 
 type countingFile struct {
 	io.WriteCloser
-	meter *meter
+	sink *sink
 }
 
 func (f *countingFile) Write(p []byte) (int, error) {
 	n, err := f.WriteCloser.Write(p)
-	f.meter.add(0, int64(n))
+	f.sink.failed = f.sink.failed || err != nil
+	f.sink.meter.add(0, int64(n))
 	return n, err
 }
 
 func (f *countingFile) Close() error {
 	err := f.WriteCloser.Close()
+	f.sink.failed = f.sink.failed || err != nil
 	if err == nil {
-		f.meter.add(1, 0)
+		f.sink.meter.add(1, 0)
 	}
 	return err
 }

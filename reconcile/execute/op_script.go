@@ -51,7 +51,14 @@ func script(ctx context.Context, c *call) (outcome, error) {
 		"HOLDFAST_ACTION":   c.rec.Action,
 		"HOLDFAST_STATUS":   string(status),
 	})
-	res, err := process.Run(ctx, process.Spec{Argv: a.Command, Env: env, Timeout: a.Timeout.Std(), Redact: c.redact.Values()})
+	argv, err := a.Argv(reconcile.ScriptValues{
+		BackupPlan: name(c.t.r.rec.Address), Run: c.rec.Run, Task: c.rec.ID, Activity: c.rec.Activity,
+		Device: name(c.rec.Device), Domain: c.rec.Domain, Action: c.rec.Action, Status: string(status),
+	})
+	if err != nil {
+		return outcome{}, ends(state.Failed, FailedScript, "the script is not run: %v", err)
+	}
+	res, err := process.Run(ctx, process.Spec{Argv: argv, Env: env, Timeout: a.Timeout.Std(), Redact: c.redact.Values()})
 	out := outcome{output: &scriptOutput{ExitCode: res.ExitCode, Stdout: res.Stdout, Stderr: res.Stderr}}
 	var exit *process.ExitError
 	if errors.As(err, &exit) {

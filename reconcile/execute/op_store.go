@@ -87,8 +87,8 @@ func (c *call) initialised(in initInput, info providers.StoreInfo) outcome {
 	return outcome{output: &storeOutput{Info: info}, entry: state.Entry{Changes: changes}}
 }
 
-// checkStore asks for identity and space before anything is captured. How much must stay free is the store's own setting,
-// which it enforces when it is written to.
+// checkStore asks for the mount, the identity and the space before anything is captured. How much must stay free is the store's own
+// setting, which it enforces also while it is written to.
 func checkStore(ctx context.Context, c *call) (out outcome, err error) {
 	err = c.withStore(ctx, func(a reconcile.StoreArgs, s providers.Store) error {
 		info, err := s.Stat(ctx)
@@ -97,13 +97,13 @@ func checkStore(ctx context.Context, c *call) (out outcome, err error) {
 		}
 		want := c.plan.Objects[a.Store].Identity
 		switch {
+		case info.Unmounted != "":
+			return ends(state.Failed, FailedStoreMount, "%s: %s. Mount it at its path", a.Store, info.Unmounted)
 		case !info.Initialised || want != "" && info.Identity != want:
 			return ends(state.Failed, FailedStoreIdentity, "%s is not the store that was recorded: its place carries the identity %q, recorded is %q", a.Store, info.Identity, want)
-		case info.FreeBytes == 0:
-			return fmt.Errorf("%s: %w", a.Store, providers.ErrNoSpace)
 		}
-		out.output = &storeOutput{Info: info}
-		return nil
+		out.output = &storeOutput{Info: info, report: report{Note: c.roomNote(info)}}
+		return c.space.reserve(c.rec.ID, a.Store, c.spec.Estimate, c.fits(a.Store, info))
 	})
 	return out, err
 }

@@ -3,6 +3,7 @@ package execute
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/reconcile"
@@ -19,6 +20,7 @@ type run struct {
 	action  *reconcile.Action
 	tasks   []*task
 	halt    *verdict // set: waiting tasks do not start and end like this
+	barred  bool     // halted by a check before anything was run: no task starts, whatever it says
 	active  int      // tasks in somebody's hands here
 	started bool
 	ended   bool
@@ -62,6 +64,9 @@ func (r *run) learn(t *task) {
 	}
 	bad := t.rec.Status == state.Failed || t.rec.Status == state.Attention
 	switch {
+	case t.spec.Stage == reconcile.StageBefore && strings.HasPrefix(t.rec.Reason, beforePrefix):
+		r.barred = true
+		r.halt = ends(state.Cancelled, t.rec.Reason, "a check of the backup plan failed (task %s): %s", t.rec.ID, t.rec.Error)
 	case t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Skipped:
 		r.halt = ends(state.Skipped, t.rec.Reason, "skipped by the pre script (task %s)", t.rec.ID)
 	case t.spec.Stage == reconcile.StageBefore && !t.rec.Status.Good():
@@ -81,7 +86,7 @@ func (r *run) held(t *task) bool {
 	if r.halt == nil || t.rec.Status != state.Pending {
 		return false
 	}
-	return !t.spec.Always || !r.touched()
+	return !t.spec.Always || r.barred || !r.touched()
 }
 
 // touched reports whether any task was started.

@@ -8,7 +8,19 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/process"
+	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Reason codes of the checks before a backup plan's pre script, which end its run. IBM DPOD's names, and two more of their kind.
+const (
+	beforePrefix = "PRE_VALIDATION_"
+
+	BeforeWindow   = reconcile.OutsideWindow
+	BeforeMount    = beforePrefix + "STORE_IS_NOT_MOUNTED"
+	BeforeSpace    = beforePrefix + "BACKUP_STORE_OUT_OF_SPACE"
+	BeforeIdentity = beforePrefix + "STORE_IDENTITY_CHANGED"
+	BeforeFailed   = beforePrefix + "FAILED" // a check could not be made
 )
 
 // Reason codes of tasks and runs. IBM DPOD's names where it has them.
@@ -38,6 +50,8 @@ const (
 	FailedTimeout       = "FAILED_TIMEOUT"
 	FailedUnavailable   = "FAILED_NOT_AVAILABLE"
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
+	FailedDeviceSpace   = "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"
+	FailedStoreMount    = "FAILED_STORE_NOT_MOUNTED"
 	FailedStoreIdentity = "FAILED_STORE_IDENTITY_CHANGED"
 	FailedNotEmpty      = "FAILED_NOT_EMPTY"
 	FailedSourceExit    = "FAILED_SOURCE_EXIT"
@@ -104,6 +118,22 @@ func judge(err error) *verdict {
 		}
 	}
 	return &verdict{Status: state.Failed, Reason: Failed, Message: err.Error()}
+}
+
+// before gives the verdict of a check before the pre script: it is about the whole backup plan.
+func (v *verdict) before() *verdict {
+	code := BeforeFailed
+	switch v.Reason {
+	case CancelledWindow:
+		code = BeforeWindow
+	case FailedStoreMount:
+		code = BeforeMount
+	case FailedStoreSpace:
+		code = BeforeSpace
+	case FailedStoreIdentity:
+		code = BeforeIdentity
+	}
+	return &verdict{Status: v.Status, Reason: code, Message: v.Message}
 }
 
 // report is the part that the outputs of all operations share. The totals of a task are made from it, so that a

@@ -50,6 +50,7 @@ func newWork(t *task, claim state.Claim, before state.Status) *work {
 
 // perform does what is left of the task.
 func (w *work) perform() ended {
+	defer w.space.release(w.rec.ID)
 	err := w.run()
 	if errors.Is(err, errInterrupted) {
 		err = w.interrupt()
@@ -323,6 +324,9 @@ func (w *work) failed(c *call, out outcome, err error) error {
 		return err
 	}
 	v := judge(err)
+	if w.spec.Stage == reconcile.StageBefore && (c.step.Op == reconcile.OpWindow || c.step.Op == reconcile.OpStoreCheck) {
+		v = v.before()
+	}
 	v = &verdict{Status: v.Status, Reason: v.Reason, Message: w.redact.Replace(v.Message)}
 	if w.steps[c.index].State == "" { // never begun: the outcome of the one before is still pending
 		if err := w.flush(); err != nil {

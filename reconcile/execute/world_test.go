@@ -41,6 +41,8 @@ func (w world) box(t testing.TB) *providertest.Simulator {
 		b.Info = providers.DeviceInfo{Identity: "box-1", Domains: []string{"D1", "D2"}}
 		b.Unsaved = []string{"D1"}
 		b.QuiesceTime, b.UnquiesceTime = 3*time.Millisecond, 3*time.Millisecond
+		free := int64(1 << 30)
+		b.FreeBytes = &free
 	})
 	return s
 }
@@ -209,6 +211,9 @@ func (w world) quietTask(domain, action string) reconcile.Task {
 		steps = append(steps, step("unsaved", reconcile.OpDeviceUnsaved, state.Rerun, reconcile.DomainArgs{Device: "device.box", Domain: domain}))
 		c.Variant, c.IfUnsaved = "nonpersisted", true
 		all = append(all, c)
+	}
+	if action == "secure_backup" {
+		steps = append(steps, step("space", reconcile.OpDeviceSpace, state.Rerun, reconcile.SpaceArgs{Device: "device.box", MinFree: 1 << 20}))
 	}
 	steps = append(steps, step("quiesce", reconcile.OpDeviceQuiesce, state.Rerun, hold), step("wait", reconcile.OpDeviceWait, state.Rerun, hold))
 	for _, c := range all {

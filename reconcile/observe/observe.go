@@ -106,7 +106,8 @@ func device(ctx context.Context, opener *providers.Opener, a string, seen reconc
 	if err == nil {
 		var info providers.DeviceInfo
 		info, err = d.Inspect(ctx)
-		got.Identity, got.Model, got.Firmware, got.Domains = info.Identity, info.Model, info.Firmware, info.Domains
+		got.Identity, got.Model, got.Firmware, got.Build = info.Identity, info.Model, info.Firmware, info.Build
+		got.Domains, got.CanTellUnsaved = info.Domains, info.CanTellUnsaved
 		err = errors.Join(err, d.Close())
 	}
 	if err != nil {
@@ -125,7 +126,8 @@ func store(ctx context.Context, opener *providers.Opener, a string, seen reconci
 		var info providers.StoreInfo
 		info, err = s.Stat(ctx)
 		got.Initialised, got.Identity, got.Empty, got.Mounted = info.Initialised, info.Identity, info.Empty, info.Mounted
-		got.FreeBytes, got.TotalBytes = info.FreeBytes, info.TotalBytes
+		got.Unmounted, got.FreeBytes, got.TotalBytes, got.FreeInodes = info.Unmounted, info.FreeBytes, info.TotalBytes, info.FreeInodes
+		got.MinFreeBytes, got.MinFreeInodes = info.MinFreeBytes, info.MinFreeInodes
 		err = errors.Join(err, s.Close())
 	}
 	if err != nil {

@@ -121,7 +121,11 @@ func (c *cli) nothingToRun(p *reconcile.Plan) error {
 	}
 	why := "there is nothing to run"
 	if len(p.Deferred) > 0 {
-		why = fmt.Sprintf("%s waits for %s", p.Deferred[0].Address, p.Deferred[0].Waits)
+		d := p.Deferred[0]
+		why = fmt.Sprintf("%s waits for %s", d.Address, d.Waits)
+		if d.Code != "" {
+			why += " [" + d.Code + "]"
+		}
 	}
 	return &exitError{code: exitBlocked, err: errors.New("nothing was done: " + why)}
 }

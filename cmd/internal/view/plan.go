@@ -76,7 +76,11 @@ func sections(p *reconcile.Plan) []section {
 	}
 	var deferred []line
 	for _, d := range p.Deferred {
-		deferred = append(deferred, line{sign: ".", subject: d.Address, text: fmt.Sprintf("%s, waits for %s", d.Reason, d.Waits)})
+		l := line{sign: ".", subject: d.Address, text: fmt.Sprintf("%s, waits for %s", d.Reason, d.Waits)}
+		if d.Code != "" {
+			l.text += " [" + d.Code + "]"
+		}
+		deferred = append(deferred, l)
 	}
 	var drift []line
 	for _, d := range p.Drift {
@@ -166,6 +170,9 @@ func actionLine(a reconcile.Action) line {
 	if a.Class == reconcile.ClassRole {
 		l.sign = "*"
 	}
+	if a.Space != nil {
+		l.below = append(l.below, spaceText(a.Space))
+	}
 	for _, t := range a.Tasks {
 		if text := taskText(t); text != "" {
 			l.below = append(l.below, text)
@@ -175,6 +182,21 @@ func actionLine(a reconcile.Action) line {
 		l.below = append(l.below, "missed  "+m.Nominal+"  recorded, not run")
 	}
 	return l
+}
+
+// spaceText says what backups need in their store, and what is free.
+func spaceText(s *reconcile.Space) string {
+	text := "needs about " + Bytes(s.Needs)
+	switch {
+	case s.Needs == 0:
+		text = "needs are not known: nothing of this was taken before"
+	case s.Unknown > 0:
+		text += fmt.Sprintf(" and what %s without a former artifact need", Count(s.Unknown, "task", "tasks"))
+	}
+	if s.Free >= 0 {
+		return fmt.Sprintf("%s; %s free in %s", text, Bytes(s.Free), s.Store)
+	}
+	return text + " in " + s.Store
 }
 
 // taskText is the line of one task; empty when its action's line says it all.

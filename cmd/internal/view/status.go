@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/reconcile"
@@ -26,6 +27,9 @@ func Status(w io.Writer, st reconcile.Status, s Style) error {
 				if len(b.Missed) > 1 {
 					next = fmt.Sprintf("due now, %d passed", len(b.Missed))
 				}
+			}
+			if b.Stopped {
+				next = strings.TrimPrefix(next+", ", ", ") + "stopped: backups_enabled = false"
 			}
 			rows = append(rows, []string{b.Address, runText(b.Last), runTime(b.LastGood, s), next, strconv.Itoa(b.Artifacts.Count), Bytes(b.Artifacts.Bytes)})
 		}
