@@ -38,6 +38,8 @@ const (
 	FailedTimeout       = "FAILED_TIMEOUT"
 	FailedUnavailable   = "FAILED_NOT_AVAILABLE"
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
+	FailedStoreReadOnly = "FAILED_STORE_READ_ONLY"
+	FailedStoreMedium   = "FAILED_STORE_MEDIUM"
 	FailedStoreIdentity = "FAILED_STORE_IDENTITY_CHANGED"
 	FailedNotEmpty      = "FAILED_NOT_EMPTY"
 	FailedSourceExit    = "FAILED_SOURCE_EXIT"
@@ -73,6 +75,8 @@ var reasons = []struct {
 }{
 	{errWindowClosed, CancelledWindow},
 	{providers.ErrNoSpace, FailedStoreSpace},
+	{providers.ErrReadOnly, FailedStoreReadOnly},
+	{providers.ErrMedium, FailedStoreMedium},
 	{providers.ErrIdentity, FailedStoreIdentity},
 	{providers.ErrNotEmpty, FailedNotEmpty},
 	{providers.ErrTooSmall, FailedTooSmall},
