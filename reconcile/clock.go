@@ -13,12 +13,12 @@ import (
 //
 //	more nominal times passed than can be true   nothing of the backup plan runs or is deleted before a person ran it
 //	a run of a nominal time that is yet to come  the clock went back: the backup plan waits for it, nothing is deleted
-//	a gap in the artifacts                       an outage, or the clock jumped ahead: nothing is deleted for as long again
+//	nominal times that were missed in a row      an outage, or the clock jumped ahead: nothing is deleted for as long again
 //
 // The last cannot be told from a real outage, in which waiting costs room for a while and nothing else.
 
 const (
-	// gapTimes is how many nominal times in a row have no artifact before a gap is taken for one: a night may fail.
+	// gapTimes is how many missed times in a row are a gap: one may have failed to start.
 	gapTimes = 2
 	// gapLimit is how long a gap is heeded at most.
 	gapLimit = 7 * 24 * time.Hour
@@ -51,51 +51,31 @@ func (b *builder) clockDoubted(bp *config.BackupPlan, r *config.Retention) bool 
 	if off(bp) {
 		return false
 	}
-	if due, ok := b.due(bp); ok && due.held {
-		return true // HF-SCH-003 says so
+	if due, ok := b.due(bp); ok && (due.held || len(due.missed) >= gapTimes) {
+		return true // the action itself says so
 	}
 	if _, ahead := b.ahead(bp); ahead {
 		return true // HF-SCH-004 says so
 	}
-	from, to, until, ok := b.gap(bp)
-	if !ok {
+	gap, until := b.gap(bp)
+	if !until.After(b.now) {
 		return false
 	}
 	goes := func(d retention.Decision) bool { return !d.Keep }
 	if slices.ContainsFunc(b.decide(r, []*config.BackupPlan{bp}), goes) {
-		day := func(t time.Time) string { return t.In(b.location(bp)).Format("Mon 2006-01-02 15:04") }
+		text := func(t time.Time) string { return t.In(b.location(bp)).Format("Mon 2006-01-02 15:04") }
 		b.warnf(bp.Address, "HF-RET-002", bp.At("retention"), "Retention waits after a gap",
-			"%s has no artifact between %s and %s although its schedule asks for some. After an outage that is so; but a clock that jumped ahead looks the same, and would make old artifacts of good ones. Nothing of it is deleted before %s.",
-			bp.Address, day(from), day(to), day(until))
+			"%s missed %s from %s to %s. After an outage that is so; but a clock that jumped ahead looks the same, and would make good artifacts look old. Nothing of it is deleted before %s.",
+			bp.Address, plural(gap.Missed, "time", "times"), text(gap.From), text(gap.To), text(until))
 	}
 	return true
 }
 
-// gap finds the newest gap in the artifacts of a backup plan that is to be heeded now, and until when. Which schedule it had in
-// former times is not known: one that runs more often since a few days looks like a gap, too, and waits.
-func (b *builder) gap(bp *config.BackupPlan) (from, to, until time.Time, ok bool) {
-	cron := b.cron(bp)
-	if cron.Cron == nil {
-		return from, to, until, false
+// gap gives the newest missed times of a backup plan, and until when they are heeded.
+func (b *builder) gap(bp *config.BackupPlan) (g state.Gap, until time.Time) {
+	g = b.st.Gaps[b.recordedAddress(bp.Address)]
+	if g.Missed < gapTimes {
+		return g, time.Time{}
 	}
-	var taken []time.Time
-	for _, a := range b.catalogue()[b.recordedAddress(bp.Address)] {
-		if a.State == state.ArtifactGood && !a.Started.After(b.now.Add(state.FutureLimit)) {
-			taken = append(taken, a.Started)
-		}
-	}
-	slices.SortFunc(taken, func(x, y time.Time) int { return y.Compare(x) })
-	for i := range max(0, len(taken)-1) {
-		from, to = taken[i+1], taken[i]
-		if b.now.Sub(to) > gapLimit {
-			break
-		}
-		if until = to.Add(min(to.Sub(from), gapLimit)); !until.After(b.now) {
-			continue
-		}
-		if passed, _ := cron.Between(from, to, gapTimes+1); len(passed) > gapTimes {
-			return from, to, until, true
-		}
-	}
-	return from, to, until, false
+	return g, g.To.Add(min(g.To.Sub(g.From), gapLimit))
 }
