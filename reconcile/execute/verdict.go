@@ -81,13 +81,13 @@ var reasons = []struct {
 	{providers.ErrNotEmpty, FailedNotEmpty},
 	{providers.ErrTooSmall, FailedTooSmall},
 	{providers.ErrChanged, FailedSourceChanged},
+	{process.ErrTimeout, FailedTimeout}, // before what a program that was killed for it looks like
+	{context.DeadlineExceeded, FailedTimeout},
 	{providers.ErrSourceExit, FailedSourceExit},
 	{providers.ErrCorrupt, FailedVerify},
 	{providers.ErrEmptySource, FailedEmptySource},
 	{providers.ErrTooManyDeletes, FailedDeletes},
 	{providers.ErrStaleEpoch, FailedStaleEpoch},
-	{process.ErrTimeout, FailedTimeout}, // before "unavailable": a timeout leaves open what still happens
-	{context.DeadlineExceeded, FailedTimeout},
 	{providers.ErrUnavailable, FailedUnavailable},
 	{state.ErrStale, CancelledStale},
 }

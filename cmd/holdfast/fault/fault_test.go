@@ -79,6 +79,9 @@ var (
 func figure(t *testing.T, number int, format string, args ...any) {
 	t.Helper()
 	line := fmt.Sprintf("fault %02d: %s", number, fmt.Sprintf(format, args...))
+	if t.Failed() {
+		line = fmt.Sprintf("fault %02d: DOES NOT HOLD, see %s", number, t.Name())
+	}
 	t.Log(line)
 	figuresMu.Lock()
 	defer figuresMu.Unlock()
