@@ -18,6 +18,8 @@ var (
 	ErrIdentity       = errors.New("not the store that was recorded")
 	ErrNotEmpty       = errors.New("not empty")
 	ErrNoSpace        = errors.New("no space left")
+	ErrReadOnly       = errors.New("mounted read-only")
+	ErrMedium         = errors.New("the medium failed")
 	ErrTooSmall       = errors.New("smaller than the minimum")
 	ErrChanged        = errors.New("changed while it was read")
 	ErrSourceExit     = errors.New("source command failed")

@@ -40,6 +40,7 @@ func (b *builder) backups() {
 			b.warnf(bp.Address, "HF-BKP-001", bp.At("enabled"), "A backup plan is switched off", "%s has enabled = false: it runs only by hand.", bp.Address)
 			continue
 		}
+		b.warnAhead(bp)
 		due, ok := b.due(bp)
 		if !ok {
 			continue

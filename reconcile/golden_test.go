@@ -193,6 +193,7 @@ func (c goldenCase) recorded(t testing.TB, s *state.Snapshot) {
 		Roles     map[string]state.Role     `json:"roles"`
 		Positions map[string]state.Position `json:"positions"`
 		Cursors   map[string]state.Cursor   `json:"cursors"`
+		Gaps      map[string]state.Gap      `json:"gaps"`
 		Artifacts map[string]state.Holdings `json:"artifacts"`
 		OpenRuns  []state.Run               `json:"open_runs"`
 		Catalogue []state.ArtifactBrief     `json:"catalogue"`
@@ -201,7 +202,7 @@ func (c goldenCase) recorded(t testing.TB, s *state.Snapshot) {
 	for a, o := range more.Objects {
 		s.Objects[a] = merged(s.Objects[a], o)
 	}
-	s.Catalogue = more.Catalogue
+	s.Catalogue, s.Gaps = more.Catalogue, more.Gaps
 	s.Roles, s.Positions, s.Cursors, s.Artifacts, s.OpenRuns = more.Roles, more.Positions, more.Cursors, more.Artifacts, more.OpenRuns
 }
 

@@ -26,7 +26,8 @@ func (b *builder) retain() {
 	}
 	users := map[config.Address][]*config.BackupPlan{}
 	for _, bp := range all[*config.BackupPlan](b) {
-		if bp.Retention != "" && b.wants(bp.Address) && b.applied(bp.Address) && b.applied(bp.Store) && !b.clockDoubted(bp) {
+		r, ok := config.Lookup[*config.Retention](b.doc, bp.Retention)
+		if ok && b.wants(bp.Address) && b.applied(bp.Address) && b.applied(bp.Store) && !b.clockDoubted(bp, r) {
 			users[bp.Retention] = append(users[bp.Retention], bp)
 		}
 	}
@@ -35,15 +36,6 @@ func (b *builder) retain() {
 			b.retention(r, users[r.Address])
 		}
 	}
-}
-
-// clockDoubted reports whether so many nominal times passed that the clock may be wrong; then nothing is deleted.
-func (b *builder) clockDoubted(bp *config.BackupPlan) bool {
-	if off(bp) {
-		return false
-	}
-	due, ok := b.due(bp)
-	return ok && due.held
 }
 
 // retention plans what one retention deletes.

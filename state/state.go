@@ -186,6 +186,7 @@ type Snapshot struct {
 	Roles        map[string]Role
 	Positions    map[string]Position
 	Cursors      map[string]Cursor
+	Gaps         map[string]Gap      // the newest one of each schedule, if it is among its newest runs
 	LastRuns     map[string]Run      // the newest run of each address
 	LastGood     map[string]Run      // the newest run of each address that succeeded, also with warnings or in part
 	Artifacts    map[string]Holdings // by backup plan address
@@ -193,6 +194,13 @@ type Snapshot struct {
 	OpenRuns     []Run               // not ended, oldest first
 	Observations map[string]Observation
 	Locks        []Lock
+}
+
+// Gap is a row of nominal times that passed without a run, as they were recorded together.
+type Gap struct {
+	From   time.Time `json:"from"` // the oldest of them
+	To     time.Time `json:"to"`   // when they were recorded
+	Missed int       `json:"missed"`
 }
 
 // Holdings sums up the good artifacts of one owner.

@@ -28,8 +28,10 @@ func (s *store) fault(op, rel string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		e.Hint = "The user holdfast runs as needs to read and write the whole store."
 	case errors.Is(err, syscall.EROFS):
-		e.Hint = "The store is mounted read-only."
+		e.Err = fmt.Errorf("%w: %w", providers.ErrReadOnly, e.Err)
+		e.Hint = "Look in the kernel's log why: after an error of the medium a file system is made read-only. Then mount the store to be written to."
 	case errors.Is(err, syscall.EIO):
+		e.Err = fmt.Errorf("%w: %w", providers.ErrMedium, e.Err)
 		e.Hint = "The medium reported an I/O error; check it before trusting what lies there."
 	case errors.Is(err, syscall.ESTALE), errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EHOSTDOWN):
 		e.Err = fmt.Errorf("%w: %w", providers.ErrUnavailable, e.Err)

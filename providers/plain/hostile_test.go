@@ -333,8 +333,8 @@ func TestErrorsOfTheSystem(t *testing.T) {
 		unix.EDQUOT: {providers.ErrNoSpace, false, "quota"},
 		unix.ENOENT: {providers.ErrNotFound, false, ""},
 		unix.EACCES: {fs.ErrPermission, false, "user holdfast runs as"},
-		unix.EROFS:  {unix.EROFS, false, "read-only"},
-		unix.EIO:    {unix.EIO, false, "medium"},
+		unix.EROFS:  {providers.ErrReadOnly, false, "read-only"},
+		unix.EIO:    {providers.ErrMedium, false, "medium"},
 		unix.ESTALE: {providers.ErrUnavailable, true, "server"},
 	} {
 		err := plain.Fault(s, &fs.PathError{Op: "openat", Path: "file", Err: errno})

@@ -52,6 +52,8 @@ const (
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
 	FailedDeviceSpace   = "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"
 	FailedStoreMount    = "FAILED_STORE_NOT_MOUNTED"
+	FailedStoreReadOnly = "FAILED_STORE_READ_ONLY"
+	FailedStoreMedium   = "FAILED_STORE_MEDIUM"
 	FailedStoreIdentity = "FAILED_STORE_IDENTITY_CHANGED"
 	FailedNotEmpty      = "FAILED_NOT_EMPTY"
 	FailedSourceExit    = "FAILED_SOURCE_EXIT"
@@ -87,17 +89,19 @@ var reasons = []struct {
 }{
 	{errWindowClosed, CancelledWindow},
 	{providers.ErrNoSpace, FailedStoreSpace},
+	{providers.ErrReadOnly, FailedStoreReadOnly},
+	{providers.ErrMedium, FailedStoreMedium},
 	{providers.ErrIdentity, FailedStoreIdentity},
 	{providers.ErrNotEmpty, FailedNotEmpty},
 	{providers.ErrTooSmall, FailedTooSmall},
 	{providers.ErrChanged, FailedSourceChanged},
+	{process.ErrTimeout, FailedTimeout}, // before what a program that was killed for it looks like
+	{context.DeadlineExceeded, FailedTimeout},
 	{providers.ErrSourceExit, FailedSourceExit},
 	{providers.ErrCorrupt, FailedVerify},
 	{providers.ErrEmptySource, FailedEmptySource},
 	{providers.ErrTooManyDeletes, FailedDeletes},
 	{providers.ErrStaleEpoch, FailedStaleEpoch},
-	{process.ErrTimeout, FailedTimeout}, // before "unavailable": a timeout leaves open what still happens
-	{context.DeadlineExceeded, FailedTimeout},
 	{providers.ErrUnavailable, FailedUnavailable},
 	{state.ErrStale, CancelledStale},
 }

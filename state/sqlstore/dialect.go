@@ -128,7 +128,7 @@ func check(ctx context.Context, db *sql.DB, thorough bool) error {
 		return explain(err)
 	}
 	if found != "ok" {
-		return fmt.Errorf("%w: %s", state.ErrCorrupt, found)
+		return fmt.Errorf("%w: %s", state.ErrCorrupt, strings.ReplaceAll(found, "\n", " "))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -27,7 +28,7 @@ func migrate(ctx context.Context, db *sql.DB, files fs.FS) error {
 	}
 	have, want, err := m.GetVersions(ctx)
 	if err != nil {
-		return explain(err)
+		return suspect(ctx, db, err)
 	}
 	if have > want {
 		return newerSchema(have, want)
@@ -36,9 +37,18 @@ func migrate(ctx context.Context, db *sql.DB, files fs.FS) error {
 		return nil
 	}
 	if _, err := m.Up(ctx); err != nil {
-		return fmt.Errorf("upgrade from schema %d to %d: %w", have, want, explain(err))
+		return fmt.Errorf("upgrade from schema %d to %d: %w", have, want, suspect(ctx, db, err))
 	}
 	return nil
+}
+
+// suspect looks for damage behind an error of the migrations. A table whose pages are zeros is there and is empty to them, and what
+// they say then helps nobody.
+func suspect(ctx context.Context, db *sql.DB, err error) error {
+	if found := check(ctx, db, false); errors.Is(found, state.ErrCorrupt) {
+		return found
+	}
+	return explain(err)
 }
 
 // schema gives the version of the database and the newest one this program knows. A newer database is state.ErrSchema.

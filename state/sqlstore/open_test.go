@@ -140,6 +140,16 @@ func TestOpenRefuses(t *testing.T) {
 			damage(t, path, 3*4096, 4096)
 			return sqlstore.Options{Path: path}
 		}, state.ErrCorrupt, "holdfast state restore"},
+		{"zeroed pages", func(t *testing.T, dir string) sqlstore.Options {
+			path := used(t, dir)
+			zero(t, path, 4096, 4*4096)
+			return sqlstore.Options{Path: path}
+		}, state.ErrCorrupt, "holdfast state restore"},
+		{"zeroed pages, reading", func(t *testing.T, dir string) sqlstore.Options {
+			path := used(t, dir)
+			zero(t, path, 4096, 4*4096)
+			return sqlstore.Options{Path: path, ReadOnly: true}
+		}, state.ErrCorrupt, "holdfast state restore"},
 		{"a damaged header", func(t *testing.T, dir string) sqlstore.Options {
 			path := used(t, dir)
 			damage(t, path, 0, 40)
@@ -228,6 +238,19 @@ func damage(t *testing.T, path string, at, n int64) {
 		t.Fatal(err)
 	}
 	_, err = f.WriteAt([]byte(strings.Repeat("\xa5", int(n))), at)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// zero overwrites a part of a file as a disk does that lost it.
+func zero(t *testing.T, path string, at, n int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(make([]byte, n), at)
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -340,6 +340,9 @@ func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 			`SELECT `+runColumns+` FROM run WHERE id IN (SELECT last_good FROM run_head WHERE last_good > 0)`); err != nil {
 			return err
 		}
+		if n.Gaps, err = gaps(ctx, q); err != nil {
+			return err
+		}
 		if n.OpenRuns, err = list(ctx, q, scanRun, `SELECT `+runColumns+` FROM run WHERE `+openStatus+` ORDER BY id`); err != nil {
 			return err
 		}

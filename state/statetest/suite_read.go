@@ -105,6 +105,33 @@ var readTests = map[string]func(*fixture){
 		equal(f, "last good run", n.LastGood["backup_plan.a"].ID, a1.ID)
 		equal(f, "open runs, oldest first", []string{n.OpenRuns[0].ID, n.OpenRuns[1].ID}, []string{b1.ID, a2.ID})
 	},
+	"times missed in a row are a gap while they are among the newest runs": func(f *fixture) {
+		begin := func(at time.Time, missed int) {
+			var runs []state.NewRun
+			for i := range missed {
+				due := at.Add(-time.Duration(missed-i) * time.Hour)
+				runs = append(runs, state.NewRun{Run: state.Run{Address: "backup_plan.a", Trigger: state.TriggerSchedule, TriggerKey: due.String(),
+					DueAt: due, Status: state.Missed, CreatedAt: at, EndedAt: at}})
+			}
+			runs = append(runs, state.NewRun{Run: state.Run{Address: "backup_plan.a", Trigger: state.TriggerSchedule, TriggerKey: at.String(), DueAt: at, CreatedAt: at},
+				Cursor: &state.Cursor{Address: "backup_plan.a", Nominal: at.String(), At: at}})
+			_, err := f.b.Begin(f.ctx(), state.StoredPlan{ID: at.String(), Body: json.RawMessage(`{}`)}, runs)
+			f.ok(err)
+		}
+		f.begin("backup_plan.b", device("QA2"))
+		begin(f.now, 0)
+		equal(f, "gaps", len(f.snapshot().Gaps), 0)
+		begin(f.now.Add(72*time.Hour), 60)
+		later := f.now.Add(100 * time.Hour)
+		begin(later, 3)
+		equal(f, "the newest gap", f.snapshot().Gaps, map[string]state.Gap{"backup_plan.a": {From: later.Add(-3 * time.Hour), To: later, Missed: 3}})
+		for i := range 20 {
+			begin(later.Add(time.Duration(i+1)*time.Hour), 0)
+		}
+		equal(f, "gaps after many runs", len(f.snapshot().Gaps), 0)
+		begin(later.Add(172*time.Hour), 150)
+		equal(f, "a long gap", f.snapshot().Gaps["backup_plan.a"].Missed, 150)
+	},
 	"artifacts are filtered, newest first": func(f *fixture) {
 		put := func(id string, hours int, change func(*state.Artifact)) {
 			a := state.Artifact{ID: id, Store: "store.nas", BackupPlan: "backup_plan.a", Run: "1", Task: "1.1", Device: "device.QA1", Domain: "D1", Bytes: 10,
