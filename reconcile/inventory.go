@@ -1,6 +1,10 @@
 package reconcile
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
 
 // Inventory is what was seen of the world when the plan was made. Keys are addresses.
 type Inventory struct {
@@ -37,6 +41,9 @@ type StoreSeen struct {
 	Mounted     bool   `json:"mounted,omitempty"`
 	FreeBytes   int64  `json:"free_bytes"`
 	TotalBytes  int64  `json:"total_bytes"`
+
+	Epoch int64        `json:"epoch,omitempty"`
+	Heads []state.Head `json:"heads,omitempty"`
 }
 
 // MirrorSeen is what a pass would do.

@@ -82,7 +82,7 @@ func checkInit(ctx context.Context, c *call) (out outcome, done bool, err error)
 func (c *call) initialised(in initInput, info providers.StoreInfo) outcome {
 	changes := c.byAction()
 	for i := range changes {
-		changes[i].Identity = in.Identity
+		changes[i].Identity, changes[i].Epoch, changes[i].Heads = in.Identity, info.Epoch, heads(info)
 	}
 	return outcome{output: &storeOutput{Info: info}, entry: state.Entry{Changes: changes}}
 }
@@ -95,10 +95,11 @@ func checkStore(ctx context.Context, c *call) (out outcome, err error) {
 		if err != nil {
 			return fmt.Errorf("inspect %s: %w", a.Store, err)
 		}
-		want := c.plan.Objects[a.Store].Identity
+		if v := c.misfit(a.Store, info); v != nil {
+			return v
+		}
+		out.entry.Sights = sights(a.Store, info)
 		switch {
-		case !info.Initialised || want != "" && info.Identity != want:
-			return ends(state.Failed, FailedStoreIdentity, "%s is not the store that was recorded: its place carries the identity %q, recorded is %q", a.Store, info.Identity, want)
 		case info.FreeBytes == 0:
 			return fmt.Errorf("%s: %w", a.Store, providers.ErrNoSpace)
 		}

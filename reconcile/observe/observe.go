@@ -126,6 +126,10 @@ func store(ctx context.Context, opener *providers.Opener, a string, seen reconci
 		info, err = s.Stat(ctx)
 		got.Initialised, got.Identity, got.Empty, got.Mounted = info.Initialised, info.Identity, info.Empty, info.Mounted
 		got.FreeBytes, got.TotalBytes = info.FreeBytes, info.TotalBytes
+		got.Epoch = info.Epoch
+		for _, h := range info.Heads {
+			got.Heads = append(got.Heads, state.Head(h))
+		}
 		err = errors.Join(err, s.Close())
 	}
 	if err != nil {
