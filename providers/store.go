@@ -106,6 +106,16 @@ type StoreInfo struct {
 	// MinFreeBytes and MinFreeInodes stay free by the settings: nothing is written below them.
 	MinFreeBytes  int64 `json:"min_free_bytes,omitempty"`
 	MinFreeInodes int64 `json:"min_free_inodes,omitempty"`
+
+	// Heads say how far the catalogue goes, one for each writer that can be told. They only grow, unless the store goes back in time.
+	Heads []Head `json:"heads,omitempty"`
+}
+
+// Head is the end of what one writer added to a store's catalogue.
+type Head struct {
+	Writer string `json:"writer"`
+	Seq    int64  `json:"seq"`    // grows with every entry
+	SHA256 string `json:"sha256"` // of the last entry
 }
 
 // Store is where artifacts live. An artifact is invisible until Commit
@@ -115,6 +125,7 @@ type StoreInfo struct {
 // A store opened with an identity (Env.Identity) refuses every call but Stat, Init and Adopt with
 // ErrIdentity while the place does not carry that identity, or carries a lower epoch than
 // Env.Epoch, and checks it again at Commit: a backup never lands under a bare mount point.
+// With a higher epoch somebody else took the store over: it can be read, and what changes it is ErrIdentity.
 type Store interface {
 	// Stat reads identity and space. It changes nothing.
 	Stat(ctx context.Context) (StoreInfo, error)

@@ -230,6 +230,7 @@ func (b *builder) use(a config.Address) {
 	case *config.Store:
 		spec.Type = o.Type
 		spec.Identity = b.storeIdentity(a)
+		spec.Epoch, spec.Heads = b.recorded[string(a)].Epoch, b.recorded[string(a)].Heads
 	case *config.FailoverTarget:
 		spec.Type = o.Type
 	}

@@ -131,11 +131,8 @@ func off(bp *config.BackupPlan) bool { return bp.Enabled != nil && !*bp.Enabled 
 
 // cursor is the newest nominal time that was turned into a run.
 func (b *builder) cursor(a config.Address) (time.Time, bool) {
-	if rec, ok := b.recorded[string(a)]; ok {
-		c, ok := b.st.Cursors[rec.Address] // a moved object keeps its cursor
-		return c.At, ok
-	}
-	return time.Time{}, false
+	c, ok := b.st.Cursors[b.recordedAddress(a)] // a moved object keeps its cursor; one that was rescued has it before it is recorded
+	return c.At, ok
 }
 
 // sameOpening reports whether a nominal time and now lie in one opening of the backup plan's window.

@@ -197,18 +197,22 @@ func (c goldenCase) recorded(t testing.TB, s *state.Snapshot) {
 		Artifacts map[string]state.Holdings `json:"artifacts"`
 		OpenRuns  []state.Run               `json:"open_runs"`
 		Catalogue []state.ArtifactBrief     `json:"catalogue"`
+		Hold      state.Hold                `json:"hold"`
 	}{}
 	unmarshal(t, "state.json", body, &more)
 	for a, o := range more.Objects {
 		s.Objects[a] = merged(s.Objects[a], o)
 	}
-	s.Catalogue, s.Gaps = more.Catalogue, more.Gaps
+	s.Catalogue, s.Gaps, s.Meta.Hold = more.Catalogue, more.Gaps, more.Hold
 	s.Roles, s.Positions, s.Cursors, s.Artifacts, s.OpenRuns = more.Roles, more.Positions, more.Cursors, more.Artifacts, more.OpenRuns
 }
 
 func merged(o, with state.Object) state.Object {
 	if with.Identity != "" {
 		o.Identity = with.Identity
+	}
+	if with.Epoch != 0 {
+		o.Epoch, o.Heads = with.Epoch, with.Heads
 	}
 	if with.Spec != nil {
 		o.Spec, o.Digest = with.Spec, config.Digest(with.Spec)

@@ -1,6 +1,10 @@
 package reconcile
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
 
 // Inventory is what was seen of the world when the plan was made. Keys are addresses.
 type Inventory struct {
@@ -46,6 +50,9 @@ type StoreSeen struct {
 	// What stays free by its settings.
 	MinFreeBytes  int64 `json:"min_free_bytes,omitempty"`
 	MinFreeInodes int64 `json:"min_free_inodes,omitempty"`
+
+	Epoch int64        `json:"epoch,omitempty"`
+	Heads []state.Head `json:"heads,omitempty"`
 }
 
 // MirrorSeen is what a pass would do.

@@ -102,6 +102,8 @@ type Spec struct {
 	Type     string          `json:"type,omitempty"`
 	Spec     json.RawMessage `json:"spec"`
 	Identity string          `json:"identity,omitempty"` // stores
+	Epoch    int64           `json:"epoch,omitempty"`    // stores: as recorded when the plan was made
+	Heads    []state.Head    `json:"heads,omitempty"`    // stores: the same; not in the digest, since every backup changes them
 }
 
 // ChangeAction says what happens to a record.

@@ -57,6 +57,10 @@ func (b *builder) retention(r *config.Retention, users []*config.BackupPlan) {
 		b.postpone(r.Address, ActionRetention, reason, "run "+open.ID+" of it, which has not ended", time.Time{})
 		return
 	}
+	if hold := b.st.Meta.Hold; hold.Holds(b.now) {
+		b.postpone(r.Address, ActionRetention, reason, holdText(hold), hold.Until)
+		return
+	}
 	if !b.mayStart(r.Address, ActionRetention, reason, b.window("", workBackup)) {
 		return
 	}
@@ -131,8 +135,15 @@ func (b *builder) catalogue() map[string][]state.ArtifactBrief {
 	return b.artifacts
 }
 
-// reachable reports whether a store can be opened as it is recorded.
-func (b *builder) reachable(store string) bool { return b.applied(config.Address(store)) }
+// reachable reports whether a store can be opened as it is recorded, and was not seen to be another or an older one.
+func (b *builder) reachable(store string) bool {
+	return b.applied(config.Address(store)) && b.misfit(config.Address(store)) == nil
+}
+
+// holdText says what deletions wait for during a hold.
+func holdText(h state.Hold) string {
+	return fmt.Sprintf("the end of the hold on deletions at %s (%s); to end it now: holdfast state release-hold --reason ...", when(h.Until), h.Reason)
+}
 
 // doubtful warns of artifacts whose time cannot be right.
 func (b *builder) doubtful(r *config.Retention, decided []retention.Decision) {
@@ -284,8 +295,12 @@ func (b *builder) inherit(bp *config.BackupPlan, c *Change) {
 	if h.Count == 0 || !ok {
 		return
 	}
-	c.Class = ClassDestroy
 	c.Note = fmt.Sprintf("its %s from before fall under %s", plural(h.Count, "artifact", "artifacts"), bp.Retention)
+	if hold := b.st.Meta.Hold; hold.Holds(b.now) { // the record was rebuilt: the backup plan is the one that made them
+		c.Note += "; nothing is deleted before " + when(hold.Until)
+		return
+	}
+	c.Class = ClassDestroy
 	if text := b.preview(r, []*config.BackupPlan{bp}); text != "" {
 		c.Note += ": " + text
 	}

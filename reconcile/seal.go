@@ -185,6 +185,9 @@ func (p *Plan) digest() (string, error) {
 	for _, address := range sortedKeys(p.Objects) {
 		o := p.Objects[address]
 		s.put(address, o.Type, o.Identity)
+		if o.Epoch != 0 {
+			s.put(o.Epoch)
+		}
 		s.raw(o.Spec)
 	}
 	if s.err != nil {

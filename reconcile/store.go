@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,8 +15,7 @@ func (b *builder) storeIdentity(a config.Address) string {
 	if rec, ok := b.recorded[string(a)]; ok && rec.Identity != "" {
 		return rec.Identity
 	}
-	sum := sha256.Sum256([]byte("store\x00" + b.st.Meta.Lineage + "\x00" + string(a)))
-	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+	return StoreIdentity(b.st.Meta.Lineage, string(a))
 }
 
 // initStores plans the marking of places that are recorded for the first time.
@@ -42,11 +40,12 @@ func (b *builder) initStores() {
 			continue
 		case known && seen.Initialised && seen.Identity != c.Identity:
 			b.errorf(addr, "HF-STO-002", store.Range, "The place belongs to another store",
-				"The place of %s carries the identity %s, which this state did not give it. Choose another path, or restore the state that recorded it.", addr, seen.Identity)
+				"The place of %s carries the identity %s, which this state did not give it. Choose another path, or restore the state that recorded it. If that state is lost, take the store over with what is in it: holdfast store init --adopt %s",
+				addr, seen.Identity, addr.Name())
 			continue
 		case known && !seen.Initialised && !seen.Empty:
 			b.errorf(addr, "HF-STO-003", store.Range, "The place is not empty",
-				"The place of %s holds files and is no holdfast store. Choose an empty or absent directory.", addr)
+				"The place of %s holds files and is no holdfast store. Choose an empty or absent directory. To make it a store and leave what is there: holdfast store init --adopt %s", addr, addr.Name())
 			continue
 		case known && seen.Initialised:
 			b.plan.Changes[i].Note = "is a store already, with this identity"
@@ -96,6 +95,9 @@ func (b *builder) storeDrift() {
 		case seen.Error != "":
 			drift.Summary = "cannot be inspected"
 			drift.Detail = seen.Error
+		case seen.Initialised && seen.Identity == rec.Identity && b.misfit(s.Address) != nil:
+			m := b.misfit(s.Address)
+			drift.Summary, drift.Detail = m.Summary, m.Detail
 		case seen.Initialised && seen.Identity == rec.Identity:
 			if c := b.replacement(s.Address); c != nil {
 				c.Class, c.Note = ClassSafe, "the new place is this store already"

@@ -117,6 +117,7 @@ type Entry struct {
 	Expire    []Expiry     // artifacts whose deletion begins
 	Deleted   []string     // artifacts that are gone from their stores; one whose deletion had not begun is ErrStale
 	Changes   []Change     // recorded objects, such as a store that was initialised
+	Sights    []StoreSight // what was seen of stores; only ever raises what is recorded
 	Roles     []RoleChange //
 	Positions []Position   //
 	At        time.Time    // when; goes into every row of the entry
@@ -175,6 +176,11 @@ type Backend interface {
 	PutArtifact(ctx context.Context, a Artifact) error
 	// Pin keeps an artifact from deletion, or no longer does, and logs who did it; ErrStale when its deletion has begun.
 	Pin(ctx context.Context, artifact string, pinned bool, actor, reason string, at time.Time) error
+	// Recover takes in what a store alone tells of its artifacts, under the apply lock and in one transaction. What the
+	// record knows better stays: see Artifact.Recovered. The same call again changes nothing more.
+	Recover(ctx context.Context, l Lock, r Recovery) (RecoveryResult, error)
+	// Hold sets until when nothing is deleted, or with the zero Hold ends that, and logs who did it.
+	Hold(ctx context.Context, h Hold, actor, reason string, at time.Time) error
 	// Observe stores what was last seen; it never raises the generation.
 	Observe(ctx context.Context, o []Observation) error
 

@@ -15,6 +15,7 @@ type Meta struct {
 	Generation int64  `json:"generation"` // rises when desired objects, roles or protection are written; never for runs
 	Schema     int    `json:"schema_version"`
 	Engine     string `json:"engine"` // such as "sqlite 3.53.4"
+	Hold       Hold   `json:"hold,omitzero"`
 }
 
 // Object is one applied block.
@@ -25,6 +26,8 @@ type Object struct {
 	Generation int64           `json:"generation"` // the state's generation when it was last written
 	Protect    bool            `json:"protect,omitempty"`
 	Identity   string          `json:"identity,omitempty"` // stores: what the place was initialised with
+	Epoch      int64           `json:"epoch,omitempty"`    // stores: of the place; a lower one there is an older copy, 0 was never recorded
+	Heads      []Head          `json:"heads,omitempty"`    // stores: how far its catalogue was seen to go, by writer
 	Commit     string          `json:"commit,omitempty"`
 	AppliedAt  time.Time       `json:"applied_at"`
 	AppliedBy  string          `json:"applied_by"`
@@ -41,6 +44,8 @@ type Change struct {
 	Digest       string
 	Protect      bool
 	Identity     string // kept when empty
+	Epoch        int64  // kept when 0
+	Heads        []Head // kept when nil
 	Commit       string
 	By           string
 	At           time.Time
@@ -140,7 +145,7 @@ type ArtifactBrief struct {
 	Pinned      bool          `json:"pinned,omitempty"`
 }
 
-// Expiry begins the deletion of an artifact. It is allowed while the artifact is not pinned, Newer good artifacts of its
+// Expiry begins the deletion of an artifact. It is allowed while no Hold forbids it, the artifact is not pinned, Newer good artifacts of its
 // group - those of the same backup plan, store, device, domain, action and variant - are newer than it and another one of them
 // was verified, and the objects are those that were planned with; otherwise the whole transaction is ErrStale. What is
 // dated more than FutureLimit after the transaction counts for nothing. One whose deletion has begun or ended stays as it is.
@@ -161,6 +166,7 @@ const (
 	ArtifactQuarantined ArtifactState = "quarantined" // a check failed; counts for nothing
 	ArtifactExpiring    ArtifactState = "expiring"    // its deletion has begun and is only ever finished; counts for nothing
 	ArtifactDeleted     ArtifactState = "deleted"     // removed from its store; the record stays
+	ArtifactUnverified  ArtifactState = "unverified"  // found by its path alone, without a manifest; counts for nothing and is never deleted
 )
 
 // StoredPlan is a plan as it was when its first run began. Runs are resumed from it.

@@ -57,16 +57,17 @@ var imports = map[string][]string{
 	"reconcile/retention": {"state"},
 
 	"reconcile/observe": {"config", "providers", "reconcile", "state"},
+	"reconcile/store":   {"config", "config/schedule", "providers", "reconcile", "state"},
 	"reconcile/execute": {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "state"},
 
-	"cmd/internal/view": {"config/diag", "reconcile", "state"},
+	"cmd/internal/view": {"config/diag", "reconcile", "reconcile/store", "state"},
 	"cmd/internal/app": {
 		"config", "config/diag", "config/language", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
-		"reconcile", "reconcile/execute", "reconcile/observe", "state", "state/sqlstore",
+		"reconcile", "reconcile/execute", "reconcile/observe", "reconcile/store", "state", "state/sqlstore",
 	},
 	"cmd/internal/command": {
 		"cmd/internal/app", "cmd/internal/view", "config", "config/diag", "config/load", "config/unit", "providers",
-		"reconcile", "reconcile/execute", "state", "state/sqlstore",
+		"reconcile", "reconcile/execute", "reconcile/store", "state", "state/sqlstore",
 	},
 	"cmd/holdfast": {"cmd/internal/command"},
 }

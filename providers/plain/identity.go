@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
@@ -36,6 +37,9 @@ const (
 	same                   // and again now; a store that was mounted anew is followed
 	strict                 // and the path still leads to the directory held
 )
+
+// changing are the calls that only the installation makes that has the store.
+var changing = []string{"stage", "commit", "delete", "sweep"}
 
 // root gives the handle on the store's directory, once it has proved to be the right store.
 func (s *store) root(op string, look scrutiny) (*os.Root, error) {
@@ -124,6 +128,13 @@ func (s *store) prove(op string, dir *os.Root) error {
 			Op: op, Target: s.path,
 			Err:  fmt.Errorf("%w: epoch %d was recorded and %d is there, so this is an older copy of the store, or the store was rolled back", providers.ErrIdentity, s.epoch, m.Epoch),
 			Hint: fmt.Sprintf("Mount the right copy, or make this one the store: holdfast store init --adopt %s.", s.name),
+		}
+	}
+	if s.epoch > 0 && m.Epoch > s.epoch && slices.Contains(changing, op) {
+		return &providers.Error{
+			Op: op, Target: s.path,
+			Err:  fmt.Errorf("%w: epoch %d was recorded and %d is there, so another installation, or another state of this one, adopted the store", providers.ErrIdentity, s.epoch, m.Epoch),
+			Hint: fmt.Sprintf("If that one is to let go of it, take it back: holdfast store init --adopt %s.", s.name),
 		}
 	}
 	return nil
@@ -216,6 +227,9 @@ func (s *store) Stat(ctx context.Context) (providers.StoreInfo, error) {
 	}
 	if m != nil {
 		info.Initialised, info.Identity, info.Epoch = true, m.Identity, m.Epoch
+		if info.Heads, err = s.ends(dir); err != nil {
+			return info, err
+		}
 	} else if info.Empty, err = empty(dir); err != nil {
 		return info, s.fault("stat", "", err)
 	}
@@ -245,6 +259,19 @@ func (s *store) space(info *providers.StoreInfo, dir *os.File) (err error) {
 // demandsMount reports whether something has to be mounted at the path.
 func (s *store) demandsMount() bool {
 	return s.settings.Mount != nil && (s.settings.Mount.Required || s.settings.Mount.Remote)
+}
+
+// ends gives the heads that can be read; Check tells of the others.
+func (s *store) ends(dir *os.Root) ([]providers.Head, error) {
+	heads, _, err := s.heads(dir)
+	if err != nil {
+		return nil, err
+	}
+	var ends []providers.Head
+	for _, h := range heads {
+		ends = append(ends, providers.Head{Writer: h.Writer, Seq: h.Seq, SHA256: h.SHA256})
+	}
+	return ends, nil
 }
 
 // nearest opens the closest ancestor that is there.

@@ -63,6 +63,9 @@ func (s *store) establish(ctx context.Context, identity string, mark func(dir *o
 	if s.identity == "" {
 		s.identity = identity
 	}
+	if s.epoch > 0 {
+		s.epoch = m.Epoch
+	}
 	return nil
 }
 

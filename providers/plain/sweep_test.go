@@ -135,6 +135,14 @@ func TestEpoch(t *testing.T) {
 	for _, epoch := range []int64{0, 1, 2} {
 		providertest.CheckArtifact(t, at(epoch), m.ArtifactRef, crashFiles...)
 	}
+	taken := at(1)
+	_, stageErr := taken.Stage(t.Context(), export(1))
+	_, sweepErr := taken.Sweep(t.Context(), func(providers.ArtifactID) bool { return true })
+	for op, err := range map[string]error{"stage": stageErr, "sweep": sweepErr, "delete": taken.Delete(t.Context(), m.ArtifactRef)} {
+		if !errors.Is(err, providers.ErrIdentity) || !strings.Contains(err.Error(), "epoch 1 was recorded and 2 is there") || !strings.Contains(err.Error(), "store init --adopt nas") {
+			t.Errorf("%s in a store that somebody else adopted: %v", op, err)
+		}
+	}
 	check(t, errors.Join(os.Rename(path, path+".good"), os.Rename(path+".clone", path)))
 	_, err = at(2).Stage(t.Context(), export(1))
 	if !errors.Is(err, providers.ErrIdentity) || !strings.Contains(err.Error(), "epoch 2 was recorded and 1 is there") || !strings.Contains(err.Error(), "store init --adopt nas") {

@@ -59,6 +59,7 @@ func Store(t *testing.T, fresh func(t *testing.T) StorePlace) {
 		{"memory", storeMemory},
 		{"closed", storeClosed},
 		{"adopt", storeAdopt},
+		{"heads", storeHeads},
 		{"stored", storeStored},
 		{"sweep", storeSweep},
 		{"check", storeCheck},

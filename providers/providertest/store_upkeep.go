@@ -36,6 +36,42 @@ func storeAdopt(t *testing.T, at StorePlace) {
 	CheckArtifact(t, at.Open(t, storeIdentity), ref, Content{"export.zip", []byte("x")})
 }
 
+// storeHeads wants the heads to grow with every commit and deletion. A store that keeps no catalogue has none.
+func storeHeads(t *testing.T, at StorePlace) {
+	s := openNew(t, at)
+	heads := func() map[string]providers.Head {
+		info, err := s.Stat(t.Context())
+		must(t, err)
+		all := map[string]providers.Head{}
+		for _, h := range info.Heads {
+			all[h.Writer] = h
+		}
+		return all
+	}
+	before := heads()
+	if len(before) > 0 {
+		t.Errorf("a new store has heads: %v", before)
+	}
+	m := Put(t, s, NewRef("d", "a", providers.ExportDomain), Content{"export.zip", []byte("x")})
+	committed := heads()
+	if len(committed) == 0 {
+		return
+	}
+	_, err := s.Commit(t.Context(), m)
+	must(t, err)
+	for w, h := range heads() {
+		if h != committed[w] {
+			t.Errorf("committing again what is committed changed the head to %v from %v", h, committed[w])
+		}
+	}
+	must(t, s.Delete(t.Context(), m.ArtifactRef))
+	for w, h := range heads() {
+		if was := committed[w]; h.Seq <= was.Seq || h.SHA256 == was.SHA256 {
+			t.Errorf("the head after a deletion is %v, before it %v", h, was)
+		}
+	}
+}
+
 func storeStored(t *testing.T, at StorePlace) {
 	s := openNew(t, at)
 	m := Put(t, s, NewRef("d", "a", providers.ExportDomain), Content{"export.tar", []byte("x")}, Content{"second", nil})

@@ -256,13 +256,13 @@ func (j *job) lookup(address string) (providers.Spec, error) {
 	if !ok {
 		return providers.Spec{}, fmt.Errorf("%s is not in the plan", address)
 	}
-	return providers.Spec{Type: s.Type, Body: s.Spec, Identity: s.Identity}, nil
+	return providers.Spec{Type: s.Type, Body: s.Spec, Identity: s.Identity, Epoch: s.Epoch}, nil
 }
 
 func (j *job) opener() *providers.Opener {
 	return &providers.Opener{
 		Registry: j.o.Registry,
-		Env:      providers.Env{Secret: j.resolve, Protected: j.o.Protected},
+		Env:      providers.Env{Secret: j.resolve, Protected: j.o.Protected, Writer: j.plan.State.Lineage},
 		Lookup:   j.lookup,
 	}
 }

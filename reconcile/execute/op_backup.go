@@ -232,7 +232,7 @@ func commit(ctx context.Context, c *call) (outcome, error) {
 		}
 		return outcome{}, fmt.Errorf("commit to %s: %w", a.Store, err)
 	}
-	return c.committed(a, m), nil
+	return c.committed(a, m, sightsAfter(ctx, store, a.Store)), nil
 }
 
 func checkCommit(ctx context.Context, c *call) (outcome, bool, error) {
@@ -259,13 +259,13 @@ func checkCommit(ctx context.Context, c *call) (outcome, bool, error) {
 	if err := store.Discard(ctx, ref.ID); err != nil {
 		return outcome{}, false, fmt.Errorf("sweep what was staged in %s: %w", a.Store, err)
 	}
-	return c.committed(a, m), true, nil
+	return c.committed(a, m, sightsAfter(ctx, store, a.Store)), true, nil
 }
 
-func (c *call) committed(a reconcile.CaptureArgs, m providers.Manifest) outcome {
+func (c *call) committed(a reconcile.CaptureArgs, m providers.Manifest, sights []state.StoreSight) outcome {
 	return outcome{
 		output: &report{FilesDone: len(m.Files), BytesDone: m.Size()},
-		entry:  state.Entry{Artifacts: []state.Artifact{c.record(a, m)}},
+		entry:  state.Entry{Artifacts: []state.Artifact{c.record(a, m)}, Sights: sights},
 	}
 }
 

@@ -3,15 +3,20 @@ package execute
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
-// expiring gives the arguments of a step on an artifact that is to go, and its record.
+// expiring gives the arguments of a step on an artifact that is to go, and its record. During a hold nothing goes, also what was begun.
 func (c *call) expiring(ctx context.Context) (a reconcile.ExpireArgs, art state.Artifact, err error) {
 	if err := c.args(&a); err != nil {
 		return a, art, err
+	}
+	meta, err := c.o.Backend.Meta(ctx)
+	if err != nil {
+		return a, art, fmt.Errorf("read whether deletions are held: %w", err)
 	}
 	found, err := c.o.Backend.Artifacts(ctx, state.ArtifactFilter{ID: a.Artifact})
 	switch {
@@ -19,6 +24,8 @@ func (c *call) expiring(ctx context.Context) (a reconcile.ExpireArgs, art state.
 		return a, art, fmt.Errorf("read the record of artifact %s: %w", a.Artifact, err)
 	case len(found) == 0:
 		return a, art, fmt.Errorf("artifact %s is %w", a.Artifact, state.ErrNotFound)
+	case meta.Hold.Holds(c.o.Now()):
+		return a, art, ends(state.Cancelled, CancelledHold, "nothing is deleted before %s (%s)", meta.Hold.Until.UTC().Format(time.RFC3339), meta.Hold.Reason)
 	case found[0].Store != a.Store:
 		return a, art, ends(state.Failed, CancelledStale, "artifact %s is in %s now, not in %s", a.Artifact, found[0].Store, a.Store)
 	}
@@ -66,5 +73,6 @@ func remove(ctx context.Context, c *call) (outcome, error) {
 	if err := store.Delete(ctx, m.ArtifactRef); err != nil {
 		return outcome{}, fmt.Errorf("delete artifact %s from %s: %w", a.Artifact, a.Store, err)
 	}
-	return outcome{output: &report{FilesDone: art.Files, BytesDone: art.Bytes}, entry: state.Entry{Deleted: []string{a.Artifact}}}, nil
+	entry := state.Entry{Deleted: []string{a.Artifact}, Sights: sightsAfter(ctx, store, a.Store)}
+	return outcome{output: &report{FilesDone: art.Files, BytesDone: art.Bytes}, entry: entry}, nil
 }

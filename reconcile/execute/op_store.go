@@ -82,7 +82,7 @@ func checkInit(ctx context.Context, c *call) (out outcome, done bool, err error)
 func (c *call) initialised(in initInput, info providers.StoreInfo) outcome {
 	changes := c.byAction()
 	for i := range changes {
-		changes[i].Identity = in.Identity
+		changes[i].Identity, changes[i].Epoch, changes[i].Heads = in.Identity, info.Epoch, heads(info)
 	}
 	return outcome{output: &storeOutput{Info: info}, entry: state.Entry{Changes: changes}}
 }
@@ -95,13 +95,13 @@ func checkStore(ctx context.Context, c *call) (out outcome, err error) {
 		if err != nil {
 			return fmt.Errorf("inspect %s: %w", a.Store, err)
 		}
-		want := c.plan.Objects[a.Store].Identity
-		switch {
-		case info.Unmounted != "":
+		if info.Unmounted != "" {
 			return ends(state.Failed, FailedStoreMount, "%s: %s. Mount it at its path", a.Store, info.Unmounted)
-		case !info.Initialised || want != "" && info.Identity != want:
-			return ends(state.Failed, FailedStoreIdentity, "%s is not the store that was recorded: its place carries the identity %q, recorded is %q", a.Store, info.Identity, want)
 		}
+		if v := c.misfit(a.Store, info); v != nil {
+			return v
+		}
+		out.entry.Sights = sights(a.Store, info)
 		out.output = &storeOutput{Info: info, report: report{Note: c.roomNote(info)}}
 		return c.space.reserve(c.rec.ID, a.Store, c.spec.Estimate, c.fits(a.Store, info))
 	})

@@ -32,6 +32,7 @@ const (
 	CancelledRole       = "CANCELLED_ROLE_CHANGED"
 	CancelledExpired    = "CANCELLED_PLAN_EXPIRED"
 	CancelledStale      = "CANCELLED_PLAN_STALE"
+	CancelledHold       = "CANCELLED_DELETIONS_HELD"
 	PreScriptFailed     = "PLAN_FAILED_PRE_SCRIPT"
 
 	SkippedUnavailable = "SKIPPED_DEVICE_NOT_AVAILABLE"

@@ -128,6 +128,10 @@ func store(ctx context.Context, opener *providers.Opener, a string, seen reconci
 		got.Initialised, got.Identity, got.Empty, got.Mounted = info.Initialised, info.Identity, info.Empty, info.Mounted
 		got.Unmounted, got.FreeBytes, got.TotalBytes, got.FreeInodes = info.Unmounted, info.FreeBytes, info.TotalBytes, info.FreeInodes
 		got.MinFreeBytes, got.MinFreeInodes = info.MinFreeBytes, info.MinFreeInodes
+		got.Epoch = info.Epoch
+		for _, h := range info.Heads {
+			got.Heads = append(got.Heads, state.Head(h))
+		}
 		err = errors.Join(err, s.Close())
 	}
 	if err != nil {

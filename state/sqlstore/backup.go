@@ -154,6 +154,10 @@ func adopt(ctx context.Context, path, from string, at time.Time) (err error) {
 	if err != nil {
 		return err
 	}
+	hold, err := json.Marshal(state.Hold{Until: stored(at.Add(state.HoldTime)), Reason: "the state was restored from a backup"})
+	if err != nil {
+		return err
+	}
 	t, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return explain(err)
@@ -164,6 +168,7 @@ func adopt(ctx context.Context, path, from string, at time.Time) (err error) {
 	}{
 		{`UPDATE meta SET value = ? WHERE name = 'lineage'`, []any{newLineage()}},
 		{`UPDATE counter SET value = value + ? WHERE name IN ('epoch', 'token')`, []any{epochLeap}},
+		{`INSERT INTO meta (name, value) VALUES ('hold', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, []any{string(hold)}},
 		{`UPDATE counter SET value = value + 1 WHERE name = 'audit'`, nil},
 		{`INSERT INTO audit (seq, at, actor, action, object, detail) SELECT value, ?, '', 'restore', 'state', ? FROM counter WHERE name = 'audit'`,
 			[]any{micros(at), string(detail)}},

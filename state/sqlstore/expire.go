@@ -81,6 +81,12 @@ func stale(format string, args ...any) error {
 
 // expire begins a deletion if it is still allowed.
 func (t *tx) expire(e state.Expiry, at time.Time) error {
+	switch hold, err := t.held(); {
+	case err != nil:
+		return err
+	case hold.Holds(at):
+		return stale("Nothing is deleted before %s (%s)", hold.Until.UTC().Format(time.RFC3339), hold.Reason)
+	}
 	for _, address := range slices.Sorted(maps.Keys(e.Objects)) {
 		o, found, err := t.object(address)
 		if err != nil {

@@ -84,17 +84,17 @@ func (s *Store) Meta(ctx context.Context) (state.Meta, error) {
 func (s *Store) meta(ctx context.Context, q querier) (state.Meta, error) {
 	return one(ctx, q, func(row scanner) (state.Meta, error) {
 		m := state.Meta{Engine: s.engine}
-		err := row.Scan(&m.Lineage, &m.Generation, &m.Schema)
+		err := row.Scan(&m.Lineage, &m.Generation, &m.Schema, (*holdText)(&m.Hold))
 		return m, err
 	}, `SELECT (SELECT value FROM meta WHERE name = 'lineage'), (SELECT value FROM counter WHERE name = 'generation'),
-		(SELECT max(version_id) FROM schema_version WHERE is_applied)`)
+		(SELECT max(version_id) FROM schema_version WHERE is_applied), (SELECT value FROM meta WHERE name = 'hold')`)
 }
 
-const objectColumns = `address, spec, digest, generation, protect, identity, commit_id, applied_at, applied_by`
+const objectColumns = `address, spec, digest, generation, protect, identity, commit_id, applied_at, applied_by, epoch, heads`
 
 func scanObject(row scanner) (o state.Object, err error) {
 	err = row.Scan(&o.Address, (*rawJSON)(&o.Spec), &o.Digest, &o.Generation, &o.Protect, &o.Identity, &o.Commit,
-		(*instant)(&o.AppliedAt), &o.AppliedBy)
+		(*instant)(&o.AppliedAt), &o.AppliedBy, &o.Epoch, (*headList)(&o.Heads))
 	return o, err
 }
 

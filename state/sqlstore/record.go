@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -26,14 +27,8 @@ func (s *Store) Record(ctx context.Context, l state.Lock, changes []state.Change
 	}
 	var generation int64
 	err = s.write(ctx, func(t *tx) error {
-		var one int64
-		held, err := t.row(`SELECT 1 FROM held_lock WHERE name = ? AND token = ? AND session = ? AND task = ''`,
-			[]any{l.Name, l.Token, l.Session}, &one)
-		if err != nil {
+		if err := t.holds(l); err != nil {
 			return err
-		}
-		if !held {
-			return state.ErrFenced
 		}
 		if _, err := t.row(`SELECT value FROM counter WHERE name = 'generation'`, nil, &generation); err != nil {
 			return err
@@ -55,6 +50,16 @@ func (s *Store) Record(ctx context.Context, l state.Lock, changes []state.Change
 		return 0, fmt.Errorf("record: %w", err)
 	}
 	return generation, nil
+}
+
+// holds is state.ErrFenced when a lock is held no more.
+func (t *tx) holds(l state.Lock) error {
+	var one int64
+	held, err := t.row(`SELECT 1 FROM held_lock WHERE name = ? AND token = ? AND session = ? AND task = ''`, []any{l.Name, l.Token, l.Session}, &one)
+	if err == nil && !held {
+		err = state.ErrFenced
+	}
+	return err
 }
 
 // fingerprint identifies what is written, so that the same write is known when it comes again.
@@ -139,15 +144,19 @@ func (t *tx) change(c state.Change, generation int64) error {
 			return err
 		}
 	}
-	identity := c.Identity
-	if identity == "" {
-		identity = cur.Identity
+	identity, epoch, heads := cmp.Or(c.Identity, cur.Identity), cmp.Or(c.Epoch, cur.Epoch), c.Heads
+	if heads == nil {
+		heads = cur.Heads
 	}
-	_, err = t.exec(`INSERT INTO object (`+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+	ends, err := headText(heads)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO object (`+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (address) DO UPDATE SET spec = excluded.spec, digest = excluded.digest, generation = excluded.generation,
 		protect = excluded.protect, identity = excluded.identity, commit_id = excluded.commit_id,
-		applied_at = excluded.applied_at, applied_by = excluded.applied_by`,
-		c.Address, string(c.Spec), c.Digest, generation, c.Protect, identity, c.Commit, micros(c.At), c.By)
+		applied_at = excluded.applied_at, applied_by = excluded.applied_by, epoch = excluded.epoch, heads = excluded.heads`,
+		c.Address, string(c.Spec), c.Digest, generation, c.Protect, identity, c.Commit, micros(c.At), c.By, epoch, ends)
 	return err
 }
 

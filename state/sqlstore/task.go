@@ -239,6 +239,11 @@ func (t *tx) entry(k taskKey, c state.Claim, e state.Entry) error {
 			return err
 		}
 	}
+	for _, seen := range e.Sights {
+		if err := t.saw(seen); err != nil {
+			return err
+		}
+	}
 	if len(e.Changes)+len(e.Roles) > 0 {
 		if _, err := t.raise(e.Changes, e.Roles); err != nil {
 			return err

@@ -97,6 +97,44 @@ func listText(names []string) (string, error) {
 	return string(b), err
 }
 
+// headList reads a stored list of heads.
+type headList []state.Head
+
+func (l *headList) Scan(v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("%T is not a list", v)
+	}
+	*l = nil
+	if s == "[]" {
+		return nil
+	}
+	return json.Unmarshal([]byte(s), (*[]state.Head)(l))
+}
+
+func headText(heads []state.Head) (string, error) {
+	if len(heads) == 0 {
+		return "[]", nil
+	}
+	b, err := json.Marshal(heads)
+	return string(b), err
+}
+
+// holdText reads a stored hold; there may be none.
+type holdText state.Hold
+
+func (h *holdText) Scan(v any) error {
+	*h = holdText{}
+	if v == nil {
+		return nil
+	}
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("%T is not a hold", v)
+	}
+	return json.Unmarshal([]byte(s), (*state.Hold)(h))
+}
+
 // number reads a number that the records hold as text: the id of a run.
 type number string
 

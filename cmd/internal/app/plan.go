@@ -134,13 +134,15 @@ func (a *App) opener(doc *config.Document, snap *state.Snapshot) *providers.Open
 	}
 	return &providers.Opener{
 		Registry: a.registry,
-		Env:      a.env(doc),
+		Env:      a.env(doc, snap),
 		Lookup: func(address string) (providers.Spec, error) {
 			o, ok := objects[address]
 			if !ok {
 				return providers.Spec{}, fmt.Errorf("%s is not declared", address)
 			}
-			return specOf(config.Spec(o))
+			spec, err := specOf(config.Spec(o))
+			spec.Identity, spec.Epoch = snap.Objects[address].Identity, snap.Objects[address].Epoch
+			return spec, err
 		},
 	}
 }
@@ -149,14 +151,14 @@ func (a *App) opener(doc *config.Document, snap *state.Snapshot) *providers.Open
 func (a *App) RecordedOpener(doc *config.Document, snap *state.Snapshot) *providers.Opener {
 	return &providers.Opener{
 		Registry: a.registry,
-		Env:      a.env(doc),
+		Env:      a.env(doc, snap),
 		Lookup: func(address string) (providers.Spec, error) {
 			rec, ok := snap.Objects[address]
 			if !ok {
 				return providers.Spec{}, fmt.Errorf("%s is not recorded", address)
 			}
 			spec, err := specOf(rec.Spec)
-			spec.Identity = rec.Identity
+			spec.Identity, spec.Epoch = rec.Identity, rec.Epoch
 			return spec, err
 		},
 	}
@@ -172,8 +174,9 @@ func specOf(body json.RawMessage) (providers.Spec, error) {
 	return providers.Spec{Type: head.Type, Body: body}, nil
 }
 
-func (a *App) env(doc *config.Document) providers.Env {
+func (a *App) env(doc *config.Document, snap *state.Snapshot) providers.Env {
 	return providers.Env{
+		Writer:    snap.Meta.Lineage,
 		Protected: a.own,
 		Secret: secrets.New(func(ref string) (secrets.Source, error) {
 			if doc == nil {

@@ -126,7 +126,7 @@ func (c *cli) root() *cobra.Command {
 	})
 	root.AddCommand(
 		c.initCommand(), c.fmtCommand(), c.validateCommand(), c.planCommand(), c.showCommand(), c.applyCommand(), c.runCommand(),
-		c.statusCommand(), c.historyCommand(), c.restoreCommand(), c.verifyCommand(), c.artifactCommand(),
+		c.statusCommand(), c.historyCommand(), c.restoreCommand(), c.verifyCommand(), c.artifactCommand(), c.storeCommand(),
 		c.stateCommand(), c.lockCommand(), c.taskCommand(), c.schemaCommand(), c.versionCommand(),
 	)
 	root.InitDefaultHelpCmd()

@@ -45,7 +45,7 @@ func (c *cli) statusCommand() *cobra.Command {
 
 func (c *cli) stateCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "state", GroupID: "state", Short: "Look at, edit, copy and restore the recorded state"}
-	cmd.AddCommand(c.stateList(), c.stateShow(), c.stateMove(), c.stateRemove(), c.statePull(), c.stateBackup(), c.stateRestore(), c.stateAdopt())
+	cmd.AddCommand(c.stateList(), c.stateShow(), c.stateMove(), c.stateRemove(), c.statePull(), c.stateBackup(), c.stateRestore(), c.stateAdopt(), c.stateReleaseHold())
 	return cmd
 }
 
@@ -276,7 +276,8 @@ func (c *cli) stateRestore() *cobra.Command {
 		Short: "Replace the state with a backup of it; the replaced file is kept",
 		Long: `Replace the state with a file that "holdfast state backup" wrote. The copy is
 checked first, the replaced file is kept beside it, and the state gets a new
-lineage: plans made before are refused.`,
+lineage: plans made before are refused. Retention deletes nothing for 7 days, so that
+what the restored state does not know is not lost; "holdfast store rescan" takes it in.`,
 		Example: "  holdfast state restore /safe/place/holdfast-2026-11-20.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -18,6 +18,9 @@ func Status(w io.Writer, st reconcile.Status, s Style) error {
 		commit = st.Commit[:min(7, len(st.Commit))]
 	}
 	fmt.Fprintf(w, "%s   state gen %d (%s)   %d objects   applied commit %s\n", s.bold("holdfast status"), st.State.Generation, st.State.Engine, st.Objects, commit)
+	if hold := st.State.Hold; hold.Holds(st.At) {
+		fmt.Fprintf(w, "%s\n", s.yellow(fmt.Sprintf("Nothing is deleted before %s: %s", s.time(hold.Until), Line(hold.Reason))))
+	}
 	if len(st.BackupPlans) > 0 {
 		var rows [][]string
 		for _, b := range st.BackupPlans {

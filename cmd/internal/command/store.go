@@ -1,0 +1,302 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/reconcile/store"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+func (c *cli) storeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "store", GroupID: "data", Short: "Look after the places where artifacts lie",
+		Long: `Look after stores: mark their places, see how they stand, check them, and rebuild
+the record of artifacts from a store when the state was lost. A store that is
+recorded is looked at as it is recorded; one that is only declared, as it is declared.`,
+	}
+	cmd.AddCommand(c.storeInit(), c.storeStatus(), c.storeCheck(), c.storeRescan())
+	return cmd
+}
+
+// stores is what the commands on stores work with. The configuration is nil when it cannot be read: then there are only recorded stores.
+type stores struct {
+	app  *app.App
+	st   *sqlstore.Store
+	cfg  *app.Config
+	snap *state.Snapshot
+}
+
+func (s *stores) doc() *config.Document {
+	if s.cfg == nil {
+		return nil
+	}
+	return s.cfg.Doc
+}
+
+func (s *stores) keeper() *store.Keeper { return s.app.Keeper(s.doc(), s.snap, s.st) }
+
+// addresses lists the recorded and the declared stores.
+func (s *stores) addresses() []string {
+	all := map[string]bool{}
+	for address := range s.snap.Objects {
+		all[address] = config.Address(address).Kind() == config.KindStore
+	}
+	if s.cfg != nil {
+		for _, o := range s.cfg.Doc.Objects() {
+			if a := o.Head().Address; a.Kind() == config.KindStore {
+				all[string(a)] = true
+			}
+		}
+	}
+	maps.DeleteFunc(all, func(_ string, is bool) bool { return !is })
+	return slices.Sorted(maps.Keys(all))
+}
+
+// named finds stores by address or bare name; without a name all of them.
+func (s *stores) named(names []string) ([]string, error) {
+	all := s.addresses()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var found []string
+	for _, n := range names {
+		a := address(config.KindStore, n)
+		if !slices.Contains(all, a) {
+			hint := ""
+			if near := diag.Nearest(a, all); near != "" {
+				hint = " (did you mean " + near + "?)"
+			} else if len(all) > 0 {
+				hint = "; there is " + strings.Join(all, ", ")
+			}
+			return nil, fmt.Errorf("no store %q is recorded or declared%s", n, hint)
+		}
+		found = append(found, a)
+	}
+	return found, nil
+}
+
+// withStores opens the state and, if it can be read, the configuration.
+func (c *cli) withStores(ctx context.Context, do func(*stores) error) error {
+	return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
+		s := &stores{app: a, st: st}
+		cfg, _, err := a.Load(ctx)
+		if err == nil {
+			s.cfg = cfg
+		}
+		if s.snap, err = st.Snapshot(ctx); err != nil {
+			return err
+		}
+		return do(s)
+	})
+}
+
+// completeStores offers the recorded and the declared stores.
+func (c *cli) completeStores(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	err := c.withStores(cmd.Context(), func(s *stores) error {
+		names = s.addresses()
+		return nil
+	})
+	if err != nil { // no state yet: what is declared
+		return c.completeObjects(config.KindStore)(cmd, nil, "")
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (c *cli) storeInit() *cobra.Command {
+	var adopt, noRescan bool
+	cmd := &cobra.Command{
+		Use:   "init STORE",
+		Short: "Mark the place of a store now, or take over what is there",
+		Long: `Mark the place of a declared store and record it, as the apply that records it for
+the first time does. Only an absent or empty place is marked.
+
+With --adopt, take over what is there:
+  content without a mark   becomes the store and stays as it is
+  a store whose state was  is known to this state from then on; its artifacts are
+  lost                     taken in at once, as by holdfast store rescan
+  an older copy, mounted   becomes the one that counts; the other one is refused
+  in the store's place     when it comes back
+Every adoption raises the epoch in the mark, so that no other copy and no other
+state can be mixed up with this one. Nothing in the place is deleted.`,
+		Example: "  holdfast store init nas\n  holdfast store init --adopt nas\n  holdfast store init --adopt store.nas --no-rescan",
+		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: c.completeStores,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			return c.withStores(ctx, func(s *stores) error {
+				found, err := s.named(args)
+				if err != nil {
+					return err
+				}
+				d, declared := app.DeclaredStore(s.cfg, found[0])
+				_, known := s.snap.Objects[d.Address]
+				if !declared && !known {
+					return fmt.Errorf("%s is not recorded, and the configuration that declares it cannot be read; holdfast validate shows why", d.Address)
+				}
+				return s.app.Holding(ctx, s.st, "store init", func(ctx context.Context, l state.Lock) error {
+					out, err := s.keeper().Init(ctx, l, d, adopt)
+					if err != nil {
+						return err
+					}
+					if !adopt || known || noRescan {
+						return c.storeDone(out, known)
+					}
+					return c.adopted(ctx, s, l, out)
+				})
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&adopt, "adopt", false, "take over a place that has content, or another copy of the store")
+	cmd.Flags().BoolVar(&noRescan, "no-rescan", false, "do not take in the artifacts of a store that this state does not know")
+	return cmd
+}
+
+func (c *cli) storeDone(out store.Outcome, known bool) error {
+	if c.json {
+		return view.JSON(c.out, out)
+	}
+	text := map[string]string{
+		store.Initialised: "is initialised", store.Adopted: "was taken over", store.Recorded: "carried its mark already and is recorded", store.Nothing: "is initialised already; nothing was changed",
+	}[out.Done]
+	next := ""
+	if out.Done == store.Adopted {
+		next = " Next: holdfast store rescan " + config.Address(out.Store).Name()
+		if known {
+			next += " takes in what its record does not have"
+		}
+	}
+	_, err := fmt.Fprintf(c.out, "%s %s: identity %s, epoch %d.%s\n", out.Store, text, out.Identity, out.Epoch, next)
+	return err
+}
+
+// adopted takes in the artifacts of a store that was just adopted.
+func (c *cli) adopted(ctx context.Context, s *stores, l state.Lock, out store.Outcome) error {
+	if !c.json {
+		fmt.Fprintf(c.out, "%s was taken over: identity %s, epoch %d.\n", out.Store, out.Identity, out.Epoch)
+	}
+	var err error
+	if s.snap, err = s.st.Snapshot(ctx); err != nil {
+		return err
+	}
+	found, err := s.keeper().Rescan(ctx, l, out.Store, app.BackupPlans(s.cfg, s.snap), false, c.counting())
+	if err != nil {
+		return fmt.Errorf("%w; the store is taken over: go on with holdfast store rescan %s", err, config.Address(out.Store).Name())
+	}
+	if c.json {
+		return errors.Join(view.JSON(c.out, map[string]any{"init": out, "rescan": found}), rescanExit(found))
+	}
+	return errors.Join(view.Rescanned(c.out, found, c.style(c.out)), rescanExit(found))
+}
+
+func (c *cli) storeStatus() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [STORE ...]",
+		Short: "Show how stores stand: identity, space, artifacts",
+		Long: `Look at stores and show their identity and epoch beside the recorded ones, free
+space, what is recorded in them and how far their catalogues go. The exit code is
+1 when something does not fit.`,
+		Example: "  holdfast store status\n  holdfast store status nas\n  holdfast store status --json | jq '.stores[] | select(.problems != [])'",
+
+		ValidArgsFunction: c.completeStores,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withStores(cmd.Context(), func(s *stores) error {
+				names, err := s.named(args)
+				if err != nil {
+					return err
+				}
+				all, code := []store.Status{}, exitDone
+				for _, n := range names {
+					st := s.keeper().Status(cmd.Context(), s.snap, n)
+					if all = append(all, st); len(st.Problems) > 0 {
+						code = exitFault
+					}
+				}
+				if err := cmd.Context().Err(); err != nil {
+					return err
+				}
+				if c.json {
+					return errors.Join(view.JSON(c.out, map[string]any{"stores": all}), exit(code))
+				}
+				return errors.Join(view.Stores(c.out, all, c.style(c.out)), exit(code))
+			})
+		},
+	}
+}
+
+func (c *cli) storeCheck() *cobra.Command {
+	var sweep bool
+	cmd := &cobra.Command{
+		Use:   "check [STORE ...]",
+		Short: "Compare stores with themselves and with the record",
+		Long: `Compare the catalogue, the manifests and the files of stores with each other and
+with the record, without reading the content of artifacts: holdfast verify does
+that. Entries that are gone from the catalogue are noticed too. The exit code is 1
+when something was found.
+
+With --sweep, remove afterwards what crashes left: staging areas that nobody wrote
+to for an hour, and deletions that broke off. What a task that has not ended may go
+on with stays.`,
+		Example: "  holdfast store check\n  holdfast store check nas --sweep\n  holdfast store check nas --json | jq '.stores[].findings[]'",
+
+		ValidArgsFunction: c.completeStores,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withStores(cmd.Context(), func(s *stores) error {
+				names, err := s.named(args)
+				if err != nil {
+					return err
+				}
+				var all []store.Checked
+				code := exitDone
+				for _, n := range names {
+					one, err := checkStore(cmd.Context(), s, n, sweep)
+					if err != nil {
+						return err
+					}
+					if all = append(all, one); one.Error != "" || len(one.Findings) > 0 {
+						code = exitFault
+					}
+				}
+				if c.json {
+					return errors.Join(view.JSON(c.out, map[string]any{"stores": append([]store.Checked{}, all...)}), exit(code))
+				}
+				return errors.Join(view.StoreChecks(c.out, all, c.style(c.out)), exit(code))
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&sweep, "sweep", false, "remove what crashes left")
+	return cmd
+}
+
+// checkStore checks one store. A store that cannot be checked does not keep the others from it.
+func checkStore(ctx context.Context, s *stores, address string, sweep bool) (store.Checked, error) {
+	if _, ok := s.snap.Objects[address]; !ok {
+		return store.Checked{Store: address, Error: "it is not recorded yet"}, nil
+	}
+	k := s.keeper()
+	one, err := k.Check(ctx, address)
+	if err == nil && sweep {
+		swept, sweepErr := k.Sweep(ctx, address)
+		one.Swept, err = &swept, sweepErr
+	}
+	if ctx.Err() != nil {
+		return one, ctx.Err()
+	}
+	if err != nil {
+		one.Error = err.Error()
+	}
+	return one, nil
+}

@@ -1,0 +1,46 @@
+package execute
+
+import (
+	"context"
+
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// misfit ends a task whose store is not the one that was recorded when the plan was made: another one, an older copy, or one
+// that somebody else took over.
+func (c *call) misfit(address string, info providers.StoreInfo) *verdict {
+	spec := c.plan.Objects[address]
+	if !info.Initialised {
+		return ends(state.Failed, FailedStoreIdentity, "%s is not there: its place carries no identity, recorded is %q", address, spec.Identity)
+	}
+	want := reconcile.StoreMark{Identity: spec.Identity, Epoch: spec.Epoch, Heads: spec.Heads}
+	if m := want.Misfit(address, reconcile.StoreMark{Identity: info.Identity, Epoch: info.Epoch, Heads: heads(info)}); m != nil {
+		return ends(state.Failed, FailedStoreIdentity, "%s %s: %s", address, m.Summary, m.Detail)
+	}
+	return nil
+}
+
+func heads(info providers.StoreInfo) []state.Head {
+	all := []state.Head{}
+	for _, h := range info.Heads {
+		all = append(all, state.Head(h))
+	}
+	return all
+}
+
+// sights is what was seen of a store, for the record.
+func sights(address string, info providers.StoreInfo) []state.StoreSight {
+	return []state.StoreSight{{Store: address, Epoch: info.Epoch, Heads: heads(info)}}
+}
+
+// sightsAfter looks at a store after it was changed, so that a copy from before is told apart. Not being able to look is
+// no reason to call the change a failure.
+func sightsAfter(ctx context.Context, s providers.Store, address string) []state.StoreSight {
+	info, err := s.Stat(ctx)
+	if err != nil {
+		return nil
+	}
+	return sights(address, info)
+}
