@@ -151,6 +151,7 @@ func (b *builder) build() {
 		b.mirrors()
 		b.failovers()
 		b.retain()
+		b.verifyStores()
 	}
 	b.storeDrift()
 }
