@@ -67,7 +67,7 @@ type Store struct {
 
 // Verification is the promise that every artifact of a store is read back within a period.
 type Verification struct {
-	Within unit.Duration `hcl:"within" json:"within" min:"24h" doc:"Every byte of every artifact is read and compared with its record at least this often. Reading begins when two thirds of it have passed; a capture counts."`
+	Within unit.Duration `hcl:"within" json:"within" min:"1d" doc:"The longest time in which no artifact stays unread. Each is due when two thirds of it have passed; its capture counts as read."`
 	Window Address       `hcl:"maintenance_window,optional" json:"maintenance_window,omitempty" ref:"maintenance_window" doc:"When artifacts may be read; any time when absent. Freezes of backups hold this back, too."`
 }
 

@@ -196,12 +196,14 @@ func (c goldenCase) recorded(t testing.TB, s *state.Snapshot) {
 		Artifacts map[string]state.Holdings `json:"artifacts"`
 		OpenRuns  []state.Run               `json:"open_runs"`
 		Catalogue []state.ArtifactBrief     `json:"catalogue"`
+		LastRuns  map[string]state.Run      `json:"last_runs"`
+		LastGood  map[string]state.Run      `json:"last_good"`
 	}{}
 	unmarshal(t, "state.json", body, &more)
 	for a, o := range more.Objects {
 		s.Objects[a] = merged(s.Objects[a], o)
 	}
-	s.Catalogue = more.Catalogue
+	s.Catalogue, s.LastRuns, s.LastGood = more.Catalogue, more.LastRuns, more.LastGood
 	s.Roles, s.Positions, s.Cursors, s.Artifacts, s.OpenRuns = more.Roles, more.Positions, more.Cursors, more.Artifacts, more.OpenRuns
 }
 

@@ -17,8 +17,8 @@ import (
 // a rescan, fall due together; reading them at once would keep a store busy for days. So the store is read in shares:
 //
 //   - a share comes at most every thirtieth of the period, however often plans are made;
-//   - it holds what is due up to the part of the whole store that the time since the last share is of a sixth of the period. All
-//     shares together come through everything in half of the slack, and a share after an outage makes up for those that did not come;
+//   - it holds what is due up to the part of the whole store that the time that something is due, since the last share, is of a sixth of
+//     the period. All shares together come through everything in half of the slack, and one after an outage makes up for those that did not come;
 //   - it holds at least one artifact, and at most mostChecks.
 //
 // What is overdue is the oldest and goes first, but is no reason for a larger share: where much of it comes at once, the store was not
@@ -84,10 +84,13 @@ func readingOf(all []state.ArtifactBrief, within time.Duration, now time.Time) r
 	return r
 }
 
-// share takes the artifacts that are read now, when the last share was so long ago.
-func (r reading) share(since time.Duration) []state.ArtifactBrief {
+// share takes the artifacts that are read now, when the last share was at some time.
+func (r reading) share(last, now time.Time) []state.ArtifactBrief {
+	if due := r.oldest.Add(r.within - r.within/3); due.After(last) {
+		last = due
+	}
 	whole := r.within / shareWhole
-	budget := float64(r.cost) * float64(min(max(since, 0), whole)) / float64(whole)
+	budget := float64(r.cost) * float64(min(max(now.Sub(last), 0), whole)) / float64(whole)
 	n := 0
 	for taken := int64(0); n < min(len(r.due), mostChecks) && (n == 0 || float64(taken) < budget); n++ {
 		taken += r.due[n].Bytes + checkCost
@@ -140,10 +143,9 @@ func (b *builder) verifyStores() {
 
 func (b *builder) verifyStore(s *config.Store, r reading) {
 	since := b.recorded[string(s.Address)].AppliedAt
-	if run, ok := b.st.LastGood[string(s.Address)]; ok && run.Kind == string(ActionVerify) && run.CreatedAt.After(since) {
+	if run, ok := b.st.LastGood[string(s.Address)]; ok && run.Kind == string(ActionVerify) {
 		since = run.CreatedAt
 	}
-	passed := b.now.Sub(since)
 	if r.overdue > 0 {
 		b.warnf(s.Address, "HF-VER-001", s.At("verify.within"), "Artifacts were not read in time",
 			"%d of %s in %s were not read back within %s, the first of them %s. Each plan that is applied reads a share, oldest first; holdfast verify --due reads all of them now.",
@@ -151,12 +153,12 @@ func (b *builder) verifyStore(s *config.Store, r reading) {
 	}
 	last, ran := b.st.LastRuns[string(s.Address)]
 	ran = ran && last.Kind == string(ActionVerify) && !last.CreatedAt.After(b.now)
-	audit := passed >= r.within/auditEvery
+	audit := b.now.Sub(since) >= r.within/auditEvery
 	if len(r.due) == 0 && !audit || ran && b.now.Sub(last.CreatedAt) < r.within/shareEvery {
 		return
 	}
 	a := Action{Address: string(s.Address), Kind: ActionVerify, Class: ClassSafe, Trigger: state.TriggerApply, Parallel: checkParallel}
-	share := r.share(passed)
+	share := r.share(since, b.now)
 	if a.Reason = "its catalogue is due to be looked at"; len(share) > 0 {
 		a.Reason = fmt.Sprintf("reads back %s, %s", plural(len(share), "artifact", "artifacts"), bytesText(costOf(share)-int64(len(share))*checkCost))
 		a.Summary = "the first " + lastRead(r.oldest)
