@@ -148,7 +148,7 @@ func (b *builder) verifyStore(s *config.Store, r reading) {
 	}
 	if r.overdue > 0 {
 		b.warnf(s.Address, "HF-VER-001", s.At("verify.within"), "Artifacts were not read in time",
-			"%d of %s in %s were not read back within %s, the first of them %s. Each plan that is applied reads a share, oldest first; holdfast verify --due reads all of them now.",
+			"%d of %s in %s were not read back within %s, the oldest %s. Each plan that is applied reads a share, oldest first; holdfast verify --due reads all of them now.",
 			r.overdue, plural(r.good, "artifact", "artifacts"), s.Address, s.Verify.Within, lastRead(r.oldest))
 	}
 	last, ran := b.st.LastRuns[string(s.Address)]
@@ -161,7 +161,7 @@ func (b *builder) verifyStore(s *config.Store, r reading) {
 	share := r.share(since, b.now)
 	if a.Reason = "its catalogue is due to be looked at"; len(share) > 0 {
 		a.Reason = fmt.Sprintf("reads back %s, %s", plural(len(share), "artifact", "artifacts"), bytesText(costOf(share)-int64(len(share))*checkCost))
-		a.Summary = "the first " + lastRead(r.oldest)
+		a.Summary = "the oldest " + lastRead(r.oldest)
 	}
 	if more := len(r.due) - len(share); more > 0 {
 		a.Summary += fmt.Sprintf("; %d more with the next plans", more)
@@ -212,7 +212,7 @@ func lastRead(at time.Time) string {
 	if at.IsZero() {
 		return "never read"
 	}
-	return "read " + at.UTC().Format("2006-01-02 15:04 MST")
+	return "unread since " + at.UTC().Format("2006-01-02 15:04 MST")
 }
 
 // group is what an artifact is one of a row of.
