@@ -61,9 +61,16 @@ type Exclusion struct {
 // Store is where artifacts go.
 type Store struct {
 	Header
-	Type     string  `hcl:"type,label" json:"type" doc:"The provider: the layout and medium."`
-	Site     Address `hcl:"site,optional" json:"site,omitempty" ref:"site" doc:"Where the store is."`
-	Settings any     `json:"-"`
+	Type     string        `hcl:"type,label" json:"type" doc:"The provider: the layout and medium."`
+	Site     Address       `hcl:"site,optional" json:"site,omitempty" ref:"site" doc:"Where the store is."`
+	Verify   *Verification `hcl:"verify,block" json:"verify,omitempty" doc:"How often every artifact is read back, byte for byte. Without it only captures are verified, and what holdfast verify is told to read."`
+	Settings any           `json:"-"`
+}
+
+// Verification is the promise that every artifact of a store is read back within a period.
+type Verification struct {
+	Within unit.Duration `hcl:"within" json:"within" min:"1d" doc:"The longest time in which no artifact stays unread. Each is due when two thirds of it have passed; its capture counts as read."`
+	Window Address       `hcl:"maintenance_window,optional" json:"maintenance_window,omitempty" ref:"maintenance_window" doc:"When artifacts may be read; any time when absent. Freezes of backups hold this back, too."`
 }
 
 func (s *Store) providerSettings() any { return s.Settings }

@@ -39,6 +39,7 @@ var (
 	badCommand       = rule{"HF-CFG-121", "Command that cannot run"}
 	misplacedOn      = rule{"HF-CFG-122", "Outcomes on a pre script"}
 	shortHold        = rule{"HF-CFG-123", "Quiesced for too short a time"}
+	rareWindow       = rule{"HF-CFG-128", "Window opens too seldom for the verification"}
 	badPlaceholder   = rule{"HF-CFG-130", "Placeholder without a value"}
 	shellPlaceholder = rule{"HF-CFG-131", "Placeholder in a shell line"}
 )
@@ -63,6 +64,7 @@ func Check(doc *Document) diag.List {
 	}
 	slices.Sort(c.devices)
 	each(doc.Secrets, c.secret)
+	each(doc.Stores, c.verification)
 	each(doc.Windows, c.window)
 	each(doc.Freezes, c.freeze)
 	each(doc.BackupPlans, c.backupPlan)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/reconcile/retention"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -73,7 +74,7 @@ type builder struct {
 	guards    []guard
 	guarded   bool                             // guards is filled
 	artifacts map[string][]state.ArtifactBrief // the catalogue by backup plan
-	sizes     map[group]int64                  // what the next artifact of a group may need; see estimate
+	sizes     map[retention.Group]int64        // what the next artifact of a group may need; see estimate
 	fill      map[string]int64                 // bytes that this plan puts into each store
 }
 
@@ -153,6 +154,7 @@ func (b *builder) build() {
 		b.mirrors()
 		b.failovers()
 		b.retain()
+		b.verifyStores()
 	}
 	b.storeDrift()
 	b.room()

@@ -198,12 +198,15 @@ func (c goldenCase) recorded(t testing.TB, s *state.Snapshot) {
 		OpenRuns  []state.Run               `json:"open_runs"`
 		Catalogue []state.ArtifactBrief     `json:"catalogue"`
 		Hold      state.Hold                `json:"hold"`
+		LastRuns  map[string]state.Run      `json:"last_runs"`
+		LastGood  map[string]state.Run      `json:"last_good"`
 	}{}
 	unmarshal(t, "state.json", body, &more)
 	for a, o := range more.Objects {
 		s.Objects[a] = merged(s.Objects[a], o)
 	}
 	s.Catalogue, s.Gaps, s.Meta.Hold = more.Catalogue, more.Gaps, more.Hold
+	s.LastRuns, s.LastGood = more.LastRuns, more.LastGood
 	s.Roles, s.Positions, s.Cursors, s.Artifacts, s.OpenRuns = more.Roles, more.Positions, more.Cursors, more.Artifacts, more.OpenRuns
 }
 

@@ -262,6 +262,7 @@ const (
 	ActionFailover ActionKind = "failover" // establish or move the role
 
 	ActionRetention ActionKind = "retention" // delete what no rule keeps
+	ActionVerify    ActionKind = "verify"    // read artifacts of a store back
 )
 
 // Stages order the tasks of an action: no task starts before every task of a lower stage has ended.
@@ -273,7 +274,7 @@ const (
 
 // Task is an action's part on one target.
 type Task struct {
-	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention
+	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention | verify
 	Stage    int      `json:"stage"`
 	Activity string   `json:"activity,omitempty"`
 	Device   string   `json:"device,omitempty"` // address

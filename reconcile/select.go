@@ -121,6 +121,9 @@ func (b *builder) references(o config.Object) []config.Address {
 		put(o.Site)
 	case *config.Store:
 		put(o.Site)
+		if o.Verify != nil {
+			put(o.Verify.Window)
+		}
 	case *config.BackupPlan:
 		put(o.Store, o.Window, o.Retention)
 		for _, act := range o.Activities {

@@ -5,14 +5,12 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/reconcile/retention"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
 // estimateOf is how many former artifacts an estimate looks at: the largest of them is what the next one may need.
 const estimateOf = 5
-
-// group is what artifacts have in common that are alike but for their time.
-type group struct{ plan, store, device, domain, action, variant string }
 
 // estimate gives the bytes that a capture will need in its store; 0 when nothing of it was taken before.
 func (b *builder) estimate(c CaptureArgs) int64 {
@@ -20,16 +18,18 @@ func (b *builder) estimate(c CaptureArgs) int64 {
 		b.measure()
 	}
 	at := func(a string) string { return b.recordedAddress(config.Address(a)) }
-	return b.sizes[group{at(c.BackupPlan), at(c.Store), at(c.Device), c.Domain, c.Action, c.Variant}]
+	return b.sizes[retention.Group{
+		BackupPlan: at(c.BackupPlan), Store: at(c.Store), Device: at(c.Device), Domain: c.Domain, Action: c.Action, Variant: c.Variant,
+	}]
 }
 
 // measure finds the largest of the newest artifacts of each group.
 func (b *builder) measure() {
-	b.sizes = map[group]int64{}
-	all := map[group][]state.ArtifactBrief{}
+	b.sizes = map[retention.Group]int64{}
+	all := map[retention.Group][]state.ArtifactBrief{}
 	for _, a := range b.st.Catalogue {
 		if a.State == state.ArtifactGood {
-			g := group{a.BackupPlan, a.Store, a.Device, a.Domain, a.Action, a.Variant}
+			g := retention.GroupOf(a)
 			all[g] = append(all[g], a)
 		}
 	}

@@ -16,6 +16,8 @@ type Status struct {
 	Commit      string             `json:"commit,omitempty"` // last applied
 	Objects     int                `json:"objects"`
 	BackupPlans []BackupPlanStatus `json:"backup_plans"`
+	Stores      []StoreStatus      `json:"stores"`
+	Quarantined []Quarantined      `json:"quarantined"` // artifacts that failed verification, newest first
 	Mirrors     []MirrorStatus     `json:"mirrors"`
 	Failovers   []state.Role       `json:"failovers"`
 	OpenRuns    []state.Run        `json:"open_runs"`
@@ -48,12 +50,16 @@ type MirrorStatus struct {
 // Standing works out the status at an instant.
 func Standing(st *state.Snapshot, now time.Time) Status {
 	s := Status{
+		Stores: []StoreStatus{}, Quarantined: quarantined(st.Catalogue, now),
 		At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects),
 		BackupPlans: []BackupPlanStatus{}, Mirrors: []MirrorStatus{}, Failovers: []state.Role{}, // JSON shows an empty list, not null
 		OpenRuns: append([]state.Run{}, st.OpenRuns...), Attention: []state.Run{}, Locks: append([]state.Lock{}, st.Locks...),
 	}
+	stored := byStore(st.Catalogue)
 	for _, addr := range sortedKeys(st.Objects) {
 		switch config.Address(addr).Kind() {
+		case config.KindStore:
+			s.Stores = append(s.Stores, storeStatus(st, addr, stored[addr], now))
 		case config.KindBackupPlan:
 			s.BackupPlans = append(s.BackupPlans, backupPlanStatus(st, addr, now))
 		case config.KindMirror:

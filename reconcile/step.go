@@ -39,6 +39,8 @@ const (
 	OpArtifactCommit  Op = "artifact.commit"  // CaptureArgs: publish and record it
 	OpArtifactExpire  Op = "artifact.expire"  // ExpireArgs: its deletion begins, if that is still allowed; no effect outside the state
 	OpArtifactDelete  Op = "artifact.delete"  // ExpireArgs: remove it from its store
+	OpArtifactCheck   Op = "artifact.check"   // CheckArgs: read every stored byte back; the record says verified now, or quarantined
+	OpStoreAudit      Op = "store.audit"      // StoreArgs: compare its catalogue, manifests and files; reads no content
 	OpMirrorCopy      Op = "mirror.copy"      // MirrorArgs
 	OpMirrorPrune     Op = "mirror.prune"     // MirrorArgs
 	OpMirrorRecord    Op = "mirror.record"    // MirrorArgs: position; no effect outside the state
@@ -53,7 +55,8 @@ const (
 var Ops = []Op{
 	OpWindow, OpScript, OpStoreInit, OpStoreCheck, OpDeviceInspect,
 	OpDeviceState, OpDeviceUnsaved, OpDeviceSpace, OpDeviceQuiesce, OpDeviceWait, OpDeviceUnquiesce, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
-	OpArtifactExpire, OpArtifactDelete, OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
+	OpArtifactExpire, OpArtifactDelete, OpArtifactCheck, OpStoreAudit, OpMirrorCopy, OpMirrorPrune, OpMirrorRecord,
+	OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
 }
 
 // WindowArgs is when work may start, in a form that can be judged at run time. See WindowArgs.Check.
@@ -135,6 +138,12 @@ type ExpireArgs struct {
 	Store    string           `json:"store"`
 	Newer    int              `json:"newer"`   // good artifacts of its group that must be newer
 	Objects  map[string]int64 `json:"objects"` // generations of the objects that decided it; they must still be these
+}
+
+// CheckArgs is one artifact that is read back.
+type CheckArgs struct {
+	Artifact string `json:"artifact"`
+	Store    string `json:"store"`
 }
 
 // MirrorArgs is one pass of a mirror.

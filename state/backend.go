@@ -113,7 +113,8 @@ type Entry struct {
 	Finish    *TaskRun     // the task's terminal (or interrupted) status; releases its locks unless interrupted or in attention with an unpaid duty, and settles the run
 	Duties    []Duty       // opened
 	Paid      []string     // names of duties of this task
-	Artifacts []Artifact   // put by ID
+	Artifacts []Artifact   // put by ID; one that is recorded and no longer good stays as it is
+	Readings  []Reading    // outcomes of reading artifacts back; one that is not recorded is ErrNotFound
 	Expire    []Expiry     // artifacts whose deletion begins
 	Deleted   []string     // artifacts that are gone from their stores; one whose deletion had not begun is ErrStale
 	Changes   []Change     // recorded objects, such as a store that was initialised
@@ -172,8 +173,10 @@ type Backend interface {
 	Steps(ctx context.Context, task string) ([]StepRun, error)
 	Duties(ctx context.Context, task string) ([]Duty, error)
 	Artifacts(ctx context.Context, f ArtifactFilter) ([]Artifact, error)
-	// PutArtifact writes the outcome of a later check of an artifact; ErrStale when its deletion has begun. It leaves the pin alone.
+	// PutArtifact writes a whole record of an artifact; ErrStale when its deletion has begun. It leaves the pin alone.
 	PutArtifact(ctx context.Context, a Artifact) error
+	// PutReading writes the outcome of a reading made outside a run, and gives the state of the artifact after it; ErrNotFound when it is not recorded.
+	PutReading(ctx context.Context, r Reading) (ArtifactState, error)
 	// Pin keeps an artifact from deletion, or no longer does, and logs who did it; ErrStale when its deletion has begun.
 	Pin(ctx context.Context, artifact string, pinned bool, actor, reason string, at time.Time) error
 	// Recover takes in what a store alone tells of its artifacts, under the apply lock and in one transaction. What the

@@ -155,6 +155,14 @@ type Expiry struct {
 	Objects  map[string]int64 // generations by address
 }
 
+// Reading is the outcome of reading an artifact back. A good artifact becomes verified at the time, or quarantined with the error. One that
+// is quarantined, expiring or deleted stays as it is: a reading never undoes what was decided meanwhile, and it leaves the pin alone.
+type Reading struct {
+	Artifact string
+	At       time.Time // when it was read; an earlier one than the recorded changes nothing unless it failed
+	Error    string    // what was wrong; empty: every byte was there and matched
+}
+
 // FutureLimit is how far after the present an artifact may be dated before its time is taken for wrong.
 const FutureLimit = 10 * time.Minute
 

@@ -240,7 +240,7 @@ func (f *Field) ExampleValue() string {
 	case FormInt, FormFloat:
 		return cmp.Or(f.Preset, f.Min, "1")
 	case FormDuration:
-		return strconv.Quote(cmp.Or(f.Preset, "1h"))
+		return strconv.Quote(cmp.Or(f.Preset, longer("1h", f.Min)))
 	case FormSize:
 		return strconv.Quote(cmp.Or(f.Preset, "1MiB"))
 	case FormExpression:
@@ -253,6 +253,15 @@ func (f *Field) ExampleValue() string {
 		return strconv.Quote(f.Enum[0])
 	}
 	return cmp.Or(meanings[f.Meaning].example, `"..."`)
+}
+
+// longer gives the longer of two durations as written; one that cannot be read is none.
+func longer(a, b string) string {
+	x, _ := unit.ParseDuration(a)
+	if y, err := unit.ParseDuration(b); err == nil && y > x {
+		return b
+	}
+	return a
 }
 
 // Header shows how the header of a nested block is written.

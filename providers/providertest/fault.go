@@ -188,6 +188,21 @@ func (s *faultyStore) Get(ctx context.Context, ref providers.ArtifactRef) (m pro
 	return m, err
 }
 
+func (s *faultyStore) Stored(ctx context.Context, m providers.Manifest, name string) (r io.ReadCloser, err error) {
+	err = s.fault.call("store.Stored", func() (err error) { r, err = s.Store.Stored(ctx, m, name); return err })
+	return r, err
+}
+
+func (s *faultyStore) Check(ctx context.Context) iter.Seq2[providers.Finding, error] {
+	return func(yield func(providers.Finding, error) bool) {
+		if err := s.fault("store.Check"); err != nil {
+			yield(providers.Finding{}, err)
+			return
+		}
+		s.Store.Check(ctx)(yield)
+	}
+}
+
 func (s *faultyStore) List(ctx context.Context) iter.Seq2[providers.Manifest, error] {
 	return func(yield func(providers.Manifest, error) bool) {
 		if err := s.fault("store.List"); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/holdfast-dr/holdfast/providers"
@@ -27,8 +28,12 @@ func VerifyArtifact(ctx context.Context, opener *providers.Opener, a state.Artif
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if _, err := store.Get(ctx, m.ArtifactRef); err != nil {
+	stored, err := store.Get(ctx, m.ArtifactRef)
+	if err != nil {
 		return err
+	}
+	if string(encode(stored)) != string(encode(m)) {
+		return &providers.Error{Op: "verify", Target: manifestPlace(m), Err: fmt.Errorf("%w: the manifest in the store is not the one that was recorded", providers.ErrCorrupt)}
 	}
 	for _, f := range m.Files {
 		r, err := store.Stored(ctx, m, f.Name)
@@ -41,6 +46,14 @@ func VerifyArtifact(ctx context.Context, opener *providers.Opener, a state.Artif
 		}
 	}
 	return nil
+}
+
+// manifestPlace is where a manifest lies: with the files, by the layout of its store.
+func manifestPlace(m providers.Manifest) string {
+	if len(m.Files) == 0 {
+		return "artifact " + string(m.ID)
+	}
+	return path.Dir(m.Files[0].Path)
 }
 
 func manifestOf(a state.Artifact) (providers.Manifest, error) {

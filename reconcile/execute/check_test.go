@@ -59,6 +59,9 @@ func (w world) checkArtifacts(ctx context.Context, b state.Backend, f *findings)
 	}
 	defer store.Close()
 	for _, a := range arts {
+		if w.knownDamage(a.ID) {
+			continue // the story's end says what must have become of it
+		}
 		var m providers.Manifest
 		if err := json.Unmarshal(a.Manifest, &m); err != nil {
 			f.addf("manifest of %s: %v", a.ID, err)

@@ -126,6 +126,12 @@ var stories = map[string]story{
 			w.wantDeleted(ctx, b, f, w.aged()[:4]...)
 		},
 	},
+	// Six artifacts are read back, one of which is damaged.
+	"verification": {
+		plan:    func(w world) *reconcile.Plan { return w.verification(w.aged()...) },
+		prepare: prepareDamage,
+		end:     func(ctx context.Context, w world, b state.Backend, f *findings) { w.wantRead(ctx, b, f) },
+	},
 	// The freeze fails after a resume, so the move is given up: what the first life froze must be released.
 	"unfrozen": {
 		plan: func(w world) *reconcile.Plan {

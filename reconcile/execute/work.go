@@ -338,6 +338,7 @@ func (w *work) failed(c *call, out outcome, err error) error {
 		how = state.StepUnknown // so that a person's retry tries it again
 	}
 	w.pending.End = c.ended(how, ending(out.output, v), v.Message)
+	w.pending.Readings = out.entry.Readings
 	e := c.event(StepDone)
 	e.Status, e.Reason, e.Error = v.Status, v.Reason, v.Message
 	w.emit(e)

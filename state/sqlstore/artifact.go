@@ -14,14 +14,16 @@ const putArtifact = `INSERT INTO artifact (` + artifactColumns + `) VALUES (?, ?
 	bytes = excluded.bytes, manifest = excluded.manifest, state = excluded.state, started_at = excluded.started_at,
 	verified_at = excluded.verified_at, error = excluded.error, quarantined_at = excluded.quarantined_at`
 
-func (t *tx) putArtifact(a state.Artifact) error {
-	_, err := t.exec(putArtifact, a.ID, a.Store, a.BackupPlan, a.Run, a.Task, a.Device, a.Domain, a.Action, a.Variant, a.Files, a.Bytes,
+// putIfGood leaves alone what a check, a person or a deletion decided since the artifact was made.
+const putIfGood = putArtifact + ` WHERE artifact.state = 'good'`
+
+func (t *tx) putArtifact(a state.Artifact, how string) error {
+	_, err := t.exec(how, a.ID, a.Store, a.BackupPlan, a.Run, a.Task, a.Device, a.Domain, a.Action, a.Variant, a.Files, a.Bytes,
 		text(a.Manifest), a.State, micros(a.Started), micros(a.Verified), a.Error, micros(a.Quarantined))
 	return err
 }
 
-// PutArtifact writes what a later check of an artifact found. One whose deletion has begun is never good again: then the check
-// came too late and is state.ErrStale.
+// PutArtifact writes a whole record. One whose deletion has begun is never good again: then it is state.ErrStale.
 func (s *Store) PutArtifact(ctx context.Context, a state.Artifact) error {
 	err := wantArtifact(a)
 	if err == nil {
@@ -36,7 +38,7 @@ func (s *Store) PutArtifact(ctx context.Context, a state.Artifact) error {
 			case cur == state.ArtifactExpiring && a.State != cur && a.State != state.ArtifactDeleted:
 				return fmt.Errorf("its deletion has begun: %w", state.ErrStale)
 			}
-			return t.putArtifact(a)
+			return t.putArtifact(a, putArtifact)
 		})
 	}
 	if err != nil {

@@ -113,7 +113,7 @@ func (t *tx) recoverOne(found state.Artifact, at time.Time, n *state.RecoveryRes
 	} else {
 		n.Added++
 	}
-	return t.putArtifact(next)
+	return t.putArtifact(next, putArtifact)
 }
 
 // mostRuns bounds the numbers of runs that are believed: counting goes on above them.

@@ -191,6 +191,11 @@ func checkEntry(e state.Entry) error {
 			return errors.New("an artifact without id")
 		}
 	}
+	for _, x := range e.Readings {
+		if err := wantReading(x); err != nil {
+			return err
+		}
+	}
 	return nil // the fingerprint, which is made of JSON, finds what is not
 }
 
@@ -217,7 +222,12 @@ func (t *tx) entry(k taskKey, c state.Claim, e state.Entry) error {
 		}
 	}
 	for _, a := range e.Artifacts {
-		if err := t.putArtifact(a); err != nil {
+		if err := t.putArtifact(a, putIfGood); err != nil {
+			return err
+		}
+	}
+	for _, x := range e.Readings {
+		if _, err := t.putReading(x); err != nil {
 			return err
 		}
 	}

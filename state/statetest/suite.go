@@ -14,7 +14,7 @@ import (
 
 // Suite checks what every state backend promises. Open gives an empty backend, which lives until its test ends.
 func Suite(t *testing.T, open func(t *testing.T) state.Backend) {
-	for _, group := range []map[string]func(*fixture){recordTests, lockTests, runTests, journalTests, readTests, expireTests, recoverTests, concurrencyTests} {
+	for _, group := range []map[string]func(*fixture){recordTests, lockTests, runTests, journalTests, readTests, expireTests, readingTests, recoverTests, concurrencyTests} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -28,6 +28,7 @@ func (f *fixture) found(id string, st state.ArtifactState) state.Artifact {
 	}
 }
 
+// artifact gives the record of an artifact.
 func (f *fixture) artifact(id string) state.Artifact {
 	f.Helper()
 	all, err := f.b.Artifacts(f.ctx(), state.ArtifactFilter{ID: id})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -170,126 +169,6 @@ func wanted(args []string, f artifactFlags, at string) string {
 		}
 	}
 	return text
-}
-
-func (c *cli) verifyCommand() *cobra.Command {
-	var f artifactFlags
-	var all, list bool
-	cmd := &cobra.Command{
-		Use:     "verify [ARTIFACT ...]",
-		GroupID: "data",
-		Short:   "Read every byte of artifacts and compare it with what was recorded",
-		Long: `Read every byte of the chosen artifacts in their stores and compare size and
-SHA-256 with the record. One that differs is quarantined: it counts for nothing
-from then on. A store that cannot be reached fails the check and quarantines nothing.`,
-		Example: "  holdfast verify --all\n  holdfast verify --device web\n  holdfast verify --list",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			if len(args) == 0 && !all && !list && f == (artifactFlags{}) {
-				return errors.New("name artifacts, or say --all; --list shows what there is")
-			}
-			return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
-				chosen, err := choose(ctx, st, args, f)
-				if err != nil {
-					return err
-				}
-				if list {
-					if c.json {
-						return view.JSON(c.out, map[string]any{"artifacts": chosen})
-					}
-					return view.Artifacts(c.out, chosen, c.style(c.out))
-				}
-				return c.verify(ctx, a, st, chosen)
-			})
-		},
-	}
-	f.add(c, cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "every artifact that is recorded as good")
-	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts")
-	return cmd
-}
-
-func choose(ctx context.Context, st *sqlstore.Store, ids []string, f artifactFlags) ([]state.Artifact, error) {
-	if len(ids) == 0 {
-		filter := f.filter()
-		filter.State = state.ArtifactGood
-		return st.Artifacts(ctx, filter)
-	}
-	var chosen []state.Artifact
-	for _, id := range ids {
-		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: id})
-		if err != nil {
-			return nil, err
-		}
-		if len(found) == 0 {
-			return nil, fmt.Errorf("there is no artifact %s; holdfast verify --list shows what there is", id)
-		}
-		chosen = append(chosen, found...)
-	}
-	return chosen, nil
-}
-
-// verify checks artifacts one after another and records the outcome of each at once.
-func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen []state.Artifact) error {
-	opener, err := c.recordedOpener(ctx, a, st)
-	if err != nil {
-		return err
-	}
-	type verdict struct {
-		Artifact string              `json:"artifact"`
-		State    state.ArtifactState `json:"state"`
-		Error    string              `json:"error,omitempty"`
-	}
-	verdicts := []verdict{}
-	bad := 0
-	for _, art := range chosen {
-		err := execute.VerifyArtifact(ctx, opener, art, nil)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil:
-			art.Verified = a.Now()
-		case errors.Is(err, providers.ErrCorrupt), errors.Is(err, providers.ErrNotFound), errors.Is(err, os.ErrNotExist):
-			art.State, art.Error, art.Quarantined = state.ArtifactQuarantined, err.Error(), a.Now()
-		}
-		switch put := st.PutArtifact(ctx, art); {
-		case errors.Is(put, state.ErrStale): // it was deleted while it was read
-			art.State, err = state.ArtifactDeleted, put
-		case put != nil:
-			return put
-		case err != nil:
-			bad++
-		}
-		v := verdict{Artifact: art.ID, State: art.State}
-		if err != nil {
-			v.Error = err.Error()
-		}
-		verdicts = append(verdicts, v)
-		if !c.json {
-			line := fmt.Sprintf("%s  %s/%s  %s  %s", art.ID, art.Device, art.Domain, view.Bytes(art.Bytes), "good")
-			switch {
-			case art.State == state.ArtifactDeleted:
-				line = fmt.Sprintf("%s  %s/%s  deleted meanwhile", art.ID, art.Device, art.Domain)
-			case err != nil:
-				line = fmt.Sprintf("%s  %s/%s  NOT GOOD: %s", art.ID, art.Device, art.Domain, view.Clean(err.Error()))
-			}
-			fmt.Fprintln(c.out, line)
-		}
-	}
-	if c.json {
-		err = view.JSON(c.out, map[string]any{"verdicts": verdicts})
-	} else {
-		_, err = fmt.Fprintf(c.out, "%s read, %d not good.\n", view.Count(len(chosen), "artifact", "artifacts"), bad)
-	}
-	switch {
-	case err != nil:
-		return err
-	case bad > 0 && bad == len(chosen):
-		return exit(exitFailed)
-	case bad > 0:
-		return exit(exitPartial)
-	}
-	return nil
 }
 
 func sortedAddresses(objects map[string]state.Object) []string {

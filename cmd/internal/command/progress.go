@@ -110,15 +110,20 @@ func (p *progress) advance(e execute.Event, name string) {
 }
 
 func (p *progress) finish(e execute.Event, name string) {
-	if t := p.tasks[e.Task]; t != nil {
-		t.bar.Abort(true)
-		delete(p.tasks, e.Task)
-	}
+	p.drop(e.Task)
 	size := ""
 	if e.Files > 0 || e.Bytes > 0 {
 		size = fmt.Sprintf("  %s, %s", view.Count(int(e.Files), "file", "files"), view.Bytes(e.Bytes))
 	}
 	p.say(e.Task, "%s %s%s%s%s", name, e.Status, size, after("  ", e.Reason), after(": ", e.Error))
+}
+
+// drop ends the live line of a task.
+func (p *progress) drop(task string) {
+	if t := p.tasks[task]; t != nil {
+		t.bar.Abort(true)
+		delete(p.tasks, task)
+	}
 }
 
 // say prints one line; run and task come first.

@@ -225,6 +225,8 @@ func taskText(t reconcile.Task) string {
 			steps = append(steps, s.Name)
 		}
 		return "steps: " + strings.Join(steps, ", ")
+	case "verify":
+		return ""
 	case "mirror":
 		return "copy new and changed files, then delete what is gone from the source"
 	}

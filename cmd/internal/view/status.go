@@ -41,6 +41,9 @@ func Status(w io.Writer, st reconcile.Status, s Style) error {
 			return err
 		}
 	}
+	if err := stores(w, st, s); err != nil {
+		return err
+	}
 	if len(st.Mirrors) > 0 {
 		var rows [][]string
 		for _, m := range st.Mirrors {

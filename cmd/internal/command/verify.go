@@ -1,0 +1,224 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+func (c *cli) verifyCommand() *cobra.Command {
+	var f artifactFlags
+	var all, due, list bool
+	cmd := &cobra.Command{
+		Use:     "verify [ARTIFACT ...]",
+		GroupID: "data",
+		Short:   "Read every byte of artifacts and compare it with what was recorded",
+		Long: `Read every byte of the chosen artifacts in their stores and compare size and
+SHA-256 with the record. One that differs is quarantined: it counts for nothing
+from then on, and status says what to do. A store that cannot be reached fails
+the check and quarantines nothing.
+
+A store with a verify block is read back by apply, a share at a time. --due reads
+all at once that is due there.`,
+		Example: "  holdfast verify --all\n  holdfast verify --due\n  holdfast verify --device web\n  holdfast verify --list",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			switch {
+			case len(args) == 0 && !all && !due && !list && f == (artifactFlags{}):
+				return errors.New("name artifacts, or say --all or --due; --list shows what there is")
+			case len(args) > 0 && (all || due):
+				return errors.New("name artifacts, or say --all or --due, not both")
+			}
+			return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
+				chosen, err := choose(ctx, st, args, f)
+				if err == nil && due {
+					chosen, err = onlyDue(ctx, a, st, chosen)
+				}
+				if err != nil {
+					return err
+				}
+				if list {
+					if c.json {
+						return view.JSON(c.out, map[string]any{"artifacts": chosen})
+					}
+					return view.Artifacts(c.out, chosen, c.style(c.out))
+				}
+				return c.verify(ctx, a, st, chosen)
+			})
+		},
+	}
+	f.add(c, cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "every artifact that is recorded as good")
+	cmd.Flags().BoolVar(&due, "due", false, "those that the verify blocks of their stores make due")
+	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts")
+	cmd.MarkFlagsMutuallyExclusive("all", "due")
+	return cmd
+}
+
+func choose(ctx context.Context, st *sqlstore.Store, ids []string, f artifactFlags) ([]state.Artifact, error) {
+	if len(ids) == 0 {
+		filter := f.filter()
+		filter.State = state.ArtifactGood
+		return st.Artifacts(ctx, filter)
+	}
+	var chosen []state.Artifact
+	for _, id := range ids {
+		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: id})
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("there is no artifact %s; holdfast verify --list shows what there is", id)
+		}
+		chosen = append(chosen, found...)
+	}
+	return chosen, nil
+}
+
+// onlyDue picks what is due to be read back, longest ago first.
+func onlyDue(ctx context.Context, a *app.App, st *sqlstore.Store, chosen []state.Artifact) ([]state.Artifact, error) {
+	snap, err := st.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]state.Artifact, len(chosen))
+	for _, art := range chosen {
+		byID[art.ID] = art
+	}
+	due := []state.Artifact{}
+	for _, d := range reconcile.DueChecks(snap, a.Now()) {
+		if art, ok := byID[d.ID]; ok {
+			due = append(due, art)
+		}
+	}
+	return due, nil
+}
+
+// verdict is what was found of one artifact.
+type verdict struct {
+	Artifact string              `json:"artifact"`
+	State    state.ArtifactState `json:"state"`
+	Error    string              `json:"error,omitempty"`
+}
+
+// verify checks artifacts one after another and records the outcome of each at once.
+func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen []state.Artifact) error {
+	opener, err := c.recordedOpener(ctx, a, st)
+	if err != nil {
+		return err
+	}
+	verdicts, bad := []verdict{}, 0
+	var p *progress
+	if !c.json {
+		p = c.progress()
+		defer p.close()
+	}
+	for _, art := range chosen {
+		live := newReading(p, a, art)
+		reading, err := execute.ReadBack(ctx, opener, art, a.Now, live.read)
+		live.end()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		v := verdict{Artifact: art.ID, State: art.State}
+		if reading != nil {
+			if v.State, err = recordReading(ctx, st, *reading, err); v.State == "" {
+				return err
+			}
+		}
+		if err != nil {
+			v.Error = err.Error()
+			bad++
+		}
+		verdicts = append(verdicts, v)
+		if p != nil {
+			fmt.Fprintln(p.out, verdictLine(art, v))
+		}
+	}
+	if c.json {
+		err = view.JSON(c.out, map[string]any{"verdicts": verdicts})
+	} else {
+		_, err = fmt.Fprintf(p.out, "%s read, %d not good.\n", view.Count(len(chosen), "artifact", "artifacts"), bad)
+	}
+	switch {
+	case err != nil:
+		return err
+	case bad > 0 && bad == len(chosen):
+		return exit(exitFailed)
+	case bad > 0:
+		return exit(exitPartial)
+	}
+	return nil
+}
+
+// recordReading writes an outcome and gives what is to be told of it: nothing is wrong with an artifact whose deletion began while it was read. An
+// empty state means that the outcome could not be written.
+func recordReading(ctx context.Context, st *sqlstore.Store, r state.Reading, damage error) (state.ArtifactState, error) {
+	after, err := st.PutReading(ctx, r)
+	switch {
+	case err != nil:
+		return "", err
+	case after == state.ArtifactExpiring || after == state.ArtifactDeleted:
+		return after, nil
+	case after == state.ArtifactQuarantined && damage == nil:
+		return after, errors.New("it is quarantined, and stays so although every byte matched now")
+	}
+	return after, damage
+}
+
+func verdictLine(art state.Artifact, v verdict) string {
+	line := fmt.Sprintf("%s  %s/%s  ", art.ID, art.Device, art.Domain)
+	switch {
+	case v.State == state.ArtifactExpiring || v.State == state.ArtifactDeleted:
+		return line + "deleted meanwhile"
+	case v.State == state.ArtifactQuarantined:
+		return line + "NOT GOOD: " + view.Line(v.Error) + "; take a new backup: holdfast run " + art.BackupPlan
+	case v.Error != "":
+		return line + "NOT READ: " + view.Line(v.Error)
+	}
+	return line + view.Bytes(art.Bytes) + "  good"
+}
+
+// reading shows one artifact while it is read; without a progress it shows nothing.
+type reading struct {
+	p   *progress
+	now func() (e execute.Event)
+	n   int64
+}
+
+func newReading(p *progress, a *app.App, art state.Artifact) *reading {
+	r := &reading{p: p}
+	r.now = func() execute.Event {
+		return execute.Event{Time: a.Now(), Task: art.ID, Step: "read", Device: art.Device, Domain: art.Domain, Bytes: r.n}
+	}
+	r.show(execute.TaskStarted)
+	return r
+}
+
+func (r *reading) show(kind execute.EventKind) {
+	if r.p != nil {
+		e := r.now()
+		e.Kind = kind
+		r.p.event(e)
+	}
+}
+
+func (r *reading) read(n int64) {
+	r.n += n
+	r.show(execute.Progress)
+}
+
+func (r *reading) end() {
+	if r.p != nil {
+		r.p.drop(r.now().Task)
+	}
+}
