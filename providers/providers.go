@@ -80,6 +80,8 @@ type DeviceType struct {
 	Type     string
 	Doc      string
 	Actions  []Action // what Capture supports
+	// InPlace says whether Restore can put the artifacts of an action into the device itself, given its settings; nil: never.
+	InPlace  func(settings any, action Action) bool
 	Settings func() any
 	Open     func(ctx context.Context, name string, settings any, env Env) (Device, error)
 }

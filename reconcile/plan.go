@@ -55,6 +55,7 @@ type Plan struct {
 	Preconditions []Precondition    `json:"preconditions"`
 	Gates         []Gate            `json:"gates"` // what must be allowed explicitly
 	Deletions     []Deletion        `json:"deletions,omitempty"`
+	Restore       *Restore          `json:"restore,omitempty"` // ModeRestore: what is put where
 	Summary       Summary           `json:"summary"`
 
 	// Objects are the specifications the actions' steps refer to, by address.
@@ -69,6 +70,7 @@ const (
 	ModeApply   Mode = "apply"   // bring recorded to desired and do what is due
 	ModeRun     Mode = "run"     // start one object's work now
 	ModeDestroy Mode = "destroy" // remove every object
+	ModeRestore Mode = "restore" // put one artifact's content back; see reconcile/recovery
 	ModeCompare Mode = "compare" // only the difference between two configurations; never applied
 )
 
@@ -175,6 +177,7 @@ const (
 	NeedGeneration PreconditionKind = "generation" // of one object; Want 0: it must not exist
 	NeedRoleEpoch  PreconditionKind = "role_epoch"
 	NeedDescends   PreconditionKind = "commit_descends" // the last applied commit the plan was made against
+	NeedArtifact   PreconditionKind = "artifact"        // the state of the artifact with the ID in Address
 	NeedDeleteSet  PreconditionKind = "delete_set"      // the artifacts of one Deletion: none is pinned or back to life
 	NeedNotAfter   PreconditionKind = "not_after"
 )
@@ -250,6 +253,7 @@ const (
 	ActionFailover ActionKind = "failover" // establish or move the role
 
 	ActionRetention ActionKind = "retention" // delete what no rule keeps
+	ActionRestore   ActionKind = "restore"   // put an artifact's content back
 )
 
 // Stages order the tasks of an action: no task starts before every task of a lower stage has ended.
@@ -261,7 +265,7 @@ const (
 
 // Task is an action's part on one target.
 type Task struct {
-	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention
+	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention | restore
 	Stage    int      `json:"stage"`
 	Activity string   `json:"activity,omitempty"`
 	Device   string   `json:"device,omitempty"` // address

@@ -38,6 +38,8 @@ const (
 	OpArtifactCommit  Op = "artifact.commit"  // CaptureArgs: publish and record it
 	OpArtifactExpire  Op = "artifact.expire"  // ExpireArgs: its deletion begins, if that is still allowed; no effect outside the state
 	OpArtifactDelete  Op = "artifact.delete"  // ExpireArgs: remove it from its store
+	OpArtifactCheck   Op = "artifact.check"   // RestoreArgs: every stored byte is what was recorded, and the artifact may still be restored
+	OpArtifactRestore Op = "artifact.restore" // RestoreArgs
 	OpMirrorCopy      Op = "mirror.copy"      // MirrorArgs
 	OpMirrorPrune     Op = "mirror.prune"     // MirrorArgs
 	OpMirrorRecord    Op = "mirror.record"    // MirrorArgs: position; no effect outside the state
@@ -52,7 +54,7 @@ const (
 var Ops = []Op{
 	OpWindow, OpScript, OpStoreInit, OpStoreCheck, OpDeviceInspect,
 	OpDeviceState, OpDeviceUnsaved, OpDeviceQuiesce, OpDeviceWait, OpDeviceUnquiesce, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
-	OpArtifactExpire, OpArtifactDelete, OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
+	OpArtifactExpire, OpArtifactDelete, OpArtifactCheck, OpArtifactRestore, OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
 }
 
 // WindowArgs is when work may start, in a form that can be judged at run time. See WindowArgs.Check.
@@ -128,6 +130,19 @@ type ExpireArgs struct {
 	Store    string           `json:"store"`
 	Newer    int              `json:"newer"`   // good artifacts of its group that must be newer
 	Objects  map[string]int64 `json:"objects"` // generations of the objects that decided it; they must still be these
+}
+
+// RestoreArgs is the restore of one artifact, into a directory or into a device.
+type RestoreArgs struct {
+	Artifact string              `json:"artifact"`
+	Store    string              `json:"store"`
+	State    state.ArtifactState `json:"state"`         // it must still have
+	Dir      string              `json:"dir,omitempty"` // absolute; absent or empty
+	Raw      bool                `json:"raw,omitempty"` // with Dir: the files as they were captured
+
+	Device  string `json:"device,omitempty"` // address of the target; without Dir
+	Domain  string `json:"domain,omitempty"` // in Device
+	Replace bool   `json:"replace,omitempty"`
 }
 
 // MirrorArgs is one pass of a mirror.

@@ -55,6 +55,8 @@ func init() {
 		reconcile.OpArtifactCommit:  {limit: limitCommit, do: commit, check: checkCommit},
 		reconcile.OpArtifactExpire:  {limit: limitLook, do: expire},
 		reconcile.OpArtifactDelete:  {limit: limitCommit, do: remove},
+		reconcile.OpArtifactCheck:   {do: checkArtifact},
+		reconcile.OpArtifactRestore: {do: restoreArtifact},
 		reconcile.OpMirrorCopy:      {do: mirrorCopy},
 		reconcile.OpMirrorPrune:     {do: mirrorPrune},
 		reconcile.OpMirrorRecord:    {limit: limitLook, do: mirrorRecord},
