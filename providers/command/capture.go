@@ -101,8 +101,9 @@ func (o *output) Write(p []byte) (int, error) {
 func (d *device) explain(op string, err error) error {
 	e := &providers.Error{Op: op, Target: d.name, Err: err}
 	var exit *process.ExitError
+	var known *providers.Error
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &known), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s %s: %w", op, d.name, err)
 	case errors.Is(err, process.ErrStart):
 		e.Err = fmt.Errorf("%w: %w", providers.ErrUnavailable, err)

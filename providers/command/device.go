@@ -156,9 +156,9 @@ func checked(kind, name string, check func(report func(path, problem string))) e
 // DeviceType describes the device type "command".
 func DeviceType() providers.DeviceType {
 	return providers.DeviceType{
-		Type:     "command",
-		Doc:      "Anything that a program can write to its standard output.",
-		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
+		Type:    "command",
+		Doc:     "Anything that a program can write to its standard output.",
+		Actions: []providers.Action{providers.SecureBackup, providers.ExportDomain},
 		InPlace: func(settings any, _ providers.Action) bool {
 			s, ok := settings.(*Settings)
 			return ok && len(s.InPlace) > 0
