@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 )
@@ -109,6 +110,15 @@ type RestoreRequest struct {
 	// the new one is complete and checked; a crash leaves one or the other, and calling again finishes it.
 	// Without Replace, a place that holds something is ErrNotEmpty.
 	Replace bool
+	// Warn is told, for people, what could not be put back as it was, such as owners; may be nil. It is called before Restore returns.
+	Warn func(text string)
+}
+
+// Warnf tells Warn, if there is one.
+func (r RestoreRequest) Warnf(format string, args ...any) {
+	if r.Warn != nil {
+		r.Warn(fmt.Sprintf(format, args...))
+	}
 }
 
 // Sink takes the files of one capture. Each writer is closed before the next

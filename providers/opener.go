@@ -39,6 +39,23 @@ func (o *Opener) Device(ctx context.Context, address string) (Device, error) {
 	return t.Open(ctx, objectName(address), settings, o.Env)
 }
 
+// InPlace reports whether the device at an address can take the artifacts of an action back into itself.
+func (o *Opener) InPlace(address string, action Action) (bool, error) {
+	spec, err := o.Lookup(address)
+	if err != nil {
+		return false, err
+	}
+	t, err := o.Registry.Device(spec.Type)
+	if err != nil || t.InPlace == nil {
+		return false, err
+	}
+	settings := t.Settings()
+	if err := decode(address, spec.Body, settings); err != nil {
+		return false, err
+	}
+	return t.InPlace(settings, action), nil
+}
+
 // Store opens the store at an address.
 func (o *Opener) Store(ctx context.Context, address string) (Store, error) {
 	spec, err := o.Lookup(address)

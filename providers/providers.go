@@ -79,9 +79,11 @@ type Env struct {
 // config); Open takes a filled one. A settings struct may have a method
 // Check(report func(path, problem string)) with rules that need no I/O.
 type DeviceType struct {
-	Type     string
-	Doc      string
-	Actions  []Action // what Capture supports
+	Type    string
+	Doc     string
+	Actions []Action // what Capture supports
+	// InPlace says whether Restore can put the artifacts of an action into the device itself, given its settings; nil: never.
+	InPlace  func(settings any, action Action) bool
 	Settings func() any
 	Open     func(ctx context.Context, name string, settings any, env Env) (Device, error)
 }

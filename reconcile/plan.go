@@ -55,6 +55,7 @@ type Plan struct {
 	Preconditions []Precondition    `json:"preconditions"`
 	Gates         []Gate            `json:"gates"` // what must be allowed explicitly
 	Deletions     []Deletion        `json:"deletions,omitempty"`
+	Restore       *Restore          `json:"restore,omitempty"` // ModeRestore: what is put where
 	Summary       Summary           `json:"summary"`
 
 	// Objects are the specifications the actions' steps refer to, by address.
@@ -69,6 +70,7 @@ const (
 	ModeApply   Mode = "apply"   // bring recorded to desired and do what is due
 	ModeRun     Mode = "run"     // start one object's work now
 	ModeDestroy Mode = "destroy" // remove every object
+	ModeRestore Mode = "restore" // put one artifact's content back; see reconcile/recovery
 	ModeCompare Mode = "compare" // only the difference between two configurations; never applied
 )
 
@@ -178,6 +180,7 @@ const (
 	NeedGeneration PreconditionKind = "generation" // of one object; Want 0: it must not exist
 	NeedRoleEpoch  PreconditionKind = "role_epoch"
 	NeedDescends   PreconditionKind = "commit_descends" // the last applied commit the plan was made against
+	NeedArtifact   PreconditionKind = "artifact"        // the state of the artifact with the ID in Address
 	NeedDeleteSet  PreconditionKind = "delete_set"      // the artifacts of one Deletion: none is pinned or back to life
 	NeedNotAfter   PreconditionKind = "not_after"
 )
@@ -263,6 +266,7 @@ const (
 
 	ActionRetention ActionKind = "retention" // delete what no rule keeps
 	ActionVerify    ActionKind = "verify"    // read artifacts of a store back
+	ActionRestore   ActionKind = "restore"   // put an artifact's content back
 )
 
 // Stages order the tasks of an action: no task starts before every task of a lower stage has ended.
@@ -274,7 +278,7 @@ const (
 
 // Task is an action's part on one target.
 type Task struct {
-	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention | verify
+	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention | verify | restore
 	Stage    int      `json:"stage"`
 	Activity string   `json:"activity,omitempty"`
 	Device   string   `json:"device,omitempty"` // address

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,6 +71,14 @@ func (n Precondition) broken(s *state.Snapshot, now time.Time) error {
 		limit, err := time.Parse(time.RFC3339, n.Want)
 		if err != nil || now.After(limit) {
 			return stale("The plan may not be applied after %s", n.Want)
+		}
+	case NeedArtifact:
+		i := slices.IndexFunc(s.Catalogue, func(a state.ArtifactBrief) bool { return a.ID == n.Address })
+		switch {
+		case i < 0:
+			return stale("Artifact %s was deleted meanwhile", n.Address)
+		case string(s.Catalogue[i].State) != n.Want:
+			return stale("Artifact %s is %s now, and was %s", n.Address, s.Catalogue[i].State, n.Want)
 		}
 	case NeedDeleteSet: // see Plan.Broken
 	default:

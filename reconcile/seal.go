@@ -30,10 +30,23 @@ func (b *builder) finish() {
 	}
 	b.gates()
 	b.preconditions()
-	p.Summary = summarise(p)
 	b.diags.Sort()
-	p.Findings = append([]diag.Diagnostic{}, b.diags...)
-	p.Errored = b.diags.HasErrors()
+	p.Seal(b.diags)
+}
+
+// Seal closes a plan that is complete but for what follows from its content: the limit of its life, counts, findings, whether
+// it is applyable, and the digest.
+func (p *Plan) Seal(found diag.List) {
+	if p.grave() {
+		p.ExpiresAt = p.Timestamp.Add(planLifetime)
+		p.Preconditions = append(p.Preconditions, Precondition{Kind: NeedNotAfter, Want: p.ExpiresAt.Format(time.RFC3339)})
+	}
+	slices.SortFunc(p.Preconditions, func(x, y Precondition) int {
+		return cmp.Or(strings.Compare(string(x.Kind), string(y.Kind)), strings.Compare(x.Address, y.Address), strings.Compare(x.Want, y.Want))
+	})
+	p.Summary = summarise(p)
+	p.Findings = append([]diag.Diagnostic{}, found...)
+	p.Errored = found.HasErrors()
 	p.Applyable = !p.Errored && !p.Empty() && p.Mode != ModeCompare
 	digest, err := p.digest()
 	if err != nil {
@@ -85,13 +98,6 @@ func (b *builder) preconditions() {
 	if last := b.st.LastCommit(); last != "" && len(p.Changes) > 0 && p.Config.Commit != "" {
 		b.need(Precondition{Kind: NeedDescends, Want: last})
 	}
-	if p.grave() {
-		p.ExpiresAt = p.Timestamp.Add(planLifetime)
-		b.need(Precondition{Kind: NeedNotAfter, Want: p.ExpiresAt.Format(time.RFC3339)})
-	}
-	slices.SortFunc(p.Preconditions, func(x, y Precondition) int {
-		return cmp.Or(strings.Compare(string(x.Kind), string(y.Kind)), strings.Compare(x.Address, y.Address), strings.Compare(x.Want, y.Want))
-	})
 }
 
 // grave reports whether the plan may be applied for a limited time only.
@@ -168,6 +174,11 @@ func (p *Plan) digest() (string, error) {
 	}
 	if len(p.Deletions) > 0 {
 		s.put("deletions", p.Deletions)
+	}
+	if p.Restore != nil {
+		r := *p.Restore
+		r.Seen = RestoreSeen{}
+		s.put("restore", r)
 	}
 	s.put("gates", len(p.Gates))
 	for _, g := range p.Gates {

@@ -41,6 +41,8 @@ const (
 	OpArtifactDelete  Op = "artifact.delete"  // ExpireArgs: remove it from its store
 	OpArtifactCheck   Op = "artifact.check"   // CheckArgs: read every stored byte back; the record says verified now, or quarantined
 	OpStoreAudit      Op = "store.audit"      // StoreArgs: compare its catalogue, manifests and files; reads no content
+	OpRestoreCheck    Op = "restore.check"    // RestoreArgs: every stored byte is what was recorded, and the artifact may still be restored
+	OpArtifactRestore Op = "artifact.restore" // RestoreArgs
 	OpMirrorCopy      Op = "mirror.copy"      // MirrorArgs
 	OpMirrorPrune     Op = "mirror.prune"     // MirrorArgs
 	OpMirrorRecord    Op = "mirror.record"    // MirrorArgs: position; no effect outside the state
@@ -55,8 +57,8 @@ const (
 var Ops = []Op{
 	OpWindow, OpScript, OpStoreInit, OpStoreCheck, OpDeviceInspect,
 	OpDeviceState, OpDeviceUnsaved, OpDeviceSpace, OpDeviceQuiesce, OpDeviceWait, OpDeviceUnquiesce, OpDeviceCapture, OpArtifactVerify, OpArtifactCommit,
-	OpArtifactExpire, OpArtifactDelete, OpArtifactCheck, OpStoreAudit, OpMirrorCopy, OpMirrorPrune, OpMirrorRecord,
-	OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
+	OpArtifactExpire, OpArtifactDelete, OpArtifactCheck, OpStoreAudit, OpRestoreCheck, OpArtifactRestore,
+	OpMirrorCopy, OpMirrorPrune, OpMirrorRecord, OpRoleBegin, OpTargetFreeze, OpTargetSwitch, OpTargetVerify, OpRoleSettle,
 }
 
 // WindowArgs is when work may start, in a form that can be judged at run time. See WindowArgs.Check.
@@ -144,6 +146,19 @@ type ExpireArgs struct {
 type CheckArgs struct {
 	Artifact string `json:"artifact"`
 	Store    string `json:"store"`
+}
+
+// RestoreArgs is the restore of one artifact, into a directory or into a device.
+type RestoreArgs struct {
+	Artifact string              `json:"artifact"`
+	Store    string              `json:"store"`
+	State    state.ArtifactState `json:"state"`         // it must still have
+	Dir      string              `json:"dir,omitempty"` // absolute; absent or empty
+	Raw      bool                `json:"raw,omitempty"` // with Dir: the files as they were captured
+
+	Device  string `json:"device,omitempty"` // address of the target; without Dir
+	Domain  string `json:"domain,omitempty"` // in Device
+	Replace bool   `json:"replace,omitempty"`
 }
 
 // MirrorArgs is one pass of a mirror.

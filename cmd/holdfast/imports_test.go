@@ -56,24 +56,26 @@ var imports = map[string][]string{
 
 	"reconcile/retention": {"state"},
 
-	"reconcile/observe": {"config", "providers", "reconcile", "state"},
-	"reconcile/store":   {"config", "config/schedule", "providers", "reconcile", "state"},
-	"reconcile/execute": {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "state"},
+	"reconcile/observe":  {"config", "providers", "reconcile", "state"},
+	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
+	"reconcile/artifact": {"providers", "state"},
+	"reconcile/recovery": {"config/diag", "reconcile", "state"},
+	"reconcile/execute":  {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
-	"cmd/internal/view": {"config/diag", "reconcile", "reconcile/store", "state"},
+	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/store", "state"},
 	"cmd/internal/app": {
 		"config", "config/diag", "config/language", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
-		"reconcile", "reconcile/execute", "reconcile/observe", "reconcile/store", "state", "state/sqlstore",
+		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/observe", "reconcile/recovery", "reconcile/store", "state", "state/sqlstore",
 	},
 	"cmd/internal/command": {
 		"cmd/internal/app", "cmd/internal/view", "config", "config/diag", "config/load", "config/unit", "providers",
-		"reconcile", "reconcile/execute", "reconcile/store", "state", "state/sqlstore",
+		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/store", "state", "state/sqlstore",
 	},
 	"cmd/holdfast": {"cmd/internal/command"},
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/retention", "providers/glob", "providers/plain/chain", "providers/plain/layout"}
+var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/recovery", "reconcile/retention", "providers/glob", "providers/plain/chain", "providers/plain/layout"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (

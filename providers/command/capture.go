@@ -101,8 +101,9 @@ func (o *output) Write(p []byte) (int, error) {
 func (d *device) explain(op string, err error) error {
 	e := &providers.Error{Op: op, Target: d.name, Err: err}
 	var exit *process.ExitError
+	var known *providers.Error
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &known), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s %s: %w", op, d.name, err)
 	case errors.Is(err, process.ErrStart):
 		e.Err = fmt.Errorf("%w: %w", providers.ErrUnavailable, err)
@@ -130,8 +131,11 @@ func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if req.Dir == "" {
-		return fmt.Errorf("into the device itself: %w", errors.ErrUnsupported)
+	if req.Dir == "" && len(d.InPlace) == 0 {
+		return &providers.Error{
+			Op: "restore", Target: d.name, Err: fmt.Errorf("into the device itself: %w", errors.ErrUnsupported),
+			Hint: "Declare restore_in_place, or restore into a directory.",
+		}
 	}
 	if len(src.Files()) == 0 {
 		return fmt.Errorf("%w: the artifact has no files", providers.ErrCorrupt)
@@ -154,6 +158,9 @@ func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src 
 		}
 		defer zip.Close()
 		name, content = plain, &unpacked{zip, in}
+	}
+	if req.Dir == "" {
+		return d.inPlace(ctx, req, content)
 	}
 	if len(d.Settings.Restore) == 0 {
 		return writeFile(ctx, req.Dir, name, content)

@@ -31,6 +31,7 @@ func (s *Settings) commands() []named {
 	return []named{
 		{"command", s.Command, nil},
 		{"restore_command", s.Restore, nil},
+		{"restore_in_place", s.InPlace, nil},
 		{"inspect", s.Inspect, nil},
 		{"state", s.State, []string{"quiesce", "unquiesce"}},
 		{"quiesce", s.Quiesce, []string{"state", "unquiesce"}},

@@ -26,6 +26,7 @@ type Settings struct {
 	Command        []string                    `hcl:"command" json:"command" doc:"Program and arguments; no shell. Its standard output is the artifact, its exit code must be 0. {domain} in an argument is the domain."`
 	Domains        []string                    `hcl:"domains,optional" json:"domains,omitempty" doc:"Parts that can be captured by themselves; the command must then contain {domain}, which is all-domains for the whole. Without it, inspect tells them."`
 	Restore        []string                    `hcl:"restore_command,optional" json:"restore_command,omitempty" doc:"Gets the artifact on its standard input; must contain {dir}, the directory to restore into. Without it the artifact is written there as a file."`
+	InPlace        []string                    `hcl:"restore_in_place,optional" json:"restore_in_place,omitempty" doc:"Puts an artifact of {domain}, given on its standard input, back into the device; a whole one, checked before. It must leave the old content until the new one is complete, and do no harm when it runs again. With the variable HOLDFAST_REPLACE=no it must end with exit code 3 where something is already."`
 	Inspect        []string                    `hcl:"inspect,optional" json:"inspect,omitempty" doc:"Prints lines KEY=VALUE with the keys identity, model, firmware, build and, once for each, domain. When it fails the device is not available and its tasks are skipped."`
 	State          []string                    `hcl:"state,optional" json:"state,omitempty" doc:"Prints normal, quiescing, quiesced or unquiescing: whether {domain} takes work. For all-domains it is normal only when every domain is."`
 	Quiesce        []string                    `hcl:"quiesce,optional" json:"quiesce,omitempty" doc:"Asks {domain} to finish its work within {timeout} seconds and take no more. It need not wait for that; state is asked. Must do no harm when it was asked before."`
@@ -61,6 +62,9 @@ func (s *Settings) Check(report func(path, problem string)) {
 	checkControl(report, s)
 	if len(s.Restore) > 0 && !contains(s.Restore, dirPlace) {
 		report("restore_command", "The restore command must contain {dir}: a restore goes into a directory, never straight into what is in use.")
+	}
+	if contains(s.InPlace, dirPlace) {
+		report("restore_in_place", "There is no directory {dir} when the device itself is restored; restore_command is for directories.")
 	}
 	switch {
 	case !extensionForm.MatchString(s.Extension):
@@ -152,9 +156,13 @@ func checked(kind, name string, check func(report func(path, problem string))) e
 // DeviceType describes the device type "command".
 func DeviceType() providers.DeviceType {
 	return providers.DeviceType{
-		Type:     "command",
-		Doc:      "Anything that a program can write to its standard output.",
-		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
+		Type:    "command",
+		Doc:     "Anything that a program can write to its standard output.",
+		Actions: []providers.Action{providers.SecureBackup, providers.ExportDomain},
+		InPlace: func(settings any, _ providers.Action) bool {
+			s, ok := settings.(*Settings)
+			return ok && len(s.InPlace) > 0
+		},
 		Settings: func() any { return new(Settings) },
 		Open: func(_ context.Context, name string, settings any, env providers.Env) (providers.Device, error) {
 			s, ok := settings.(*Settings)

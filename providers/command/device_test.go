@@ -68,6 +68,9 @@ func TestDeviceContract(t *testing.T) {
 						Device: device(t, func(s *command.Settings) {
 							s.Command = sh(`cat "$1/$2"; echo "$PASSWORD" >&2; test -e "$1/$2"`, source, "{domain}")
 							s.Domains, s.Compress, s.Restore = []string{"people"}, tc.compress, tc.restore
+							if tc.restore != nil {
+								s.InPlace = sh(`[ $HOLDFAST_REPLACE = yes -o ! -e "$1/$2" ] || exit 3; cat >"$1/$2.new" && mv "$1/$2.new" "$1/$2"`, source, "{domain}")
+							}
 							s.SecretEnv = map[string]providers.Secret{"PASSWORD": "secret.password"}
 						}),
 						Break: func(t *testing.T) {
@@ -76,8 +79,24 @@ func TestDeviceContract(t *testing.T) {
 							}
 						},
 						Secrets: []string{secret},
+						State: func(t *testing.T) (all string) {
+							for _, part := range []string{"all-domains", "people"} {
+								b, _ := os.ReadFile(filepath.Join(source, part))
+								all += string(b)
+							}
+							return all
+						},
+						Change: func(t *testing.T, req providers.CaptureRequest) func(*testing.T) {
+							write(t, filepath.Join(source, req.Domain), "changed")
+							return func(t *testing.T) {
+								if b, err := os.ReadFile(filepath.Join(source, req.Domain)); err != nil || string(b) != strings.Repeat(req.Domain+" line\n", 5000) {
+									t.Errorf("restored %d bytes, %v", len(b), err)
+								}
+							}
+						},
 					}
 				},
+				InPlace: func(providers.CaptureRequest) bool { return tc.restore != nil },
 				Requests: []providers.CaptureRequest{
 					{Action: providers.SecureBackup, Domain: providers.AllDomains},
 					{Action: providers.ExportDomain, Domain: "people", Variant: providers.Persisted},

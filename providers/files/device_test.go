@@ -149,8 +149,24 @@ func TestContract(t *testing.T) {
 				Device: openDevice(t, providers.Env{}, &files.Root{Name: "content", Path: content}, &files.Root{Name: "conf", Path: conf}),
 				State:  func(t *testing.T) string { return describe(t, content) + describe(t, conf) },
 				Break:  func(t *testing.T) { must(t, os.Rename(content, content+".gone")) },
+				Change: func(t *testing.T, _ providers.CaptureRequest) func(*testing.T) {
+					want := describe(t, content)
+					entries, err := os.ReadDir(content)
+					must(t, err)
+					must(t, os.RemoveAll(filepath.Join(content, entries[0].Name())))
+					write(t, content, "not/captured", "new")
+					return func(t *testing.T) {
+						if got := describe(t, content); got != want {
+							t.Errorf("the root holds\n%s\nwant\n%s", got, want)
+						}
+						if left, _ := filepath.Glob(filepath.Join(filepath.Dir(content), ".holdfast*")); left != nil {
+							t.Errorf("left behind: %q", left)
+						}
+					}
+				},
 			}
 		},
+		InPlace: func(req providers.CaptureRequest) bool { return req.Action == providers.ExportDomain },
 		Restored: func(t *testing.T, req providers.CaptureRequest, dir string) {
 			want := map[string]string{"": content}
 			if req.Action == providers.SecureBackup {

@@ -135,9 +135,6 @@ func TestRestoreWantsAnEmptyDirectory(t *testing.T) {
 	if err := restore(t, artifact(t, file("x", "x")), dir); !errors.Is(err, providers.ErrNotEmpty) {
 		t.Errorf("got %v, want ErrNotEmpty", err)
 	}
-	if err := restore(t, artifact(t, file("x", "x")), ""); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("in place: got %v, want ErrUnsupported", err)
-	}
 	if err := restore(t, new(providertest.Artifact), t.TempDir()); !errors.Is(err, providers.ErrCorrupt) {
 		t.Errorf("no files: got %v, want ErrCorrupt", err)
 	}

@@ -53,6 +53,7 @@ type treeWriter struct {
 	made    map[string]bool // the paths of dirs
 	links   []node
 	buffers sync.Pool
+	lost    losses
 
 	mu      sync.Mutex
 	handles map[string]*dirHandle
@@ -294,6 +295,7 @@ func writeAll(fd int, path string, b []byte) error {
 // attributes sets owner, extended attributes and mode, in this order: a change of owner
 // clears capabilities and setuid bits.
 func (t *treeWriter) attributes(fd int, n node) error {
+	t.lost.note(t.asRoot, n)
 	if t.asRoot {
 		if err := failed("chown", n.path, unix.Fchown(fd, n.uid, n.gid)); err != nil {
 			return err
@@ -302,6 +304,7 @@ func (t *treeWriter) attributes(fd int, n node) error {
 	for _, x := range n.xattrs {
 		err := unix.Fsetxattr(fd, x.name, []byte(x.value), 0)
 		if err == unix.ENOTSUP || err == unix.EPERM && !t.asRoot {
+			t.lost.xattrs.Add(1)
 			continue
 		}
 		if err != nil {

@@ -24,6 +24,8 @@ type DeviceSuite struct {
 	Restored func(t *testing.T, req providers.CaptureRequest, dir string)
 	// FindsDamage says that Restore itself finds a changed or missing byte of an artifact.
 	FindsDamage bool
+	// InPlace says which requests can be restored into the device itself; nil: that is not tested. Then DeviceCase.Change is needed.
+	InPlace func(req providers.CaptureRequest) bool
 }
 
 // DeviceCase is an open device and its source.
@@ -33,6 +35,8 @@ type DeviceCase struct {
 	State func(t *testing.T) string
 	// Break takes the source away; may be nil.
 	Break func(t *testing.T)
+	// Change makes the content another than was captured, and gives a check that it is again what it was.
+	Change func(t *testing.T, req providers.CaptureRequest) (back func(t *testing.T))
 	// Secrets are values that must not be in any error or result.
 	Secrets []string
 }
@@ -50,6 +54,7 @@ func Device(t *testing.T, s DeviceSuite) {
 			t.Run("faulty sink", func(t *testing.T) { s.faultySink(t, req) })
 			t.Run("faulty source", func(t *testing.T) { s.faultySource(t, req) })
 			t.Run("damage", func(t *testing.T) { s.damage(t, req) })
+			t.Run("in place", func(t *testing.T) { s.inPlace(t, req) })
 			t.Run("broken", func(t *testing.T) { s.broken(t, req) })
 		})
 	}

@@ -107,6 +107,49 @@ func (d *faultyDevice) Capture(ctx context.Context, req providers.CaptureRequest
 	return res, err
 }
 
+func (d *faultyDevice) Restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+	return d.fault.call("device.Restore", func() error { return d.Device.Restore(ctx, req, &watchedSource{src, d.fault}) })
+}
+
+// watchedSource asks before each file is opened, at its end, and when it is closed.
+type watchedSource struct {
+	providers.Source
+	fault Fault
+}
+
+func (s *watchedSource) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	if err := s.fault("device.Restore:open"); err != nil {
+		return nil, err
+	}
+	r, err := s.Source.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &watchedContent{r, s.fault}, nil
+}
+
+type watchedContent struct {
+	io.ReadCloser
+	fault Fault
+}
+
+func (r *watchedContent) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err == io.EOF {
+		if fault := r.fault("device.Restore:read"); fault != nil {
+			err = fault
+		}
+	}
+	return n, err
+}
+
+func (r *watchedContent) Close() error {
+	if err := r.ReadCloser.Close(); err != nil {
+		return err
+	}
+	return r.fault("device.Restore:close")
+}
+
 // watchedSink asks at the first write to each file and before it is closed.
 type watchedSink struct {
 	sink  providers.Sink

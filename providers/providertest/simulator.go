@@ -24,6 +24,7 @@ func SimulatorType(now func() time.Time) providers.DeviceType {
 		Type:     "simulator",
 		Doc:      "A device that does not exist, for tests.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
+		InPlace:  func(_ any, action providers.Action) bool { return action == providers.ExportDomain },
 		Settings: func() any { return new(SimulatorSettings) },
 		Open: func(_ context.Context, name string, settings any, _ providers.Env) (providers.Device, error) {
 			s, ok := settings.(*SimulatorSettings)
@@ -134,6 +135,19 @@ func (s *Simulator) State(t testing.TB, domain string) (state providers.QuiesceS
 	return state
 }
 
+// Hold gives a domain other content than it has by nature; nil: that again.
+func (s *Simulator) Hold(t testing.TB, domain string, content []byte) {
+	t.Helper()
+	s.change(t, func(m *simulation) { m.hold(domain, content) })
+}
+
+// Content is what a domain holds, without a call to the device.
+func (s *Simulator) Content(t testing.TB, domain string) (content []byte) {
+	t.Helper()
+	s.change(t, func(m *simulation) { content = m.content(domain, providers.Persisted) })
+	return content
+}
+
 // Calls lists the calls so far, in the order in which they came. With names of calls, only these.
 func (s *Simulator) Calls(t testing.TB, ops ...string) (calls []Call) {
 	t.Helper()
@@ -159,6 +173,8 @@ type simulation struct {
 	Behavior Behavior         `json:"behavior"`
 	Places   map[string]place `json:"places"` // by domain; a device without domains is one place
 	Calls    []Call           `json:"calls"`
+
+	Content map[string][]byte `json:"content,omitempty"` // of domains that do not hold what they hold by nature
 }
 
 type place struct {

@@ -94,6 +94,9 @@ func (d *simulated) wrap(op string, err error) error {
 
 const (
 	opCapture = "capture"
+	opRestore = "restore"
+
+	maxSimulated = 64 << 20
 
 	simulatedFile = "simulated.conf"
 	simulatedSize = 4096
@@ -158,6 +161,9 @@ func (m *simulation) send(domain string, now time.Time, way, end providers.Quies
 
 // content is what a domain holds. It is the same in every capture of one variant, except of unsaved changes.
 func (m *simulation) content(domain string, variant providers.Variant) []byte {
+	if held, ok := m.Content[domain]; ok {
+		return held
+	}
 	size := m.Behavior.Size
 	if size == 0 {
 		size = simulatedSize
@@ -271,15 +277,59 @@ func (d *simulated) pause(ctx context.Context, b Behavior, half bool, takes time
 	return nil
 }
 
-// Restore writes what was captured into the directory, never into the device.
+// Restore writes what was captured into the directory, or makes it the content of a domain.
 func (d *simulated) Restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("restore %s: %w", d.name, err)
 	}
 	if req.Dir == "" {
-		return errors.ErrUnsupported
+		return d.restoreInPlace(ctx, req, src)
 	}
 	return d.wrap("restore", restoreSimulated(ctx, req.Dir, src))
+}
+
+// restoreInPlace changes the device in one step, when all of the content is there.
+func (d *simulated) restoreInPlace(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+	if req.Action != providers.ExportDomain {
+		return errors.ErrUnsupported
+	}
+	content, err := readSimulated(ctx, src)
+	if err != nil {
+		return d.wrap(opRestore, err)
+	}
+	return d.call(ctx, Call{Op: opRestore, Variant: req.Variant}, func(m *simulation, _ time.Time) error {
+		switch known := len(m.scope(req.Domain)) > 0; {
+		case known && !req.Replace:
+			return fmt.Errorf("domain %q: %w", req.Domain, providers.ErrNotEmpty)
+		case !known:
+			m.Behavior.Info.Domains = append(m.Behavior.Info.Domains, req.Domain)
+		}
+		m.hold(req.Domain, content)
+		return nil
+	})
+}
+
+func (m *simulation) hold(domain string, content []byte) {
+	if m.Content == nil {
+		m.Content = map[string][]byte{}
+	}
+	m.Content[domain] = content
+	if content == nil {
+		delete(m.Content, domain)
+	}
+}
+
+func readSimulated(ctx context.Context, src providers.Source) ([]byte, error) {
+	files := src.Files()
+	if len(files) != 1 || files[0].Name != simulatedFile || files[0].Size > maxSimulated {
+		return nil, fmt.Errorf("%w: the artifact's files are %v", providers.ErrCorrupt, files)
+	}
+	in, err := src.Open(ctx, simulatedFile)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	return io.ReadAll(io.LimitReader(in, maxSimulated))
 }
 
 func restoreSimulated(ctx context.Context, dir string, src providers.Source) error {

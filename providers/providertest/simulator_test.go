@@ -61,8 +61,17 @@ func TestSimulatorContract(t *testing.T) {
 					sim, d = simulator(t, change)
 					return providertest.DeviceCase{Device: d, Break: func(t *testing.T) {
 						sim.Set(t, func(b *providertest.Behavior) { b.Unavailable = true })
+					}, Change: func(t *testing.T, req providers.CaptureRequest) func(*testing.T) {
+						want := sim.Content(t, req.Domain)
+						sim.Hold(t, req.Domain, bytes.Repeat([]byte("x"), 4096))
+						return func(t *testing.T) {
+							if !bytes.Equal(sim.Content(t, req.Domain), want) {
+								t.Error("the domain does not hold what was captured")
+							}
+						}
 					}}
 				},
+				InPlace:  func(req providers.CaptureRequest) bool { return req.Action == providers.ExportDomain },
 				Requests: requests,
 				Restored: func(t *testing.T, req providers.CaptureRequest, dir string) {
 					b, err := os.ReadFile(filepath.Join(dir, "simulated.conf"))

@@ -31,19 +31,25 @@ func (d *device) Restore(ctx context.Context, req providers.RestoreRequest, src 
 }
 
 func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
-	if req.Dir == "" {
-		return fmt.Errorf("in place: %w", errors.ErrUnsupported)
-	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if req.Dir == "" {
+		return d.inPlace(ctx, req, src)
+	}
+	_, err := extract(ctx, req, src)
+	return err
+}
+
+// extract writes the databases into req.Dir and gives their names.
+func extract(ctx context.Context, req providers.RestoreRequest, src providers.Source) (names []string, err error) {
 	want, err := readFacts(ctx, src)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	root, err := os.OpenRoot(req.Dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer root.Close()
 	for _, f := range src.Files() {
@@ -52,24 +58,25 @@ func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src 
 		}
 		name, err := databaseName(f.Name, req.Action, want)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := write(ctx, root, src, f.Name, name); err != nil {
-			return fmt.Errorf("database %s: %w", name, err)
+			return nil, fmt.Errorf("database %s: %w", name, err)
 		}
 		if err := compare(ctx, filepath.Join(req.Dir, name), want[name]); err != nil {
-			return fmt.Errorf("database %s: %w", name, err)
+			return nil, fmt.Errorf("database %s: %w", name, err)
 		}
 		delete(want, name)
+		names = append(names, name)
 	}
 	for name := range want {
-		return fmt.Errorf("%w: no file of database %q", providers.ErrCorrupt, name)
+		return nil, fmt.Errorf("%w: no file of database %q", providers.ErrCorrupt, name)
 	}
 	dir, err := root.Open(".")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return names, errors.Join(dir.Sync(), dir.Close())
 }
 
 func readFacts(ctx context.Context, src providers.Source) (facts, error) {

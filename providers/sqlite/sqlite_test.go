@@ -128,8 +128,22 @@ func TestContract(t *testing.T) {
 				Device: openDevice(t, dir),
 				State:  func(t *testing.T) string { return state(t, dir) },
 				Break:  func(t *testing.T) { must(t, os.Rename(dir, dir+".gone")) },
+				Change: func(t *testing.T, _ providers.CaptureRequest) func(*testing.T) {
+					want := dump(t, filepath.Join(dir, "app.db"))
+					must(t, os.Remove(filepath.Join(dir, "app.db")))
+					makeDatabase(t, filepath.Join(dir, "app.db"), "delete", 7)
+					return func(t *testing.T) {
+						if got := dump(t, filepath.Join(dir, "app.db")); got != want {
+							t.Errorf("the database has %s, want %s", got, want)
+						}
+						if left, _ := filepath.Glob(filepath.Join(dir, ".holdfast*")); left != nil {
+							t.Errorf("left behind: %q", left)
+						}
+					}
+				},
 			}
 		},
+		InPlace: func(req providers.CaptureRequest) bool { return req.Action == providers.ExportDomain },
 		Restored: func(t *testing.T, req providers.CaptureRequest, to string) {
 			names := []string{"app.db"}
 			if req.Action == providers.SecureBackup {

@@ -36,6 +36,7 @@ func (w world) check(ctx context.Context, b state.Backend, p *reconcile.Plan, fi
 	w.checkMirrors(snap, &f)
 	w.checkScripts(ctx, b, p, &f)
 	w.checkBox(ctx, b, final, &f)
+	w.checkRestores(final, &f)
 	if final {
 		w.checkEnd(ctx, b, &f)
 	}

@@ -132,6 +132,15 @@ var stories = map[string]story{
 		prepare: prepareDamage,
 		end:     func(ctx context.Context, w world, b state.Backend, f *findings) { w.wantRead(ctx, b, f) },
 	},
+	// What a device holds is replaced, after a safety backup, and the same artifact goes into a directory.
+	"restore": {
+		plan: func(w world) *reconcile.Plan {
+			aged := w.aged() // oldest first, two devices in turn
+			return w.restores(aged[len(aged)-2])
+		},
+		prepare: prepareRestore,
+		end:     endRestored,
+	},
 	// The freeze fails after a resume, so the move is given up: what the first life froze must be released.
 	"unfrozen": {
 		plan: func(w world) *reconcile.Plan {

@@ -22,7 +22,7 @@ import (
 func TestEveryOperationIsImplementedAndKilled(t *testing.T) {
 	used := map[reconcile.Op]bool{}
 	w := world{"/x"}
-	for _, a := range slices.Concat(w.everything().Actions, w.retention("1").Actions, w.verification("1").Actions) {
+	for _, a := range slices.Concat(w.everything().Actions, w.retention("1").Actions, w.verification("1").Actions, w.restores("1").Actions) {
 		for _, task := range a.Tasks {
 			for _, s := range task.Steps {
 				used[s.Op] = true

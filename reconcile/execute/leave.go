@@ -105,9 +105,12 @@ func (w *work) finish() error {
 	if w.end != nil && w.end.Status != state.Attention {
 		w.discard()
 	}
+	warnings, err := w.sweep()
+	if err != nil {
+		return err
+	}
 	rec := w.totals()
 	rec.Status = state.Succeeded
-	var warnings []string
 	for _, s := range w.steps {
 		var r report
 		if len(s.Output) > 0 && json.Unmarshal(s.Output, &r) == nil {
@@ -124,7 +127,7 @@ func (w *work) finish() error {
 		}
 	}
 	rec.Ended = w.o.Now()
-	err := w.conclude(rec)
+	err = w.conclude(rec)
 	if len(w.final.Roles) > 0 && errors.Is(err, state.ErrStale) {
 		w.final.Roles = nil // the role is somebody else's by now
 		err = w.conclude(rec)

@@ -58,6 +58,8 @@ func init() {
 		reconcile.OpArtifactDelete:  {limit: limitCommit, do: remove},
 		reconcile.OpArtifactCheck:   {do: checkArtifact},
 		reconcile.OpStoreAudit:      {do: audit},
+		reconcile.OpRestoreCheck:    {do: checkRestore},
+		reconcile.OpArtifactRestore: {do: restoreArtifact},
 		reconcile.OpMirrorCopy:      {do: mirrorCopy},
 		reconcile.OpMirrorPrune:     {do: mirrorPrune},
 		reconcile.OpMirrorRecord:    {limit: limitLook, do: mirrorRecord},

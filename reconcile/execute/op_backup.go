@@ -21,7 +21,7 @@ type inspectOutput struct {
 	Info providers.DeviceInfo `json:"info"`
 }
 
-// inspect asks a device who it is. One that is not there skips its task.
+// inspect asks a device who it is. One that is not there skips its task, unless somebody asked for just this one.
 func inspect(ctx context.Context, c *call) (outcome, error) {
 	var a reconcile.DeviceArgs
 	if err := c.args(&a); err != nil {
@@ -34,7 +34,7 @@ func inspect(ctx context.Context, c *call) (outcome, error) {
 	defer d.Close()
 	info, err := d.Inspect(ctx)
 	switch {
-	case errors.Is(err, providers.ErrUnavailable) && !(providers.Retryable(err) && c.retries[c.index] < len(retryDelays)):
+	case errors.Is(err, providers.ErrUnavailable) && c.spec.Kind != "restore" && !(providers.Retryable(err) && c.retries[c.index] < len(retryDelays)):
 		return outcome{}, ends(state.Skipped, SkippedUnavailable, "inspect %s: %v", a.Device, err)
 	case err != nil:
 		return outcome{}, fmt.Errorf("inspect %s: %w", a.Device, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -61,7 +62,7 @@ func remove(ctx context.Context, c *call) (outcome, error) {
 	case art.State != state.ArtifactExpiring && mutant != mutantBlindDelete:
 		return outcome{}, ends(state.Failed, Failed, "artifact %s is %s: its deletion was not begun", a.Artifact, art.State)
 	}
-	m, err := manifestOf(art)
+	m, err := artifact.Manifest(art)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -24,7 +25,7 @@ func checkArtifact(ctx context.Context, c *call) (outcome, error) {
 		return noLonger(art)
 	}
 	meter := c.meter()
-	reading, err := ReadBack(ctx, c.opener(), art, c.o.Now, func(n int64) { meter.add(0, n) })
+	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.o.Now, func(n int64) { meter.add(0, n) })
 	switch {
 	case reading == nil:
 		return outcome{}, fmt.Errorf("read artifact %s back from %s: %w", a.Artifact, a.Store, err)

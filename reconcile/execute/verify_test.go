@@ -34,7 +34,7 @@ func (w world) verification(ids ...string) *reconcile.Plan {
 	return w.plan(a)
 }
 
-func artifact(t testing.TB, b state.Backend, id string) state.Artifact {
+func artifactOf(t testing.TB, b state.Backend, id string) state.Artifact {
 	t.Helper()
 	all, err := b.Artifacts(t.Context(), state.ArtifactFilter{ID: id})
 	if err != nil || len(all) != 1 {
@@ -77,7 +77,7 @@ func prepareDamage(t testing.TB, w world) {
 	prepareBackups(t, w)
 	b := w.open(t)
 	defer b.Close()
-	flip(t, w.file(t, artifact(t, b, w.aged()[0])))
+	flip(t, w.file(t, artifactOf(t, b, w.aged()[0])))
 	if err := os.WriteFile(w.path("damaged"), []byte(w.aged()[0]), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestVerificationFindsDamage(t *testing.T) {
 	k := newRig(t)
 	prepareDamage(t, k.world)
 	ids := k.aged()
-	bad := artifact(t, k.b, ids[0])
+	bad := artifactOf(t, k.b, ids[0])
 	res := k.apply(k.verification(ids...))
 	k.want(res.Runs[0].ID, "succeeded", "failed FAILED_VERIFY", "succeeded", "succeeded", "succeeded", "succeeded", "succeeded")
 	var f findings
@@ -125,10 +125,10 @@ func TestVerificationFindsDamage(t *testing.T) {
 			t.Errorf("the message does not name %s: %s", want, tasks[1].Error)
 		}
 	}
-	if !strings.Contains(artifact(t, k.b, ids[0]).Error, path) {
-		t.Errorf("the record does not name %s: %s", path, artifact(t, k.b, ids[0]).Error)
+	if !strings.Contains(artifactOf(t, k.b, ids[0]).Error, path) {
+		t.Errorf("the record does not name %s: %s", path, artifactOf(t, k.b, ids[0]).Error)
 	}
-	if good := artifact(t, k.b, ids[1]); tasks[2].Bytes != good.Bytes || tasks[2].Files != good.Files {
+	if good := artifactOf(t, k.b, ids[1]); tasks[2].Bytes != good.Bytes || tasks[2].Files != good.Files {
 		t.Errorf("the task counts %d files, %d bytes of %+v", tasks[2].Files, tasks[2].Bytes, good)
 	}
 	// Once quarantined it is named again, and never good by itself.
@@ -146,7 +146,7 @@ func TestWhatAReadingDecides(t *testing.T) {
 		return all[0]
 	}
 	put := func(t *testing.T, k *rig, id string, change func(*state.Artifact)) {
-		a := artifact(t, k.b, id)
+		a := artifactOf(t, k.b, id)
 		change(&a)
 		if err := k.b.PutArtifact(t.Context(), a); err != nil {
 			t.Fatal(err)
@@ -250,13 +250,13 @@ func TestWhatAReadingDecides(t *testing.T) {
 			k := newRig(t)
 			prepareBackups(t, k.world)
 			id := k.aged()[0]
-			before := artifact(t, k.b, id)
+			before := artifactOf(t, k.b, id)
 			test.prepare(t, k, before)
 			p := k.verification(id)
 			p.Actions[0].Tasks = p.Actions[0].Tasks[1:]
 			res := k.apply(p)
 			k.want(res.Runs[0].ID, test.want)
-			after := artifact(t, k.b, id)
+			after := artifactOf(t, k.b, id)
 			if after.State != test.state || after.Pinned != test.pinned || after.Verified.After(before.Verified) != test.read {
 				t.Errorf("it is %s, pinned %t, verified %s (before: %s): %s", after.State, after.Pinned, after.Verified, before.Verified, after.Error)
 			}
@@ -284,7 +284,7 @@ func TestAudit(t *testing.T) {
 			}
 		}, "failed FAILED_VERIFY", "6 places"},
 		"a file too many": {func(t *testing.T, k *rig) {
-			file := filepath.Join(filepath.Dir(k.file(t, artifact(t, k.b, k.aged()[0]))), "notes.txt")
+			file := filepath.Join(filepath.Dir(k.file(t, artifactOf(t, k.b, k.aged()[0]))), "notes.txt")
 			if err := os.WriteFile(file, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}

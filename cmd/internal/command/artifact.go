@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
@@ -88,11 +88,15 @@ when all of it is there. No configuration is needed, only the state and the stor
 					return err
 				}
 				fmt.Fprintf(c.err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, c.timeText(art.Started), view.Bytes(art.Bytes))
-				if err := execute.RestoreArtifact(cmd.Context(), opener, art, dir, raw, nil); err != nil {
+				warnings, err := artifact.Restore(cmd.Context(), opener, art, artifact.Target{Dir: dir, Raw: raw}, nil)
+				if err = errors.Join(err, artifact.Sweep(dir, art.ID)); err != nil {
 					return &exitError{code: exitFailed, err: err}
 				}
 				if c.json {
-					return view.JSON(c.out, map[string]any{"artifact": art.ID, "directory": dir, "bytes": art.Bytes})
+					return view.JSON(c.out, map[string]any{"artifact": art.ID, "directory": dir, "bytes": art.Bytes, "warnings": warnings})
+				}
+				for _, w := range warnings {
+					fmt.Fprintf(c.err, "Warning: %s\n", view.Clean(w))
 				}
 				fmt.Fprintf(c.out, "Restored to %s.\n", dir)
 				return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
@@ -124,7 +125,7 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	}
 	for _, art := range chosen {
 		live := newReading(p, a, art)
-		reading, err := execute.ReadBack(ctx, opener, art, a.Now, live.read)
+		reading, err := artifact.ReadBack(ctx, opener, art, a.Now, live.read)
 		live.end()
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -1,4 +1,4 @@
-package execute
+package artifact
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
-// ReadBack is VerifyArtifact with what is to be recorded of it. The reading is nil when nothing can be said of the artifact: the store could not be
+// ReadBack is Verify with what is to be recorded of it. The reading is nil when nothing can be said of the artifact: the store could not be
 // reached, is not the recorded one, or the context ended. An error beside a reading is the damage; it condemns only the artifact, since the store
 // proved to be the recorded one before and after.
 func ReadBack(ctx context.Context, opener *providers.Opener, a state.Artifact, now func() time.Time, read func(int64)) (*state.Reading, error) {
-	err := VerifyArtifact(ctx, opener, a, read)
+	err := Verify(ctx, opener, a, read)
 	switch {
 	case err == nil:
 		return &state.Reading{Artifact: a.ID, At: now()}, nil
@@ -35,7 +35,7 @@ func damage(err error) bool {
 
 // proved opens the store anew. A store that was unmounted or emptied during a reading must not have its artifacts condemned one after another.
 func proved(ctx context.Context, opener *providers.Opener, a state.Artifact) error {
-	m, err := manifestOf(a)
+	m, err := Manifest(a)
 	if err != nil {
 		return err
 	}

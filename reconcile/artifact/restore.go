@@ -1,0 +1,100 @@
+package artifact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Target says where content goes: into a directory, or into a device.
+type Target struct {
+	Dir string // absolute; must be absent or empty
+	Raw bool   // with Dir: the files as they were captured, without the device's own format; needs no device
+
+	Device  string // address; without Dir
+	Domain  string // in the device
+	Replace bool   // see providers.RestoreRequest
+}
+
+// Restore puts an artifact's content into a target and gives warnings for people. Every byte is checked on the way.
+//
+// A directory appears when all of its content is there. Until then the content is beside it, in its Workplace, which Restore leaves
+// behind in any case: calling again, also after a crash, begins anew, or does nothing when the directory appeared already. Sweep
+// removes the workplace when the outcome is recorded.
+func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to Target, read func(int64)) (warnings []string, err error) {
+	m, err := Manifest(a)
+	if err != nil {
+		return nil, err
+	}
+	var d *directory
+	if to.Dir != "" {
+		if d, err = begin(to.Dir, a.ID); err != nil || d.published {
+			return nil, err
+		}
+	}
+	store, err := opener.Store(ctx, a.Store)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	src := &source{store: store, manifest: m, read: read}
+	req := providers.RestoreRequest{
+		Action: providers.Action(a.Action), Domain: a.Domain, Variant: providers.Variant(a.Variant),
+		Warn: func(text string) { warnings = append(warnings, text) },
+	}
+	switch {
+	case d == nil:
+		req.Domain, req.Replace = to.Domain, to.Replace
+		err = byDevice(ctx, opener, to.Device, req, src)
+		return warnings, err
+	case to.Raw:
+		err = raw(ctx, src, d.content())
+	default:
+		req.Dir = d.content()
+		err = byDevice(ctx, opener, a.Device, req, src)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return warnings, d.publish()
+}
+
+func byDevice(ctx context.Context, opener *providers.Opener, address string, req providers.RestoreRequest, src *source) (err error) {
+	device, err := opener.Device(ctx, address)
+	if err != nil && req.Dir != "" {
+		return fmt.Errorf("%w; with --raw the files are written as they were captured", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, device.Close()) }()
+	return device.Restore(ctx, req, src)
+}
+
+// raw writes the files under their own names.
+func raw(ctx context.Context, src *source, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, f := range src.Files() {
+		r, err := src.Open(ctx, f.Name)
+		if err != nil {
+			return err
+		}
+		w, err := root.OpenFile(f.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return errors.Join(err, r.Close())
+		}
+		err = copyChecked(ctx, w, r, f, nil)
+		if err = errors.Join(err, w.Sync(), w.Close(), r.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
