@@ -231,6 +231,38 @@ func TestConfigurationElsewhere(t *testing.T) {
 	}
 }
 
+// TestVerifyBackup makes sure that the word of pg_verifybackup counts, at the capture with verify_dir and at a restore.
+func TestVerifyBackup(t *testing.T) {
+	c := shared(t)
+	version := "case \"$1\" in --version) exec " + filepath.Join(binDir, "pg_verifybackup") + " --version;; esac\n"
+	link := "exec " + filepath.Join(binDir, "pg_basebackup") + ` "$@"`
+	seen := filepath.Join(t.TempDir(), "seen")
+	says := func(verify string) func(*postgresql.Settings) {
+		return fakes(t, map[string]string{"pg_basebackup": link, "pg_verifybackup": version + verify})
+	}
+	verified := func(dir string) func(*postgresql.Settings) { return func(s *postgresql.Settings) { s.VerifyDir = dir } }
+	into := t.TempDir()
+	art := new(providertest.Artifact)
+	_, err := c.device(t, says("echo 'checksum mismatch for file x' >&2; exit 1"), verified(into)).Capture(t.Context(), secure, art)
+	if !errors.Is(err, providers.ErrCorrupt) || !strings.Contains(err.Error(), "checksum mismatch for file x") || art.Bytes("fingerprint.json") != nil {
+		t.Errorf("capture: got %v, want ErrCorrupt and no record", err)
+	}
+	if left, err := os.ReadDir(into); err != nil || len(left) > 0 {
+		t.Errorf("left in verify_dir: %v, %v", left, err)
+	}
+	art, _ = capture(t, c.device(t, says(`for last; do :; done; cp "$last/backup_manifest" `+seen), verified(into)), secure)
+	if b, err := os.ReadFile(seen); err != nil || !bytes.Contains(b, []byte("PostgreSQL-Backup-Manifest-Version")) {
+		t.Errorf("pg_verifybackup was not shown the backup: %v", err)
+	}
+	req := providers.RestoreRequest{Action: secure.Action, Domain: secure.Domain, Dir: t.TempDir()}
+	if err := c.device(t, says("exit 1")).Restore(t.Context(), req, art); !errors.Is(err, providers.ErrCorrupt) {
+		t.Errorf("restore: got %v, want ErrCorrupt", err)
+	}
+	if err := c.device(t, fakes(t, map[string]string{"pg_verifybackup": "echo 'pg_verifybackup (PostgreSQL) 13.2'"})).Restore(t.Context(), req, art); err == nil || !strings.Contains(err.Error(), "version mismatch") {
+		t.Errorf("restore with another version's program: got %v, want a version mismatch", err)
+	}
+}
+
 func TestTablespacesAreRefused(t *testing.T) {
 	c := own(t)
 	space := filepath.Join(c.dir, "space")

@@ -14,13 +14,18 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
-// restoreDatabase puts a dump into a database that is absent or empty. What it made is removed again when it fails;
-// what was there before never is.
-func (d *device) restoreDatabase(ctx context.Context, a *artifact, name string) error {
+// restoreDatabase puts a dump into a database that is absent or empty, or in the place of one that has something.
+// What it made is removed again when it fails; what was there before never is.
+func (d *device) restoreDatabase(ctx context.Context, a *artifact, name string, replace bool) error {
 	if name == "" || name == providers.AllDomains {
 		return fmt.Errorf("an export goes into one database, not into %q", name)
 	}
-	return d.with(ctx, "", func(t *target, conn *pgx.Conn, s server) error {
+	known, err := d.target(ctx)
+	if err != nil {
+		return err
+	}
+	admin := elsewhere(known.dsn["dbname"], name)
+	return d.with(ctx, admin, func(t *target, conn *pgx.Conn, s server) error {
 		if s.Standby {
 			return fmt.Errorf("into a standby: %w", errors.ErrUnsupported)
 		}
@@ -31,30 +36,22 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, name string) 
 		if err != nil {
 			return err
 		}
-		made, err := d.prepare(ctx, t, conn, a, name)
+		there, err := readPlace(ctx, conn, name)
 		if err != nil {
 			return err
 		}
-		if err = d.load(ctx, t, tool, conn, a, name); err != nil && made {
-			// Removed also when the call was cancelled.
-			ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 12*cancelDelay)
-			defer stop()
-			if dropErr := d.drop(ctx, t, name); dropErr != nil {
-				err = errors.Join(err, fmt.Errorf("the database %q is not whole, and removing it: %w", name, dropErr))
-			}
+		if there == nil || replace {
+			x := &exchange{device: d, target: t, conn: conn, admin: admin, name: name, next: besideName(newPrefix, name)}
+			return x.restore(ctx, tool, a, there)
 		}
-		return err
+		if err := empty(ctx, t, name); err != nil {
+			return err
+		}
+		if err := makeRoles(ctx, conn, a.Database.Roles); err != nil {
+			return err
+		}
+		return d.load(ctx, t, tool, conn, a, name)
 	})
-}
-
-// drop removes a database that this call made, on a connection of its own: the other may be gone.
-func (d *device) drop(ctx context.Context, t *target, name string) error {
-	conn, err := t.connect(ctx, "")
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	return execAll(ctx, conn, readWrite, "DROP DATABASE IF EXISTS "+ident(name)+" WITH (FORCE)")
 }
 
 // fits checks before anything is made whether the server has what the dump needs.
@@ -76,30 +73,23 @@ func (a *artifact) fits(ctx context.Context, conn *pgx.Conn, s server) error {
 	return nil
 }
 
-// prepare makes the database, or checks that the one that is there is empty. Roles that own something in the dump
-// and are missing are made without a login and without rights: globals.sql has what they were.
-func (d *device) prepare(ctx context.Context, t *target, conn *pgx.Conn, a *artifact, name string) (made bool, err error) {
-	var exists, owner bool
-	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, name).Scan(&exists); err != nil {
-		return false, lost(conn, err)
-	}
-	if exists {
-		if err := empty(ctx, t, name); err != nil {
-			return false, err
-		}
-	}
-	missing, err := strs(ctx, conn, "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT rolname FROM pg_roles) ORDER BY 1", a.Database.Roles)
+// makeRoles makes those that own something in the dump and are missing, without a login and without rights:
+// globals.sql has what they were.
+func makeRoles(ctx context.Context, conn *pgx.Conn, roles []string) error {
+	missing, err := strs(ctx, conn, "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT rolname FROM pg_roles) ORDER BY 1", roles)
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, role := range missing {
 		if err := execAll(ctx, conn, "CREATE ROLE "+ident(role)+" NOLOGIN"); err != nil {
-			return false, fmt.Errorf("make role %q: %w", role, err)
+			return fmt.Errorf("make role %q: %w", role, err)
 		}
 	}
-	if exists {
-		return false, nil
-	}
+	return nil
+}
+
+// create makes a database as the dump's was. Owner and tablespace are those of the database it will replace, if there is one.
+func (a *artifact) create(ctx context.Context, conn *pgx.Conn, name string, there *place) error {
 	db := a.Database
 	query := fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s", ident(name), literal(db.Encoding), literal(db.Collate), literal(db.CType))
 	switch db.Provider {
@@ -108,16 +98,21 @@ func (d *device) prepare(ctx context.Context, t *target, conn *pgx.Conn, a *arti
 	case "builtin":
 		query += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + literal(db.Locale)
 	}
-	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", db.Owner).Scan(&owner); err != nil {
-		return false, lost(conn, err)
-	}
-	if owner {
-		query += " OWNER " + ident(db.Owner)
+	if there != nil {
+		query += " OWNER " + ident(there.owner) + " TABLESPACE " + ident(there.tablespace)
+	} else {
+		var exists bool
+		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", db.Owner).Scan(&exists); err != nil {
+			return lost(conn, err)
+		}
+		if exists {
+			query += " OWNER " + ident(db.Owner)
+		}
 	}
 	if err := execAll(ctx, conn, query); err != nil {
-		return false, fmt.Errorf("make database %q: %w", name, err)
+		return fmt.Errorf("make database %q: %w", name, err)
 	}
-	return true, nil
+	return nil
 }
 
 // empty refuses a database that has anything of its own in it.
@@ -140,13 +135,15 @@ func empty(ctx context.Context, t *target, name string) error {
 	}
 	return &providers.Error{
 		Op: "restore into", Target: name, Err: fmt.Errorf("the database is %w, it has %s", providers.ErrNotEmpty, strings.Join(found, ", ")),
-		Hint: "Name a database that is absent or empty; nothing is ever dropped to make room.",
+		Hint: "Name a database that is absent or empty, or have this one replaced: it then gives its name away when the restored one is complete and checked.",
 	}
 }
 
 // load runs pg_restore in one transaction and compares the facts.
 func (d *device) load(ctx context.Context, t *target, tool program, conn *pgx.Conn, a *artifact, name string) error {
-	args := []string{"--dbname=" + pair("dbname", name), "--no-password", "--exit-on-error", "--single-transaction"}
+	// Also while the cluster is quiesced.
+	options := strings.TrimSpace(t.dsn["options"] + " -c default_transaction_read_only=off")
+	args := []string{"--dbname=" + pair("dbname", name) + " " + pair("options", options), "--no-password", "--exit-on-error", "--single-transaction"}
 	known, err := strs(ctx, conn, "SELECT spcname FROM pg_tablespace")
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ type Settings struct {
 	RolePasswords bool             `hcl:"role_passwords,optional" json:"role_passwords,omitempty" doc:"true: globals.sql holds the password hashes of roles, which needs a superuser."`
 	Quiesce       Quiesce          `hcl:"quiesce,optional" json:"quiesce,omitempty" doc:"How the cluster is quiesced: read_only on a primary, pause_replay on a standby. A capture is consistent without it."`
 	VerifyDir     string           `hcl:"verify_dir,optional" json:"verify_dir,omitempty" doc:"Directory with room for the whole cluster: each secure backup is also unpacked there and checked by pg_verifybackup before it counts."`
+	DropReplaced  bool             `hcl:"drop_replaced,optional" json:"drop_replaced,omitempty" doc:"true: a database that a restore replaced is dropped. false: it stays as NAME_replaced_TIME, closed to sessions, with what was written since the last backup; drop it by hand."`
 	Timeout       unit.Duration    `hcl:"timeout,optional" json:"timeout" default:"12h" doc:"Longest time of a capture or a restore. 0s: no limit."`
 	Fingerprint   *Fingerprint     `hcl:"fingerprint,block" json:"fingerprint,omitempty" doc:"Facts of an export that a restored database must have, too. Without it: the number of rows of every table."`
 }

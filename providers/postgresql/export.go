@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -149,11 +150,20 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if d.Compression != 6 {
 		args = append(args, "--compress="+strconv.Itoa(d.Compression))
 	}
+	globals, err := newSpool()
+	if err != nil {
+		return res, err
+	}
+	defer globals.Close()
 	g, inner := errgroup.WithContext(ctx)
 	var found facts
-	var missing []string
+	var missing, notes []string
 	g.Go(func() (err error) {
 		found, missing, err = d.Fingerprint.measure(inner, conn, name, all)
+		return err
+	})
+	g.Go(func() (err error) {
+		notes, err = d.globals(inner, t, dumpAll, name, globals)
 		return err
 	})
 	g.Go(func() error {
@@ -166,12 +176,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	}
 	rec.Facts = &found
 	closeConn(ctx, conn)
-	args = []string{"--globals-only", "--no-password", "--database=" + pair("dbname", name)}
-	if !d.RolePasswords {
-		args = append(args, "--no-role-passwords")
-	}
-	notes, err := sink.stream(globalsName, func(w io.Writer) ([]string, error) { return t.run(ctx, dumpAll, nil, w, args...) })
-	if err != nil {
+	if _, err := sink.stream(globalsName, func(w io.Writer) ([]string, error) { return nil, globals.copy(w) }); err != nil {
 		return res, err
 	}
 	res.Warnings = append(append(res.Warnings, notes...), missing...)
@@ -189,11 +194,46 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	return res, sink.record(rec)
 }
 
+// globals writes the roles and tablespaces, of which each export has its own.
+func (d *device) globals(ctx context.Context, t *target, tool program, name string, to io.Writer) ([]string, error) {
+	args := []string{"--globals-only", "--no-password", "--database=" + pair("dbname", name)}
+	if !d.RolePasswords {
+		args = append(args, "--no-role-passwords")
+	}
+	return t.run(ctx, tool, nil, to, args...)
+}
+
+// spool is a file without a name that keeps what is made while the sink, which takes one file after another, is busy.
+type spool struct{ *os.File }
+
+func newSpool() (spool, error) {
+	f, err := os.CreateTemp("", "holdfast-postgresql-*")
+	if err != nil {
+		return spool{}, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return spool{}, errors.Join(err, f.Close())
+	}
+	return spool{f}, nil
+}
+
+func (s spool) copy(to io.Writer) error {
+	if _, err := s.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.Copy(to, struct{ io.Reader }{s})
+	return err
+}
+
 // openSnapshot begins the transaction whose snapshot everything is read in. Tables are locked before the
 // snapshot is taken, as a snapshot does not protect against TRUNCATE and DROP; those made in between after it.
 func openSnapshot(ctx context.Context, conn *pgx.Conn, at *position) (id string, all []table, err error) {
 	before, err := tables(ctx, conn)
 	if err != nil {
+		return "", nil, err
+	}
+	// Counting is soon over in one process, too; more of them take the dump's processors away.
+	if err := execAll(ctx, conn, "SET max_parallel_workers_per_gather = 0"); err != nil {
 		return "", nil, err
 	}
 	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {

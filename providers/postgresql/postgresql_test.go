@@ -344,10 +344,12 @@ func TestSecretsStayAway(t *testing.T) {
 	})
 	art, res := capture(t, c.device(t), export)
 	_, res2 := capture(t, c.device(t), secure)
-	must(t, c.device(t).Restore(t.Context(), providers.RestoreRequest{Action: export.Action, Domain: "secretly"}, art))
+	for range 2 { // made, then replaced
+		must(t, c.device(t).Restore(t.Context(), replacing("secretly"), art))
+	}
 	stop()
 	samples.Wait()
-	for _, program := range []string{"pg_dump\x00", "pg_basebackup\x00", "pg_restore\x00"} {
+	for _, program := range []string{"pg_dump\x00", "pg_dumpall\x00", "pg_basebackup\x00", "pg_restore\x00"} {
 		if !strings.Contains(all.String(), program) {
 			t.Errorf("%q was not seen running", program)
 		}

@@ -24,7 +24,7 @@ const maxRecord = 64 << 20
 
 // Restore writes an artifact into a directory, which needs no server: an export as its files, a secure backup as a
 // data directory that a server of the same version can start on. Without a directory an export goes into the database
-// req.Domain of this device, which must be absent or empty, and the facts taken at its capture must then hold there.
+// req.Domain of this device, which must be absent or empty, or is replaced. The facts taken at its capture must then hold there.
 func (d *device) Restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
 	ctx, stop := d.limit(ctx)
 	defer stop()
@@ -41,7 +41,7 @@ func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src 
 	}
 	switch {
 	case req.Dir == "" && a.has(dumpName):
-		return d.restoreDatabase(ctx, a, req.Domain)
+		return d.restoreDatabase(ctx, a, req.Domain, req.Replace)
 	case req.Dir == "" && a.has(baseName):
 		return fmt.Errorf("a secure backup into a running server: %w", errors.ErrUnsupported)
 	case req.Dir == "":

@@ -84,7 +84,7 @@ func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
 
 // databases lists those that accept connections and are no templates, sorted by bytes.
 func databases(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	all, err := strs(ctx, conn, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate")
+	all, err := strs(ctx, conn, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname !~ '"+ours+"'")
 	slices.Sort(all)
 	return all, err
 }

@@ -30,6 +30,13 @@ import (
 const canary = `c4n4ry' \:p%40ss/word "x`
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(restoreEnv); dir != "" {
+		if err := restoreAndDie(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	code := m.Run()
 	if c := started; c != nil {
 		c.pgctl("stop", "-m", "immediate")
