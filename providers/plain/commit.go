@@ -23,6 +23,9 @@ import (
 //	               their final names, then the manifest: the commit point
 //	both           catalogue event, then the staging area goes
 //
+// Of the two directories of a rename only the new one is synced: a name in the staging area that comes back with the power is
+// a second name of the same file, which every way knows.
+//
 // Nothing is ever replaced: a name that is taken moves the artifact to the next millisecond.
 func (s *store) Commit(ctx context.Context, m providers.Manifest) (providers.Manifest, error) {
 	if err := ctx.Err(); err != nil {
@@ -167,11 +170,7 @@ func (c *committing) wholeDirectory(ctx context.Context, p layout.Place, _ int) 
 	if err := s.step("commit: write manifest"); err != nil {
 		return m, err
 	}
-	err = disk.Replace(ready, layout.SecureManifest, data)
-	if err == nil {
-		err = disk.SyncDir(c.files)
-	}
-	if err != nil {
+	if err := disk.Replace(ready, layout.SecureManifest, data); err != nil {
 		return m, s.fault("commit", path.Join(stagingDir(m.ID), readyDir, layout.SecureManifest), err)
 	}
 	if err := s.step("commit: publish directory"); err != nil {
@@ -185,7 +184,7 @@ func (c *committing) wholeDirectory(ctx context.Context, p layout.Place, _ int) 
 	if err := s.step("commit: sync home"); err != nil {
 		return m, err
 	}
-	return m, s.fault("commit", rel, errors.Join(disk.SyncDir(c.home), disk.SyncDir(c.staging)))
+	return m, s.fault("commit", rel, disk.SyncDir(c.home))
 }
 
 // manifestLast publishes an export: its files, then its manifest beside them.
@@ -217,7 +216,7 @@ func (c *committing) manifestLast(ctx context.Context, p layout.Place, shift int
 	if err := s.step("commit: sync files"); err != nil {
 		return m, err
 	}
-	if err := errors.Join(disk.SyncDir(c.home), disk.SyncDir(c.files)); err != nil {
+	if err := disk.SyncDir(c.home); err != nil {
 		return m, s.fault("commit", p.Dir, err)
 	}
 	if err := s.step("commit: write manifest"); err != nil {
@@ -237,7 +236,7 @@ func (c *committing) manifestLast(ctx context.Context, p layout.Place, shift int
 	if err := s.step("commit: sync manifest"); err != nil {
 		return m, err
 	}
-	return m, s.fault("commit", p.ManifestPath(), errors.Join(disk.SyncDir(c.home), disk.SyncDir(c.staging)))
+	return m, s.fault("commit", p.ManifestPath(), disk.SyncDir(c.home))
 }
 
 // moveFile gives one file its final name, or finds that an earlier attempt

@@ -40,27 +40,27 @@ type scenario struct {
 	name   string
 	action providers.Action
 	// prepare fills the place where the artifact would go
-	prepare func(t *testing.T, s providers.Store, path string)
+	prepare func(t testing.TB, s providers.Store, path string)
 }
 
 var scenarios = []scenario{
 	{"secure backup", providers.SecureBackup, nil},
 	{"export", providers.ExportDomain, nil},
-	{"secure backup, time taken", providers.SecureBackup, func(t *testing.T, s providers.Store, _ string) {
+	{"secure backup, time taken", providers.SecureBackup, func(t testing.TB, s providers.Store, _ string) {
 		providertest.Put(t, s, providertest.NewRef("d", "a", providers.SecureBackup), providertest.Content{Name: "export.zip", Data: []byte("main")})
 	}},
-	{"export, time taken", providers.ExportDomain, func(t *testing.T, s providers.Store, _ string) {
+	{"export, time taken", providers.ExportDomain, func(t testing.TB, s providers.Store, _ string) {
 		providertest.Put(t, s, providertest.NewRef("d", "a", providers.ExportDomain), providertest.Content{Name: "export.zip", Data: []byte("main")})
 	}},
-	{"export, last name taken by a stranger", providers.ExportDomain, func(t *testing.T, _ providers.Store, path string) {
+	{"export, last name taken by a stranger", providers.ExportDomain, func(t testing.TB, _ providers.Store, path string) {
 		dir := filepath.Join(path, "d/domain/a")
 		check(t, os.MkdirAll(dir, 0o700))
 		check(t, os.WriteFile(filepath.Join(dir, "a-export-2017-06-26-22-48-00-000-persisted.third"), nil, 0o600))
 	}},
 }
 
-func (c scenario) set(t *testing.T) scene {
-	path := filepath.Join(t.TempDir(), "store")
+func (c scenario) set(t testing.TB) scene {
+	path := filepath.Join(inMemory(t), "store")
 	s := newStore(t, &plain.Settings{Path: path})
 	if c.prepare != nil {
 		c.prepare(t, s, path)
@@ -70,7 +70,7 @@ func (c scenario) set(t *testing.T) scene {
 	return scene{path, providertest.PutStaged(t, s, ref, crashFiles...), before}
 }
 
-func (c scene) reopen(t *testing.T) providers.Store {
+func (c scene) reopen(t testing.TB) providers.Store {
 	return openStore(t, &plain.Settings{Path: c.path}, identity)
 }
 
@@ -100,7 +100,10 @@ func (c scenario) crashes(t *testing.T, act func(*testing.T, providers.Store, sc
 	}
 }
 
-func commit(t *testing.T, s providers.Store, at scene) error {
+func commit(t *testing.T, s providers.Store, at scene) error { return finish(t, s, at) }
+
+// finish is commit for whatever tells of problems.
+func finish(t testing.TB, s providers.Store, at scene) error {
 	_, err := s.Commit(t.Context(), at.manifest)
 	return err
 }
@@ -227,7 +230,7 @@ func TestCrashInDelete(t *testing.T) {
 }
 
 // crashBefore runs a Commit that dies at a named point.
-func crashBefore(t *testing.T, at scene, point string) {
+func crashBefore(t testing.TB, at scene, point string) {
 	t.Helper()
 	s := at.reopen(t)
 	plain.SetFail(s, func(p string) error {
@@ -236,7 +239,7 @@ func crashBefore(t *testing.T, at scene, point string) {
 		}
 		return nil
 	})
-	if err := commit(t, s, at); !errors.Is(err, errCrash) {
+	if err := finish(t, s, at); !errors.Is(err, errCrash) {
 		t.Fatalf("no crash at %q: %v", point, err)
 	}
 }

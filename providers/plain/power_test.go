@@ -2,11 +2,11 @@ package plain_test
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"syscall"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/holdfast-dr/holdfast/providers"
@@ -14,215 +14,267 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/providertest"
 )
 
-// medium is what a loss of power leaves of a directory tree when the file system keeps nothing but what it was asked to
-// keep: of a file the content at its last sync, of a directory the names at its last sync. Real ones keep more.
-type medium struct {
-	files map[uint64][]byte
-	dirs  map[uint64]map[string]node
-}
-
-type node struct {
-	ino uint64
-	dir bool
-}
-
-func inode(info fs.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Ino }
-
-// synced takes a sync of a file or a directory into account.
-func (m *medium) synced(f *os.File) error {
-	info, err := f.Stat()
+// inMemory gives the directory for a scene: many are made, and nothing in them has to last.
+func inMemory(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "holdfast-power-")
 	if err != nil {
-		return err
+		return t.TempDir()
 	}
-	name := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
-	if !info.IsDir() {
-		m.files[inode(info)], err = os.ReadFile(name)
-		return err
-	}
-	entries, err := os.ReadDir(name)
-	if err != nil {
-		return err
-	}
-	names := make(map[string]node, len(entries))
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		names[e.Name()] = node{inode(info), e.IsDir()}
-	}
-	m.dirs[inode(info)] = names
-	return nil
+	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
+	return dir
 }
 
-// keep makes everything below a directory durable.
-func (m *medium) keep(t *testing.T, path string) {
-	t.Helper()
-	check(t, filepath.WalkDir(path, func(p string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		return m.synced(f)
-	}))
-}
-
-// lose writes what is left after a loss of power into an empty directory. A file that has an old and a new name
-// is one file, whose names are known by its number.
-func (m *medium) lose(root uint64, to string, names map[uint64]string) error {
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
+// stories are what a store does, each with what must hold of what a loss of power leaves at any moment.
+func stories() map[string]func(t testing.TB) story {
+	all := map[string]func(t testing.TB) story{
+		"stage": func(t testing.TB) story { return stagingStory(t, plain.Settings{}) },
+		"stage, encrypted": func(t testing.TB) story {
+			return stagingStory(t, plain.Settings{Compress: "zstd", Encrypt: encrypts(newKey(t))})
+		},
+		"init":  initStory,
+		"adopt": adoptStory,
 	}
-	for name, n := range m.dirs[root] {
-		name = filepath.Join(to, name)
-		var err error
-		switch other := names[n.ino]; {
-		case n.dir:
-			err = m.lose(n.ino, name, names)
-		case other != "":
-			err = os.Link(other, name)
-		default:
-			err, names[n.ino] = os.WriteFile(name, m.files[n.ino], 0o600), name
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// powerLosses runs act on a scene, and check on what a loss of power after each of its syncs leaves; done says
-// that act had returned.
-func powerLosses(t *testing.T, at scene, act func(), checkAfter func(t *testing.T, left scene, done bool)) {
-	t.Helper()
-	info, err := os.Stat(at.path)
-	check(t, err)
-	m := &medium{map[uint64][]byte{}, map[uint64]map[string]node{}}
-	m.keep(t, at.path)
-	var left []string
-	var problem error
-	stop := plain.WatchSync(func(f *os.File) {
-		problem = errors.Join(problem, m.synced(f))
-		to := filepath.Join(filepath.Dir(at.path), fmt.Sprintf("left-%d", len(left)))
-		problem = errors.Join(problem, m.lose(inode(info), to, map[uint64]string{}))
-		left = append(left, to)
-	})
-	act()
-	stop()
-	check(t, problem)
-	if len(left) < 5 {
-		t.Fatalf("only %d syncs", len(left))
-	}
-	for i, path := range left {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			at := at
-			at.path = path
-			checkAfter(t, at, i == len(left)-1)
-		})
-	}
-}
-
-// After a loss of power at any moment a listed artifact is whole, a finished commit is kept, and an
-// unfinished one is finished or begun again.
-func TestPowerLossInCommit(t *testing.T) {
 	for _, c := range scenarios {
-		t.Run(c.name, func(t *testing.T) {
-			at := c.set(t)
-			listed, before := len(providertest.ListIDs(t, at.reopen(t))), len(providertest.Findings(t, at.reopen(t)))
-			powerLosses(t, at, func() { check(t, commit(t, at.reopen(t), at)) }, func(t *testing.T, at scene, done bool) {
-				s := at.reopen(t)
-				ids := providertest.ListIDs(t, s)
-				_, err := s.Get(t.Context(), at.manifest.ArtifactRef)
-				switch {
-				case err == nil:
-					providertest.CheckArtifact(t, s, at.manifest.ArtifactRef, crashFiles...)
-				case done || !errors.Is(err, providers.ErrNotFound) || len(ids) != listed:
-					t.Errorf("done %v, get %v, listed %v", done, err, ids)
-				}
-				if done {
-					if found := providertest.Findings(t, s); len(found) > before {
-						t.Errorf("found %+v", found)
-					}
-				}
-				check(t, commit(t, at.reopen(t), at))
-				providertest.CheckArtifact(t, at.reopen(t), at.manifest.ArtifactRef, crashFiles...)
-				if found := providertest.Findings(t, s); len(found) > before {
-					t.Errorf("after it was finished: %+v", found)
-				}
-			})
-		})
+		all["commit "+c.name] = c.commitStory
+		all["discard "+c.name] = c.discardStory
 	}
-}
-
-// What Stage said is staged can be committed after a loss of power.
-func TestPowerLossAfterStaging(t *testing.T) {
-	for _, set := range []plain.Settings{{}, {Compress: "zstd", Encrypt: encrypts(newKey(t))}} {
-		at := scene{path: filepath.Join(t.TempDir(), "store")}
-		set.Path = at.path
-		newStore(t, &set)
-		powerLosses(t, at, func() {
-			at.manifest = providertest.PutStaged(t, openStore(t, &set, identity), export(0), crashFiles...)
-		}, func(t *testing.T, left scene, done bool) {
-			s := openStore(t, &plain.Settings{Path: left.path}, identity)
-			if ids := providertest.ListIDs(t, s); len(ids) != 0 {
-				t.Errorf("listed %v", ids)
-			}
-			if !done {
-				providertest.Put(t, s, export(0), crashFiles...)
-				return
-			}
-			m, err := s.Commit(t.Context(), at.manifest)
-			check(t, err)
-			for _, f := range m.Files {
-				r, err := s.Stored(t.Context(), m, f.Name)
-				check(t, err)
-				check(t, r.Close())
-			}
-		})
-	}
-}
-
-func TestPowerLossInDelete(t *testing.T) {
 	for _, c := range scenarios[:4] {
-		t.Run(c.name, func(t *testing.T) {
-			at := c.set(t)
-			check(t, commit(t, at.reopen(t), at))
-			powerLosses(t, at, func() { check(t, at.reopen(t).Delete(t.Context(), at.manifest.ArtifactRef)) }, func(t *testing.T, at scene, done bool) {
-				s := at.reopen(t)
-				providertest.ListIDs(t, s)
-				_, err := s.Get(t.Context(), at.manifest.ArtifactRef)
-				if err == nil {
-					providertest.CheckArtifact(t, s, at.manifest.ArtifactRef, crashFiles...)
-				}
-				if done && !errors.Is(err, providers.ErrNotFound) {
-					t.Errorf("a deleted artifact is back: %v", err)
-				}
-				check(t, s.Delete(t.Context(), at.manifest.ArtifactRef))
-				if found := providertest.Findings(t, s); len(found) > 0 {
-					t.Errorf("after it was finished: %+v", found)
-				}
-			})
-		})
+		all["delete "+c.name] = c.deleteStory
+	}
+	return all
+}
+
+// A listed artifact is whole, a finished commit is kept, and an unfinished one is finished or begun again.
+func (c scenario) commitStory(t testing.TB) story {
+	at := c.set(t)
+	listed, before := len(providertest.ListIDs(t, at.reopen(t))), len(providertest.Findings(t, at.reopen(t)))
+	act := func(watched func(providers.Store) providers.Store) { check(t, finish(t, watched(at.reopen(t)), at)) }
+	return story{at, act, func(t testing.TB, at scene, done bool) {
+		s := at.reopen(t)
+		ids := providertest.ListIDs(t, s)
+		_, err := s.Get(t.Context(), at.manifest.ArtifactRef)
+		switch {
+		case err == nil:
+			providertest.CheckArtifact(t, s, at.manifest.ArtifactRef, crashFiles...)
+		case done || !errors.Is(err, providers.ErrNotFound) || len(ids) != listed:
+			t.Errorf("done %v, get %v, listed %v", done, err, ids)
+		}
+		if done {
+			if found := providertest.Findings(t, s); len(found) > before {
+				t.Errorf("found %+v", found)
+			}
+			if left, err := os.ReadDir(filepath.Join(at.path, ".holdfast/tmp")); err != nil || len(left) != 0 {
+				t.Errorf("staging holds %v, %v", left, err)
+			}
+		}
+		check(t, finish(t, at.reopen(t), at))
+		providertest.CheckArtifact(t, at.reopen(t), at.manifest.ArtifactRef, crashFiles...)
+		if found := providertest.Findings(t, s); len(found) > before {
+			t.Errorf("after it was finished: %+v", found)
+		}
+	}}
+}
+
+// What Stage said is staged can be committed.
+func stagingStory(t testing.TB, set plain.Settings) story {
+	at := scene{path: filepath.Join(inMemory(t), "store")}
+	set.Path = at.path
+	newStore(t, &set)
+	var staged providers.Manifest
+	act := func(watched func(providers.Store) providers.Store) {
+		staged = providertest.PutStaged(t, watched(openStore(t, &set, identity)), export(0), crashFiles...)
+	}
+	return story{at, act, func(t testing.TB, left scene, done bool) {
+		s := openStore(t, &plain.Settings{Path: left.path}, identity)
+		if ids := providertest.ListIDs(t, s); len(ids) != 0 {
+			t.Errorf("listed %v", ids)
+		}
+		if !done {
+			providertest.Put(t, s, export(0), crashFiles...)
+			return
+		}
+		m, err := s.Commit(t.Context(), staged)
+		check(t, err)
+		for _, f := range m.Files {
+			r, err := s.Stored(t.Context(), m, f.Name)
+			check(t, err)
+			check(t, r.Close())
+		}
+	}}
+}
+
+// What is half committed is taken back whole, and what is committed stays.
+func (c scenario) discardStory(t testing.TB) story {
+	at := c.set(t)
+	listed := len(providertest.ListIDs(t, at.reopen(t)))
+	if c.action == providers.ExportDomain {
+		crashBefore(t, at, "commit: publish manifest")
+	}
+	act := func(watched func(providers.Store) providers.Store) {
+		check(t, watched(at.reopen(t)).Discard(t.Context(), at.manifest.ID))
+	}
+	return story{at, act, func(t testing.TB, at scene, done bool) {
+		s := at.reopen(t)
+		if ids := providertest.ListIDs(t, s); len(ids) != listed {
+			t.Errorf("listed %v", ids)
+		}
+		if !done {
+			check(t, s.Discard(t.Context(), at.manifest.ID))
+		}
+		if got := artifactFiles(t, at.path); !slices.Equal(got, at.before) {
+			t.Errorf("left over: %v, there before: %v", got, at.before)
+		}
+		if left, err := os.ReadDir(filepath.Join(at.path, ".holdfast/tmp")); err != nil || len(left) != 0 {
+			t.Errorf("staging holds %v, %v", left, err)
+		}
+	}}
+}
+
+// A deleted artifact does not come back, one that is there is whole.
+func (c scenario) deleteStory(t testing.TB) story {
+	at := c.set(t)
+	check(t, finish(t, at.reopen(t), at))
+	act := func(watched func(providers.Store) providers.Store) {
+		check(t, watched(at.reopen(t)).Delete(t.Context(), at.manifest.ArtifactRef))
+	}
+	return story{at, act, func(t testing.TB, at scene, done bool) {
+		s := at.reopen(t)
+		providertest.ListIDs(t, s)
+		_, err := s.Get(t.Context(), at.manifest.ArtifactRef)
+		if err == nil {
+			providertest.CheckArtifact(t, s, at.manifest.ArtifactRef, crashFiles...)
+		}
+		if done && !errors.Is(err, providers.ErrNotFound) {
+			t.Errorf("a deleted artifact is back: %v", err)
+		}
+		if done { // a manifest that came back to the trash would delete what took its place meanwhile
+			checkNothingLeft(t, at, layoutOf(c.action))
+		}
+		check(t, s.Delete(t.Context(), at.manifest.ArtifactRef))
+		if found := providertest.Findings(t, s); len(found) > 0 {
+			t.Errorf("after it was finished: %+v", found)
+		}
+	}}
+}
+
+func layoutOf(a providers.Action) string {
+	if a == providers.SecureBackup {
+		return "d/secure-backup"
+	}
+	return ""
+}
+
+// checkNothingLeft checks that nothing but what was there before is left, no empty directory below dir either.
+func checkNothingLeft(t testing.TB, at scene, dir string) {
+	t.Helper()
+	if got := artifactFiles(t, at.path); !slices.Equal(got, at.before) {
+		t.Errorf("left over: %v, there before: %v", got, at.before)
+	}
+	if left, err := os.ReadDir(filepath.Join(at.path, ".holdfast/trash")); err != nil || len(left) != 0 {
+		t.Errorf("the trash holds %v, %v", left, err)
+	}
+	if dir == "" {
+		return
+	}
+	places, err := os.ReadDir(filepath.Join(at.path, dir))
+	check(t, err)
+	for _, p := range places {
+		if inside, err := os.ReadDir(filepath.Join(at.path, dir, p.Name())); err != nil || len(inside) == 0 {
+			t.Errorf("the empty directory %s is left, %v", p.Name(), err)
+		}
 	}
 }
 
-func TestPowerLossInInit(t *testing.T) {
-	parent := t.TempDir()
-	at := scene{path: filepath.Join(parent, "mounted")}
+func initStory(t testing.TB) story {
+	at := scene{path: filepath.Join(inMemory(t), "mounted")}
 	check(t, os.Mkdir(at.path, 0o700))
-	set := &plain.Settings{Path: filepath.Join(at.path, "store")}
-	powerLosses(t, at, func() { check(t, openStore(t, set, "").Init(t.Context(), identity)) }, func(t *testing.T, at scene, done bool) {
+	act := func(watched func(providers.Store) providers.Store) {
+		check(t, watched(openStore(t, &plain.Settings{Path: filepath.Join(at.path, "store")}, "")).Init(t.Context(), identity))
+	}
+	return story{at, act, func(t testing.TB, at scene, done bool) {
 		set := &plain.Settings{Path: filepath.Join(at.path, "store")}
 		s := openStore(t, set, "")
 		info, err := s.Stat(t.Context())
-		if err != nil || done != info.Initialised && done {
+		if err != nil || done && !info.Initialised {
 			t.Errorf("done %v, %+v, %v", done, info, err)
 		}
 		check(t, s.Init(t.Context(), identity))
 		providertest.Put(t, openStore(t, set, identity), export(0), crashFiles...)
-	})
+	}}
+}
+
+// An adopted store has the higher epoch from then on, or is what it was.
+func adoptStory(t testing.TB) story {
+	at := scene{path: filepath.Join(inMemory(t), "store")}
+	newStore(t, &plain.Settings{Path: at.path})
+	act := func(watched func(providers.Store) providers.Store) {
+		check(t, watched(at.reopen(t)).Adopt(t.Context(), identity))
+	}
+	return story{at, act, func(t testing.TB, at scene, done bool) {
+		info, err := at.reopen(t).Stat(t.Context())
+		if err != nil || !info.Initialised || info.Identity != identity || done && info.Epoch != 2 {
+			t.Errorf("done %v, %+v, %v", done, info, err)
+		}
+		check(t, at.reopen(t).Adopt(t.Context(), identity))
+		providertest.Put(t, at.reopen(t), export(0), crashFiles...)
+	}}
+}
+
+// TestPowerLoss loses power before and after each sync of each story, with any of what is not durable on the medium or not.
+func TestPowerLoss(t *testing.T) {
+	images := 0
+	all := stories()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		t.Run(name, func(t *testing.T) {
+			out := all[name](t).tell(t, "")
+			if images += out.images; out.broken != "" {
+				t.Error(out.broken)
+			}
+			if len(out.places) < 2 && !strings.HasPrefix(name, "discard") {
+				t.Errorf("only %d places with a sync", len(out.places))
+			}
+		})
+	}
+	t.Logf("fault 02: power loss: %d stories, %d images that it may leave", len(all), images)
+}
+
+// TestFaultPowerLossEverySyncMatters leaves the syncs of one place out after the other. Each time some loss of power must do harm:
+// otherwise either the sync is for nothing, or TestPowerLoss does not see what it is for.
+func TestFaultPowerLossEverySyncMatters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: TestPowerLoss itself is the short form")
+	}
+	all := stories()
+	at := map[string][]string{} // stories by place
+	images := 0
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out := all[name](t).tell(t, "")
+		images += out.images
+		if out.broken != "" {
+			t.Errorf("%s: %s", name, out.broken)
+		}
+		for where := range out.places {
+			at[where] = append(at[where], name)
+		}
+	}
+	caught := 0
+	for _, where := range slices.Sorted(maps.Keys(at)) {
+		if strings.Contains(where, "probe ") {
+			continue // it is written to see whether it can be, and is removed
+		}
+		harm := ""
+		for _, name := range at[where] {
+			if out := all[name](t).tell(t, where); out.broken != "" {
+				harm = name + ": " + out.broken
+				break
+			}
+		}
+		if harm == "" {
+			t.Errorf("without the sync at %s nothing is lost in %v", where, at[where])
+			continue
+		}
+		caught++
+		t.Logf("%s: %.200s", where, harm)
+	}
+	t.Logf("fault 02: power loss: %d stories, %d images that it may leave, 0 artifacts listed that are not whole; %d of %d weakened syncs caught", len(all), images, caught, len(at)-1)
 }
