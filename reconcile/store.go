@@ -95,6 +95,9 @@ func (b *builder) storeDrift() {
 		case seen.Error != "":
 			drift.Summary = "cannot be inspected"
 			drift.Detail = seen.Error
+		case seen.Unmounted != "" && b.replacement(s.Address) == nil:
+			drift.Summary = "is not mounted"
+			drift.Detail = seen.Unmounted + ". Backups into it will fail until it is mounted."
 		case seen.Initialised && seen.Identity == rec.Identity && b.misfit(s.Address) != nil:
 			m := b.misfit(s.Address)
 			drift.Summary, drift.Detail = m.Summary, m.Detail
@@ -108,9 +111,6 @@ func (b *builder) storeDrift() {
 				"%s is to be at another place, which does not carry its identity %s. Copy the old place there first, all of it. For an empty store, declare one with another name.",
 				s.Address, rec.Identity)
 			continue
-		case seen.Unmounted != "":
-			drift.Summary = "is not mounted"
-			drift.Detail = seen.Unmounted + ". Backups into it will fail until it is mounted."
 		case !seen.Initialised:
 			drift.Summary = "is not there"
 			drift.Detail = "Its place carries no marker: not mounted, emptied, or moved. Backups into it will fail until it is back."

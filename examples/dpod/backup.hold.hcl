@@ -46,6 +46,8 @@ device "command" "QA1" {
   quiesce         = [local.appliance, "${var.root}/QA1", "quiesce", "{domain}", "{timeout}"]
   unquiesce       = [local.appliance, "${var.root}/QA1", "unquiesce", "{domain}"]
   unsaved         = [local.appliance, "${var.root}/QA1", "unsaved", "{domain}"]
+  free_space      = [local.appliance, "${var.root}/QA1", "free-space"]
+  min_free        = "100MB" # on the appliance, which puts the backup together before it is fetched
   extension       = ".cfg"
   compress        = false
 }
@@ -58,6 +60,8 @@ device "command" "QA2" {
   quiesce         = [local.appliance, "${var.root}/QA2", "quiesce", "{domain}", "{timeout}"]
   unquiesce       = [local.appliance, "${var.root}/QA2", "unquiesce", "{domain}"]
   unsaved         = [local.appliance, "${var.root}/QA2", "unsaved", "{domain}"]
+  free_space      = [local.appliance, "${var.root}/QA2", "free-space"]
+  min_free        = "100MB" # on the appliance, which puts the backup together before it is fetched
   extension       = ".cfg"
   compress        = false
 }
@@ -70,6 +74,8 @@ device "command" "QA3" {
   quiesce         = [local.appliance, "${var.root}/QA3", "quiesce", "{domain}", "{timeout}"]
   unquiesce       = [local.appliance, "${var.root}/QA3", "unquiesce", "{domain}"]
   unsaved         = [local.appliance, "${var.root}/QA3", "unsaved", "{domain}"]
+  free_space      = [local.appliance, "${var.root}/QA3", "free-space"]
+  min_free        = "100MB" # on the appliance, which puts the backup together before it is fetched
   extension       = ".cfg"
   compress        = false
 }

@@ -17,21 +17,23 @@ backup_plan "shop" {
 
   # Once, before the first task. A failure stops the backup plan, exit code 75
   # skips it. A script that is cut off is never run twice unless it says that
-  # it may be.
+  # it may be. Words in braces are filled in; a value is always one argument.
+  # The window and the store (mounted, the right one, with room) are checked
+  # first: when they are not as they must be, no script runs.
   pre_script {
-    command     = ["${var.root}/bin/announce", "begin"]
+    command     = ["${var.root}/bin/announce", "begin", "{backup_plan}", "{run}"]
     timeout     = "30s"
     restartable = true
   }
   # Once, after the last task, whatever happened.
-  post_script { command = ["${var.root}/bin/announce", "end"] }
+  post_script { command = ["${var.root}/bin/announce", "end", "{backup_plan}", "{status}"] }
 
   activity "content" {
     action  = "export_domain"
     labels  = { shop = each.key }
     domains = ["content", "up*"]
     post_script {
-      command = ["${var.root}/bin/page-someone"]
+      command = ["${var.root}/bin/page-someone", "{task}", "{device}", "{domain}"]
       on      = ["failure"]
     }
   }
