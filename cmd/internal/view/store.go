@@ -139,7 +139,7 @@ func Rescanned(w io.Writer, r store.Rescanned, s Style) error {
 	if r.DryRun {
 		verb = "would be"
 	}
-	fmt.Fprintf(w, "%s holds %s. Records: %d %s added, %d changed, %d kept", s.bold(Line(r.Store)), found, r.Result.Added, verb, r.Result.Changed, r.Result.Kept)
+	fmt.Fprintf(w, "%s: found %s. Records: %d %s added, %d changed, %d kept", s.bold(Line(r.Store)), found, r.Result.Added, verb, r.Result.Changed, r.Result.Kept)
 	if r.Result.Elsewhere > 0 {
 		fmt.Fprintf(w, ", %d left alone that are recorded in another store", r.Result.Elsewhere)
 	}
