@@ -37,6 +37,13 @@ func (k *Keeper) Check(ctx context.Context, address string) (_ Checked, err erro
 		return out, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	snap, err := k.Backend.Snapshot(ctx)
+	if err != nil {
+		return out, err
+	}
+	if err := fits(ctx, s, snap.Objects[address]); err != nil && !errors.Is(err, providers.ErrCorrupt) { // Check tells of a damaged mark
+		return out, err
+	}
 	for f, err := range s.Check(ctx) {
 		switch {
 		case ctx.Err() != nil:

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile/store"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
@@ -81,7 +83,8 @@ func (c *cli) counting() func(int) {
 }
 
 func rescanExit(r store.Rescanned) error {
-	if len(r.Bad)+len(r.Problems)+len(r.Unknown) > 0 {
+	lost := slices.ContainsFunc(r.Bad, func(l store.Loss) bool { return l.Condition != providers.Unverified })
+	if lost || len(r.Problems)+len(r.Unknown) > 0 {
 		return exit(exitPartial)
 	}
 	return nil

@@ -139,7 +139,7 @@ func Rescanned(w io.Writer, r store.Rescanned, s Style) error {
 	if r.DryRun {
 		verb = "would be"
 	}
-	fmt.Fprintf(w, "%s holds %s. Records: %d %s added, %d changed, %d kept", s.bold(Line(r.Store)), found, r.Result.Added, verb, r.Result.Changed, r.Result.Kept)
+	fmt.Fprintf(w, "%s: found %s. Records: %d %s added, %d changed, %d kept", s.bold(Line(r.Store)), found, r.Result.Added, verb, r.Result.Changed, r.Result.Kept)
 	if r.Result.Elsewhere > 0 {
 		fmt.Fprintf(w, ", %d left alone that are recorded in another store", r.Result.Elsewhere)
 	}
@@ -168,6 +168,9 @@ func Rescanned(w io.Writer, r store.Rescanned, s Style) error {
 		fmt.Fprintf(w, "%s Recorded as good, and the store knows nothing of it: %s\n", s.red("!"), Line(id))
 	}
 	more(w, len(r.Unknown))
+	if len(r.Unknown) > 0 {
+		fmt.Fprintf(w, "These stay as they are recorded; holdfast verify reads them and quarantines what is not there.\n")
+	}
 	if !r.Hold.Until.IsZero() && !r.DryRun {
 		fmt.Fprintf(w, "Nothing is deleted before %s (%s). To end that: holdfast state release-hold --reason ...\n", s.time(r.Hold.Until), Line(r.Hold.Reason))
 	}
