@@ -56,7 +56,7 @@ var imports = map[string][]string{
 
 	"reconcile/retention": {"state"},
 
-	"reconcile/observe": {"config", "providers", "reconcile", "state"},
+	"reconcile/observe":  {"config", "providers", "reconcile", "state"},
 	"reconcile/artifact": {"providers", "state"},
 	"reconcile/recovery": {"config/diag", "reconcile", "state"},
 	"reconcile/execute":  {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
