@@ -3,6 +3,7 @@ package providers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -39,21 +40,24 @@ func (o *Opener) Device(ctx context.Context, address string) (Device, error) {
 	return t.Open(ctx, objectName(address), settings, o.Env)
 }
 
-// InPlace reports whether the device at an address can take the artifacts of an action back into itself.
-func (o *Opener) InPlace(address string, action Action) (bool, error) {
+// InPlace says why the device at an address cannot take the artifacts of an action back into one of its domains; nil: it can.
+func (o *Opener) InPlace(address string, action Action, domain string) error {
 	spec, err := o.Lookup(address)
 	if err != nil {
-		return false, err
+		return err
 	}
 	t, err := o.Registry.Device(spec.Type)
-	if err != nil || t.InPlace == nil {
-		return false, err
+	if err != nil {
+		return err
+	}
+	if t.InPlace == nil {
+		return fmt.Errorf("devices of type %q cannot be restored into: %w", spec.Type, errors.ErrUnsupported)
 	}
 	settings := t.Settings()
 	if err := decode(address, spec.Body, settings); err != nil {
-		return false, err
+		return err
 	}
-	return t.InPlace(settings, action), nil
+	return t.InPlace(settings, action, domain)
 }
 
 // Store opens the store at an address.

@@ -74,6 +74,14 @@ type Env struct {
 	Protected []string
 }
 
+// ExportsInPlace is the InPlace of a device type that takes exports back into any domain.
+func ExportsInPlace(_ any, action Action, _ string) error {
+	if action != ExportDomain {
+		return fmt.Errorf("a %s in place: %w", action, errors.ErrUnsupported)
+	}
+	return nil
+}
+
 // DeviceType, StoreType, TargetType and MirrorType describe one implementation. Settings returns a
 // pointer to a fresh settings struct with hcl, json and doc tags (see package
 // config); Open takes a filled one. A settings struct may have a method
@@ -82,8 +90,9 @@ type DeviceType struct {
 	Type    string
 	Doc     string
 	Actions []Action // what Capture supports
-	// InPlace says whether Restore can put the artifacts of an action into the device itself, given its settings; nil: never.
-	InPlace  func(settings any, action Action) bool
+	// InPlace says why Restore cannot put the artifacts of an action into a domain of the device itself, given its settings; nil: it
+	// can. It needs no I/O. Without the function it never can.
+	InPlace  func(settings any, action Action, domain string) error
 	Settings func() any
 	Open     func(ctx context.Context, name string, settings any, env Env) (Device, error)
 }

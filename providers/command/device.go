@@ -156,13 +156,10 @@ func checked(kind, name string, check func(report func(path, problem string))) e
 // DeviceType describes the device type "command".
 func DeviceType() providers.DeviceType {
 	return providers.DeviceType{
-		Type:    "command",
-		Doc:     "Anything that a program can write to its standard output.",
-		Actions: []providers.Action{providers.SecureBackup, providers.ExportDomain},
-		InPlace: func(settings any, _ providers.Action) bool {
-			s, ok := settings.(*Settings)
-			return ok && len(s.InPlace) > 0
-		},
+		Type:     "command",
+		Doc:      "Anything that a program can write to its standard output.",
+		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
+		InPlace:  canPut,
 		Settings: func() any { return new(Settings) },
 		Open: func(_ context.Context, name string, settings any, env providers.Env) (providers.Device, error) {
 			s, ok := settings.(*Settings)

@@ -17,6 +17,15 @@ const replaceVariable = "HOLDFAST_REPLACE"
 // occupiedCode is how restore_in_place says that it may not, and that something is there.
 const occupiedCode = 3
 
+// canPut says why a domain cannot be restored into.
+func canPut(settings any, _ providers.Action, domain string) error {
+	s, ok := settings.(*Settings)
+	if !ok || len(s.InPlace) == 0 {
+		return fmt.Errorf("no restore_in_place is declared: %w", errors.ErrUnsupported)
+	}
+	return (&device{Settings: s}).has(domainOf(domain))
+}
+
 // inPlace gives the content to restore_in_place. It is put together in a temporary file first: a program that has begun to read
 // cannot tell the end of damaged content from the end of all of it.
 func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, content io.Reader) (err error) {

@@ -75,7 +75,7 @@ func DeviceType() providers.DeviceType {
 		Type:     "files",
 		Doc:      "Directory trees of this machine.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
-		InPlace:  func(_ any, action providers.Action) bool { return action == providers.ExportDomain },
+		InPlace:  canReplace,
 		Settings: func() any { return new(Settings) },
 		Open:     open,
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -78,6 +79,15 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 		req.Warnf("the old content could not be removed: %v", err)
 	}
 	return nil
+}
+
+// canReplace says why a root cannot be restored into.
+func canReplace(settings any, action providers.Action, domain string) error {
+	s, ok := settings.(*Settings)
+	if !ok || !slices.ContainsFunc(s.Roots, func(r *Root) bool { return r.Name == domain }) {
+		return fmt.Errorf("root %q: %w", domain, providers.ErrNotFound)
+	}
+	return providers.ExportsInPlace(settings, action, domain)
 }
 
 // findPlace follows symbolic links to where the root is. An absent one needs its parent.

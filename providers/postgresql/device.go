@@ -88,7 +88,7 @@ func DeviceType() providers.DeviceType {
 		Type:     "postgresql",
 		Doc:      "A PostgreSQL cluster (14 or newer); its databases are the domains.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
-		InPlace:  func(_ any, action providers.Action) bool { return action == providers.ExportDomain },
+		InPlace:  providers.ExportsInPlace,
 		Settings: func() any { return &Settings{Compression: 6} },
 		Open:     open,
 	}

@@ -24,7 +24,7 @@ func SimulatorType(now func() time.Time) providers.DeviceType {
 		Type:     "simulator",
 		Doc:      "A device that does not exist, for tests.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
-		InPlace:  func(_ any, action providers.Action) bool { return action == providers.ExportDomain },
+		InPlace:  providers.ExportsInPlace,
 		Settings: func() any { return new(SimulatorSettings) },
 		Open: func(_ context.Context, name string, settings any, _ providers.Env) (providers.Device, error) {
 			s, ok := settings.(*SimulatorSettings)

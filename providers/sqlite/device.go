@@ -39,7 +39,7 @@ func DeviceType() providers.DeviceType {
 		Type:     "sqlite",
 		Doc:      "SQLite databases: one file, or every database file in a directory.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
-		InPlace:  func(_ any, action providers.Action) bool { return action == providers.ExportDomain },
+		InPlace:  providers.ExportsInPlace,
 		Settings: func() any { return new(Settings) },
 		Open:     open,
 	}

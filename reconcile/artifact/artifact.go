@@ -25,6 +25,19 @@ func Manifest(a state.Artifact) (providers.Manifest, error) {
 	return m, nil
 }
 
+// SafetyActivity marks the artifact that a restore makes of what it is about to overwrite. Such an artifact is of no backup plan.
+const SafetyActivity = "safety"
+
+// IsSafety reports whether an artifact is what a restore was about to overwrite: the newest of a device, and rarely the one that
+// is wanted back.
+func IsSafety(a state.Artifact) bool {
+	if a.BackupPlan != "" {
+		return false
+	}
+	m, err := Manifest(a)
+	return err == nil && m.Activity == SafetyActivity
+}
+
 // Verify reads every stored byte of an artifact in its store, which takes no key, and compares it with the manifest that was recorded. It changes
 // nothing. Content that differs is providers.ErrCorrupt, an absent artifact providers.ErrNotFound. Read is called with the bytes read, and may be nil.
 func Verify(ctx context.Context, opener *providers.Opener, a state.Artifact, read func(int64)) (err error) {

@@ -137,8 +137,8 @@ func (b *builder) judgeDevice() {
 	if !b.judgeType(b.Device, "Restore it into a directory with --dir.") {
 		return
 	}
-	if !b.Seen.InPlace {
-		b.errorf("HF-RST-012", "The device cannot be restored into", "%s, of type %q, cannot take a %s back into itself. Restore it into a directory with --dir, and put it in place by hand.", b.Device, b.typeOf(b.Device), b.Source.Action)
+	if b.Seen.Refused != "" {
+		b.errorf("HF-RST-012", "The device cannot be restored into", "%s: %s. Restore into a directory with --dir, and put the content in place by hand.", b.Device, b.Seen.Refused)
 		return
 	}
 	i := slices.IndexFunc(b.State.OpenRuns, func(r state.Run) bool {

@@ -44,7 +44,7 @@ type Seen struct {
 	Unreadable string                // why the store cannot give the content; empty: it can
 	NoKey      bool                  // it cannot because there is no key
 	Target     *reconcile.DeviceSeen // nil without Device
-	InPlace    bool                  // the device type can restore the artifact's action into the device
+	Refused    string                // why the device cannot be restored into; empty: it can
 	Occupied   string                // why Dir cannot be used; empty: it can
 	FreeBytes  int64                 // where Dir is; -1: not known
 	Earlier    []Earlier
@@ -61,6 +61,9 @@ const allDomains = "all-domains"
 
 // persisted is the variant of an export of what is saved.
 const persisted = "persisted"
+
+// safetyActivity is the activity of a safety backup, which is of no backup plan; package artifact uses the same word.
+const safetyActivity = "safety"
 
 type builder struct {
 	Input
@@ -165,7 +168,7 @@ func (b *builder) act() {
 		steps = append(steps, step("inspect", reconcile.OpDeviceInspect, state.Rerun, look))
 	}
 	if r.Safety {
-		safety := reconcile.CaptureArgs{Device: b.Device, Domain: b.Domain, Action: b.Source.Action, Store: b.Source.Store, Activity: "safety"}
+		safety := reconcile.CaptureArgs{Device: b.Device, Domain: b.Domain, Action: b.Source.Action, Store: b.Source.Store, Activity: safetyActivity}
 		if safety.Action == "export_domain" {
 			safety.Variant = persisted
 		}

@@ -62,7 +62,10 @@ func (c *cli) restoreCommand() *cobra.Command {
 		Long: `Put the content of an artifact into a directory that is absent or empty: the named
 artifact, or the newest good one of a device and domain, as of a time if one is
 given. Every byte is checked against its SHA-256 on the way; the directory appears
-when all of it is there. No configuration is needed, only the state and the store.`,
+when all of it is there. No configuration is needed, only the state and the store.
+
+restore plan and restore apply do it as a run: reviewed, recorded in the history,
+resumable, and also into a device.`,
 		Example: `  holdfast restore --device web --domain content --to /srv/restored
   holdfast restore --device web --at 2026-11-20T06:00:00Z --to /srv/restored
   holdfast restore 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to ./out --raw`,
@@ -75,7 +78,7 @@ when all of it is there. No configuration is needed, only the state and the stor
 				return errors.New("name an artifact, or a device with --device; holdfast verify --list shows what there is")
 			}
 			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				art, err := pick(cmd.Context(), st, args, f, at)
+				art, err := pick(cmd.Context(), st, args, f, at, func(a state.Artifact) bool { return !artifact.IsSafety(a) })
 				if err != nil {
 					return err
 				}
@@ -103,6 +106,7 @@ when all of it is there. No configuration is needed, only the state and the stor
 			})
 		},
 	}
+	cmd.AddCommand(c.restorePlanCommand(), c.restoreApplyCommand())
 	f.add(c, cmd)
 	cmd.Flags().StringVar(&to, "to", "", "directory to restore to; absent or empty (required)")
 	cmd.Flags().StringVar(&at, "at", "", "newest artifact taken at or before this time (RFC 3339)")
@@ -124,8 +128,8 @@ func (c *cli) recordedOpener(ctx context.Context, a *app.App, st *sqlstore.Store
 	return a.RecordedOpener(nil, snap), nil
 }
 
-// pick finds the artifact that is meant.
-func pick(ctx context.Context, st *sqlstore.Store, args []string, f artifactFlags, at string) (state.Artifact, error) {
+// pick finds the artifact that is meant. Of those that are not named, only what fits is taken.
+func pick(ctx context.Context, st *sqlstore.Store, args []string, f artifactFlags, at string, fits func(state.Artifact) bool) (state.Artifact, error) {
 	filter := f.filter()
 	if len(args) == 1 {
 		filter = state.ArtifactFilter{ID: args[0]}
@@ -142,6 +146,9 @@ func pick(ctx context.Context, st *sqlstore.Store, args []string, f artifactFlag
 	all, err := st.Artifacts(ctx, filter)
 	if err != nil {
 		return state.Artifact{}, err
+	}
+	if len(args) == 0 {
+		all = slices.DeleteFunc(all, func(a state.Artifact) bool { return !fits(a) })
 	}
 	domains := map[string]bool{}
 	for _, a := range all {

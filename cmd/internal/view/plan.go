@@ -61,6 +61,9 @@ type line struct {
 
 // sections arranges a plan: what destroys first, then changes, work, what waits, and what differs.
 func sections(p *reconcile.Plan) []section {
+	if p.Restore != nil {
+		return restoreSections(p)
+	}
 	var destroys, changes []line
 	for _, c := range p.Changes {
 		l := changeLine(c)
@@ -219,7 +222,7 @@ func taskText(t reconcile.Task) string {
 		return fmt.Sprintf("%-12s %-30s %s", t.Activity, name, what)
 	case "retention":
 		return fmt.Sprintf("%-30s %s", name+"/"+t.Domain, t.Action)
-	case "failover":
+	case "failover", "restore":
 		var steps []string
 		for _, s := range t.Steps {
 			steps = append(steps, s.Name)
@@ -242,6 +245,10 @@ type planText struct {
 
 func (b *planText) header() {
 	p := b.p
+	if p.Restore != nil {
+		fmt.Fprintf(b, "%s   %s\n\n", b.s.bold("holdfast restore plan"), strings.TrimLeft(Line(p.Environment)+fmt.Sprintf("   state gen %d", p.State.Generation), " "))
+		return
+	}
 	fmt.Fprintf(b, "%s   %s", b.s.bold("holdfast plan"), Line(p.Environment))
 	if p.Config.Commit != "" {
 		fmt.Fprintf(b, "   commit %s", p.Config.Commit[:min(7, len(p.Config.Commit))])
@@ -338,6 +345,9 @@ func summary(p *reconcile.Plan) string {
 		return fmt.Sprintf("Plan failed: %s. Nothing can be applied.", Count(errors, "error", "errors"))
 	}
 	s := p.Summary
+	if p.Restore != nil {
+		return fmt.Sprintf("Plan: restore artifact %s into %s.", p.Restore.Source.Artifact, Line(restoreTarget(p.Restore)))
+	}
 	if p.Empty() && p.Mode == reconcile.ModeCompare {
 		return "Nothing differs."
 	}

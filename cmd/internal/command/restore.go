@@ -1,0 +1,274 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/artifact"
+	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+// restoreFlags say what is restored, and where to; plan and apply share them.
+type restoreFlags struct {
+	artifactFlags
+	artifact, at, variant, action string
+
+	dir, to, toDomain string
+	inPlace, raw      bool
+
+	noSafety, quarantined bool
+	reason                string
+}
+
+func (f *restoreFlags) add(c *cli, cmd *cobra.Command) {
+	f.artifactFlags.add(c, cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.artifact, "artifact", "", "this artifact; holdfast verify --list shows them")
+	flags.StringVar(&f.at, "at", "", "newest artifact taken at or before this time (RFC 3339)")
+	flags.StringVar(&f.variant, "variant", "persisted", "of an export: persisted (what was saved) or nonpersisted (what ran, with changes nobody saved)")
+	flags.StringVar(&f.action, "action", "", "made by this action: secure_backup or export_domain")
+	flags.StringVar(&f.dir, "dir", "", "restore into this directory; absent or empty")
+	flags.StringVar(&f.to, "to", "", "restore into this device (name or address)")
+	flags.StringVar(&f.toDomain, "to-domain", "", "with --to: into this domain (default: the artifact's)")
+	flags.BoolVar(&f.inPlace, "in-place", false, "restore into the device and domain that the artifact is of")
+	flags.BoolVar(&f.raw, "raw", false, "with --dir: write the files as they were captured, without the device's own format")
+	flags.BoolVar(&f.noSafety, "no-safety-backup", false, "do not back up first what is overwritten; needs --reason")
+	flags.StringVar(&f.reason, "reason", "", "why there is no safety backup; kept in the plan")
+	flags.BoolVar(&f.quarantined, "allow-quarantined", false, "with --dir: restore an artifact although a check of it failed")
+	oneOf(cmd, "variant", "persisted", "nonpersisted")
+	oneOf(cmd, "action", "secure_backup", "export_domain")
+	_ = cmd.RegisterFlagCompletionFunc("to", c.completeObjects(config.KindDevice)) // the flag was declared above
+	_ = cmd.MarkFlagDirname("dir")
+}
+
+// check refuses flags that do not say one thing.
+func (f *restoreFlags) check() error {
+	targets := 0
+	for _, given := range []bool{f.dir != "", f.to != "", f.inPlace} {
+		if given {
+			targets++
+		}
+	}
+	switch {
+	case f.artifact == "" && f.device == "":
+		return errors.New("say what to restore: --artifact ID, or --device D; holdfast verify --list shows what there is")
+	case f.artifact != "" && (f.artifactFlags != (artifactFlags{}) || f.at != ""):
+		return errors.New("--artifact names one artifact: leave --device, --domain, --store, --backup-plan and --at away")
+	case targets != 1:
+		return errors.New("say where to: one of --dir DIRECTORY, --to DEVICE or --in-place")
+	case f.toDomain != "" && f.to == "":
+		return errors.New("--to-domain is a domain of the device that --to names")
+	case f.raw && f.dir == "":
+		return errors.New("--raw writes files, which takes --dir")
+	case f.quarantined && f.dir == "":
+		return errors.New("--allow-quarantined is only for --dir: such an artifact never goes into a device")
+	case f.noSafety && f.dir != "":
+		return errors.New("--no-safety-backup has no meaning with --dir: nothing is overwritten there")
+	case f.noSafety && f.reason == "":
+		return errors.New("--no-safety-backup gives up what the target holds: say why with --reason")
+	case f.reason != "" && !f.noSafety:
+		return errors.New("--reason is why there is no safety backup: it takes --no-safety-backup")
+	case f.variant != "persisted" && f.variant != "nonpersisted":
+		return fmt.Errorf("--variant=%s: write persisted or nonpersisted", f.variant)
+	case f.action != "" && f.action != "secure_backup" && f.action != "export_domain":
+		return fmt.Errorf("--action=%s: write secure_backup or export_domain", f.action)
+	}
+	return nil
+}
+
+// options finds the artifact and says where it goes.
+func (f *restoreFlags) options(ctx context.Context, c *cli, st *sqlstore.Store) (o app.RestoreOptions, err error) {
+	o = app.RestoreOptions{Raw: f.raw, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined}
+	if f.artifact != "" {
+		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: f.artifact})
+		if err != nil {
+			return o, err
+		}
+		if len(found) == 0 {
+			return o, fmt.Errorf("there is no artifact %s; holdfast verify --list shows what there is", f.artifact)
+		}
+		o.Artifact = found[0]
+	} else if o.Artifact, err = pick(ctx, st, nil, f.artifactFlags, f.at, f.fits); err != nil {
+		return o, err
+	}
+	switch {
+	case f.dir != "":
+		o.Dir, err = filepath.Abs(c.file(f.dir))
+	case f.inPlace:
+		o.Device, o.Domain = o.Artifact.Device, o.Artifact.Domain
+	default:
+		o.Device, o.Domain = address(config.KindDevice, f.to), f.toDomain
+	}
+	return o, err
+}
+
+// fits reports whether an artifact is of the action and variant that were asked for. A secure backup has no variant. What an
+// earlier restore overwrote is taken only by its name.
+func (f *restoreFlags) fits(a state.Artifact) bool {
+	return !artifact.IsSafety(a) && (f.action == "" || a.Action == f.action) && (a.Variant == "" || a.Variant == f.variant)
+}
+
+// plan makes the plan of a restore.
+func (f *restoreFlags) plan(ctx context.Context, c *cli, a *app.App, st *sqlstore.Store) (*reconcile.Plan, error) {
+	o, err := f.options(ctx, c, st)
+	if err != nil {
+		return nil, err
+	}
+	return a.PlanRestore(ctx, st, o)
+}
+
+func (c *cli) restorePlanCommand() *cobra.Command {
+	var f restoreFlags
+	var out, format string
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what a restore would do; do nothing",
+		Long: `Show what a restore would put back, from where, what it depends on and what it would
+overwrite. The store and the target are looked at; nothing is changed and no lock is
+taken. No configuration is needed, only the state and the store.
+
+Into a device that holds something, the target is backed up first into the store of
+the artifact. When that fails, nothing is restored. Such a safety backup is shown by
+holdfast verify --list, is kept until a person deletes it, and is restored only by name.`,
+		Example: `  holdfast restore plan --device web --domain content --in-place
+  holdfast restore plan --device web --at 2026-11-20T06:00:00Z --dir /srv/restored
+  holdfast restore plan --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to web-standby --out back.plan`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				p, err := f.plan(cmd.Context(), c, a, st)
+				if err != nil {
+					return err
+				}
+				if out != "" && !p.Errored {
+					if err := app.SavePlan(c.file(out), p); err != nil {
+						return err
+					}
+				}
+				code := restoreCode(p)
+				if err := c.showPlan(p, format, 0, false, code); err != nil {
+					return err
+				}
+				if out != "" && !p.Errored && !c.json && format == "text" {
+					fmt.Fprintf(c.out, "Saved. To do exactly this: holdfast restore apply %s\n", out)
+				}
+				return exit(code)
+			})
+		},
+	}
+	f.add(c, cmd)
+	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for holdfast restore apply FILE")
+	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
+	oneOf(cmd, "format", "text", "markdown", "json")
+	return cmd
+}
+
+// restoreCode is the exit code of a plan: what something forbids is blocked.
+func restoreCode(p *reconcile.Plan) int {
+	if p.Errored {
+		return exitBlocked
+	}
+	return exitDone
+}
+
+func (c *cli) restoreApplyCommand() *cobra.Command {
+	var f restoreFlags
+	var do doFlags
+	cmd := &cobra.Command{
+		Use:   "apply [PLANFILE]",
+		Short: "Do a restore that was planned",
+		Long: `Do what a saved plan of a restore says, or nothing when something it relies on has
+changed. Without a file, make the plan from the same flags as restore plan, show it,
+ask, and do it.
+
+Every step is written to the journal. If the process dies at any point, the target
+holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
+		Example: `  holdfast restore apply back.plan --allow=destroy
+  holdfast restore apply --device web --domain content --in-place
+  holdfast restore apply --device web --domain content --in-place --auto-approve --allow=destroy
+  holdfast restore apply --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --dir /srv/restored --auto-approve`,
+		Args:        cobra.MaximumNArgs(1),
+		Annotations: streams,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.open(cmd)
+			allowed, err := do.allowed()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				if f != (restoreFlags{variant: f.variant}) {
+					return errors.New("a plan file says what is restored and where to: leave the other flags away")
+				}
+				return c.restoreFile(cmd.Context(), args[0], allowed)
+			}
+			if err := f.check(); err != nil {
+				return err
+			}
+			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				p, err := f.plan(cmd.Context(), c, a, st)
+				if err != nil {
+					return err
+				}
+				return c.restore(cmd.Context(), a, st, p, allowed, do.approve)
+			})
+		},
+	}
+	f.add(c, cmd)
+	cmd.Flags().BoolVar(&do.approve, "auto-approve", false, "do not ask")
+	cmd.Flags().StringSliceVar(&do.allow, "allow", nil, "destroy: allow that what the target holds is replaced")
+	oneOf(cmd, "allow", "destroy")
+	return cmd
+}
+
+// restore shows a plan, asks, and does it.
+func (c *cli) restore(ctx context.Context, a *app.App, st *sqlstore.Store, p *reconcile.Plan, allowed reconcile.Allowed, approve bool) error {
+	if err := c.announce(p, allowed, false); err != nil {
+		return err
+	}
+	if p.Errored {
+		return exit(restoreCode(p))
+	}
+	if !approve {
+		if !c.interactive() {
+			return errors.New("nobody can be asked here: standard input is no terminal. Review holdfast restore plan, then use --auto-approve, or apply a saved plan")
+		}
+		allowed.Classes = append(allowed.Classes, reconcile.ClassDestroy) // the question names what is replaced; a yes allows it
+	}
+	if err := c.blocked(p, allowed); err != nil {
+		return err
+	}
+	if !approve {
+		if err := c.ask(ctx, p); err != nil {
+			return err
+		}
+	}
+	return c.execute(ctx, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Run(ctx, p) })
+}
+
+func (c *cli) restoreFile(ctx context.Context, path string, allowed reconcile.Allowed) error {
+	p, err := app.ReadPlan(c.file(path))
+	if err != nil {
+		return err
+	}
+	if p.Restore == nil || p.Mode != reconcile.ModeRestore {
+		return fmt.Errorf("%s is no plan of a restore: do it with holdfast apply %s", path, path)
+	}
+	if !p.Applyable {
+		return &exitError{code: exitUnusable, err: errors.New("this plan cannot be applied: it was made with errors. Make a new plan")}
+	}
+	return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
+		return c.restore(ctx, a, st, p, allowed, true)
+	})
+}

@@ -1,0 +1,117 @@
+package view
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/reconcile"
+)
+
+// restoreSections arranges a restore: what is put back, where, and what that depends on.
+func restoreSections(p *reconcile.Plan) []section {
+	r := p.Restore
+	var needs []line
+	unmet := false
+	for _, q := range r.Seen.Requirements {
+		l := line{sign: "=", subject: q.Name, text: q.Got}
+		switch q.Met {
+		case reconcile.Unmet:
+			l.sign, unmet = "!", true
+			l.text = fmt.Sprintf("%s, needed: %s", q.Got, q.Want)
+		case reconcile.Untold:
+			l.sign, l.text = "?", "not known, needed: "+q.Want
+		}
+		needs = append(needs, l)
+	}
+	return []section{
+		{"From", false, []line{sourceLine(p)}},
+		{"Into", r.Target.Replace, []line{targetLine(p)}},
+		{"Requirements", unmet, needs},
+	}
+}
+
+func sourceLine(p *reconcile.Plan) line {
+	s, seen := p.Restore.Source, p.Restore.Seen
+	text := s.Device + "/" + s.Domain + ", " + s.Action
+	if s.Variant != "" {
+		text += ", " + s.Variant
+	}
+	size := fmt.Sprintf("%s, %s", Count(s.Files, "file", "files"), Bytes(s.Bytes))
+	if s.Content != s.Bytes {
+		size += " stored, " + Bytes(s.Content) + " as captured"
+	}
+	verified := "never"
+	if !seen.Verified.IsZero() {
+		verified = when(seen.Verified, p.Timestamp)
+	}
+	l := line{sign: "=", subject: s.Artifact, text: text, below: []string{
+		"taken        " + when(s.Taken, p.Timestamp),
+		"size         " + size,
+		"store        " + s.Store,
+		"verified     " + verified,
+	}}
+	for _, fact := range []struct{ name, value string }{{"consistency", s.Consistency}, {"made with", s.Tool}, {"backup plan", s.BackupPlan}} {
+		if fact.value != "" {
+			l.below = append(l.below, fmt.Sprintf("%-12s %s", fact.name, Line(fact.value)))
+		}
+	}
+	return l
+}
+
+// when is a time with its distance to the plan.
+func when(t, now time.Time) string {
+	text := t.UTC().Format("2006-01-02 15:04:05 MST")
+	switch d := now.Sub(t); {
+	case d < 0:
+		return text
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%s, %d minutes before this plan", text, int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%s, %d hours before this plan", text, int(d.Hours()))
+	default:
+		return fmt.Sprintf("%s, %d days before this plan", text, int(d.Hours()/24))
+	}
+}
+
+func targetLine(p *reconcile.Plan) line {
+	r := p.Restore
+	l := line{sign: ">", subject: restoreTarget(r)}
+	switch {
+	case r.Target.Dir != "" && r.Raw:
+		l.text = "a new directory; the files as they were captured"
+	case r.Target.Dir != "":
+		l.text = "a new directory"
+	case !r.Target.Replace:
+		l.text = "is not there now; nothing is overwritten"
+	default:
+		l.sign, l.text = "-", "what is there is REPLACED"
+		if r.Safety {
+			l.below = append(l.below, "first it is backed up into "+r.Source.Store+"; when that fails, nothing is restored")
+		} else {
+			l.below = append(l.below, "it is NOT backed up first: "+Line(r.Reason))
+		}
+		l.below = append(l.below, "stop the programs that use it: what they have open stays the old content")
+	}
+	if r.Seen.Seconds > 0 {
+		text := "expected to take " + (time.Duration(r.Seen.Seconds) * time.Second).String()
+		if r.Safety {
+			text += ", and the safety backup"
+		}
+		l.below = append(l.below, text+"; told by earlier restores")
+	}
+	for _, a := range p.Actions {
+		for _, t := range a.Tasks {
+			l.below = append(l.below, taskText(t))
+		}
+	}
+	return l
+}
+
+// restoreTarget names where content goes.
+func restoreTarget(r *reconcile.Restore) string {
+	if r.Target.Dir != "" {
+		return r.Target.Dir
+	}
+	return strings.TrimSuffix(r.Target.Device+"/"+r.Target.Domain, "/")
+}
