@@ -51,7 +51,9 @@ func TestChecksBeforeAnythingRuns(t *testing.T) {
 	}{
 		{"window", func(k *rig, _ *reconcile.Plan) { k.o.Now = func() time.Time { return nightTime.Add(12 * time.Hour) } },
 			"cancelled PRE_VALIDATION_OUT_OF_MAINTENANCE_WINDOW", "PRE_VALIDATION_OUT_OF_MAINTENANCE_WINDOW", "cancelled EXECUTION_CANCELED_BECAUSE_MAINTENANCE_WINDOW"},
-		{"mount", func(k *rig, p *reconcile.Plan) { k.storeIs(p, map[string]any{"mount": map[string]any{"required": true}}) },
+		{"mount", func(k *rig, p *reconcile.Plan) {
+			k.storeIs(p, map[string]any{"mount": map[string]any{"required": true}})
+		},
 			"failed PRE_VALIDATION_STORE_IS_NOT_MOUNTED", "PRE_VALIDATION_STORE_IS_NOT_MOUNTED", "failed FAILED_STORE_NOT_MOUNTED"},
 		{"not remote", func(k *rig, p *reconcile.Plan) { k.storeIs(p, map[string]any{"mount": map[string]any{"remote": true}}) },
 			"failed PRE_VALIDATION_STORE_IS_NOT_MOUNTED", "PRE_VALIDATION_STORE_IS_NOT_MOUNTED", "failed FAILED_STORE_NOT_MOUNTED"},
@@ -67,7 +69,9 @@ func TestChecksBeforeAnythingRuns(t *testing.T) {
 				p.Actions[0].Tasks[i].Estimate = 1 << 60
 			}
 		}, "failed PRE_VALIDATION_BACKUP_STORE_OUT_OF_SPACE", "PRE_VALIDATION_BACKUP_STORE_OUT_OF_SPACE", "failed FAILED_STORE_SPACE"},
-		{"no answer", func(k *rig, _ *reconcile.Plan) { k.failing("store.Stat", -1, fmt.Errorf("%w: no route", providers.ErrUnavailable)) },
+		{"no answer", func(k *rig, _ *reconcile.Plan) {
+			k.failing("store.Stat", -1, fmt.Errorf("%w: no route", providers.ErrUnavailable))
+		},
 			"failed PRE_VALIDATION_FAILED", "PRE_VALIDATION_FAILED", "failed FAILED_NOT_AVAILABLE"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -124,7 +128,9 @@ func TestRunningTasksReserveSpace(t *testing.T) {
 			k := newRig(t)
 			k.initialised()
 			estimate := k.free() / 10 * 6
-			wait := func(file string) reconcile.Step { return script(`while [ ! -e "` + k.path(file) + `" ]; do sleep 0.01; done`) }
+			wait := func(file string) reconcile.Step {
+				return script(`while [ ! -e "` + k.path(file) + `" ]; do sleep 0.01; done`)
+			}
 			first := k.backupTask("device.host", providers.AllDomains, "secure_backup", false)
 			second := k.backupTask("device.docs", "main", "export_domain", false)
 			first.Estimate, second.Estimate = estimate, estimate
