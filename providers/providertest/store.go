@@ -293,6 +293,9 @@ func storeStage(t *testing.T, at StorePlace) {
 	if len(files) != 1 || files[0].Content() != want {
 		t.Fatalf("staged %+v, want %+v", files, want)
 	}
+	if got := stage.Written(); got != files[0].Size {
+		t.Errorf("%d bytes are said to be written, stored are %d", got, files[0].Size)
+	}
 	if _, err := w.Write([]byte("late")); err == nil {
 		t.Error("a closed file took more")
 	}

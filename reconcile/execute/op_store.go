@@ -103,6 +103,9 @@ func checkStore(ctx context.Context, c *call) (out outcome, err error) {
 		}
 		out.entry.Sights = sights(a.Store, info)
 		out.output = &storeOutput{Info: info, report: report{Note: c.roomNote(info)}}
+		if c.t.r.action.Kind != reconcile.ActionBackup {
+			return nil // it writes nothing
+		}
 		return c.space.reserve(c.rec.ID, a.Store, c.spec.Estimate, c.fits(a.Store, info))
 	})
 	return out, err
