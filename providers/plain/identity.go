@@ -261,8 +261,20 @@ func (s *store) demandsMount() bool {
 	return s.settings.Mount != nil && (s.settings.Mount.Required || s.settings.Mount.Remote)
 }
 
-// ends gives the heads that can be read; Check tells of the others.
+// ends gives the heads that can be read; Check tells of the others. Where the file system has no locks there are none: two
+// processes may have written a head in either order, so that a shorter one would not mean that the store went back in time.
 func (s *store) ends(dir *os.Root) ([]providers.Head, error) {
+	at, err := disk.Sub(dir, headsDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.fault("read", headsDir, err)
+	}
+	defer at.Close()
+	if !disk.Locks(at, headLock) {
+		return nil, nil
+	}
 	heads, _, err := s.heads(dir)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -39,6 +41,9 @@ func checkRecovery(l state.Lock, r state.Recovery) error {
 	for _, a := range r.Found {
 		if err := wantArtifact(a); err != nil {
 			return fmt.Errorf("artifact %q: %w", a.ID, err)
+		}
+		if strings.ContainsFunc(a.ID, unicode.IsControl) { // the catalogue is read line by line
+			return fmt.Errorf("artifact %q has no usable id", a.ID)
 		}
 		if a.Store != r.Store {
 			return fmt.Errorf("artifact %s is said to be in %s", a.ID, a.Store)

@@ -129,7 +129,7 @@ var recoverTests = map[string]func(*fixture){
 		l := f.lock(f.session())
 		good := state.Recovery{Store: "store.nas", At: f.tick(), Actor: "ann"}
 		for name, change := range map[string]func(*state.Artifact){
-			"id": func(a *state.Artifact) { a.ID = "" }, "store": func(a *state.Artifact) { a.Store = "store.other" },
+			"id": func(a *state.Artifact) { a.ID = "" }, "lines": func(a *state.Artifact) { a.ID = "a\nb" }, "store": func(a *state.Artifact) { a.Store = "store.other" },
 			"manifest": func(a *state.Artifact) { a.Manifest = json.RawMessage(`{`) }, "state": func(a *state.Artifact) { a.State = state.ArtifactExpiring },
 		} {
 			a := f.found("a", state.ArtifactGood)

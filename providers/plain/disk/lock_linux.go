@@ -35,3 +35,14 @@ func Lock(ctx context.Context, dir *os.Root, name string) (unlock func(), err er
 		}
 	}
 }
+
+// Locks reports whether a lock of this name can be relied on: not where the file system has none. It waits for nobody.
+func Locks(dir *os.Root, name string) bool {
+	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	return err == nil || errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR)
+}

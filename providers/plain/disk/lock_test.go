@@ -42,6 +42,9 @@ func TestLock(t *testing.T) {
 	unlock, err := disk.Lock(t.Context(), dir, "lock")
 	check(t, err)
 	defer unlock()
+	if !disk.Locks(dir, "lock") || disk.Locks(dir, "absent") {
+		t.Error("a lock that is held can be relied on, and one that is not there cannot")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := disk.Lock(ctx, dir, "lock"); !errors.Is(err, context.Canceled) {
