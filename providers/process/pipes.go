@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // pipes are the program's three streams. os/exec could copy them too, but it cuts a
@@ -126,7 +124,6 @@ func ignoreClosed(err error) error {
 // against the patience, not a slow writer.
 func (p *pipes) read(to io.Writer, from *os.File) error {
 	buf := make([]byte, 64<<10)
-	patient := roomy(from)
 	for {
 		if p.ended.Load() {
 			_ = from.SetReadDeadline(time.Now().Add(p.patience))
@@ -144,28 +141,8 @@ func (p *pipes) read(to io.Writer, from *os.File) error {
 			return ErrOpenOutput
 		case err != nil:
 			return err
-		case patient && n < len(buf)/2 && !p.ended.Load():
-			time.Sleep(gather)
 		}
 	}
-}
-
-const (
-	pipeSize = 1 << 20
-	// gather is how long little output waits for more. Many programs write 4 KiB at a time, and to be woken for each
-	// of them costs more than to take it. What comes in this time fits into the pipe, at up to 1 GiB/s.
-	gather = time.Millisecond
-)
-
-// roomy makes a pipe as large as any user may have it and reports whether that is so.
-func roomy(pipe *os.File) bool {
-	raw, err := pipe.SyscallConn()
-	if err != nil {
-		return false
-	}
-	size := 0
-	err = raw.Control(func(fd uintptr) { size, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
-	return err == nil && size >= pipeSize
 }
 
 // drain ends the copies of a program that ended.
