@@ -20,6 +20,12 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, name string, 
 	if name == "" || name == providers.AllDomains {
 		return fmt.Errorf("an export goes into one database, not into %q", name)
 	}
+	// The dump is checked while it is read; of an artifact with any damage nothing goes into a server.
+	for _, file := range []string{globalsName, settingsName} {
+		if err := a.read(ctx, file, func(io.Reader) error { return nil }); err != nil {
+			return err
+		}
+	}
 	known, err := d.target(ctx)
 	if err != nil {
 		return err

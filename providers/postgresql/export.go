@@ -1,6 +1,7 @@
 package postgresql
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -344,7 +345,12 @@ func (s *hashingSink) stream(name string, write func(io.Writer) ([]string, error
 	if name != baseName { // hashing it twice would cost as much as reading it
 		out.hash = sha256.New()
 	}
-	notes, err := write(out)
+	// Programs write little at a time.
+	buffer := bufio.NewWriterSize(out, 256<<10)
+	notes, err := write(buffer)
+	if err == nil {
+		err = buffer.Flush()
+	}
 	if err == nil && out.size == 0 {
 		err = fmt.Errorf("%w: %s is empty", providers.ErrTooSmall, name)
 	}

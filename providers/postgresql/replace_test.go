@@ -166,6 +166,12 @@ func TestReplaceFails(t *testing.T) {
 		}
 	}
 	check("cut dump", "live", cut, providers.ErrCorrupt, "")
+	for _, name := range []string{"globals.sql", "settings.json", "fingerprint.json"} {
+		bad := art.Clone()
+		b := art.Bytes(name)
+		bad.Set(name, b[:len(b)-1])
+		check("cut "+name, "live", bad, providers.ErrCorrupt, "")
+	}
 	check("other facts", "live", other, providers.ErrCorrupt, "not what was captured")
 	check("unreadable dump", "live", &providertest.FaultySource{Source: art, After: 50_000}, providertest.ErrFault, "")
 	check("export of a newer server", "live", future, nil, "version mismatch")
