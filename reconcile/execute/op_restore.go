@@ -30,17 +30,23 @@ func (c *call) restorable(ctx context.Context) (a reconcile.RestoreArgs, art sta
 	return a, found[0], nil
 }
 
-// checkRestore reads every stored byte before anything is touched.
+// checkRestore reads every stored byte before anything is touched. An artifact that is damaged is quarantined.
 func checkRestore(ctx context.Context, c *call) (outcome, error) {
 	a, art, err := c.restorable(ctx)
 	if err != nil {
 		return outcome{}, err
 	}
 	m := c.meter()
-	if err := artifact.Verify(ctx, c.opener(), art, func(n int64) { m.add(0, n) }); err != nil {
+	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.o.Now, func(n int64) { m.add(0, n) })
+	if reading == nil {
 		return outcome{}, fmt.Errorf("check artifact %s in %s: %w", a.Artifact, a.Store, err)
 	}
-	return outcome{output: &report{Note: fmt.Sprintf("%d files read", art.Files)}}, nil
+	entry := state.Entry{Readings: []state.Reading{*reading}}
+	if err != nil {
+		entry.Readings[0].Error = c.text(err)
+		return outcome{entry: entry}, ends(state.Failed, FailedVerify, "artifact %s in %s is damaged: %s", a.Artifact, a.Store, c.text(err))
+	}
+	return outcome{output: &report{Note: fmt.Sprintf("%d files read", art.Files)}, entry: entry}, nil
 }
 
 // restoreArtifact puts the content where it is to go. What is there stays until the content is complete.
