@@ -17,10 +17,14 @@ func TestWithin(t *testing.T) {
 		want string
 		took time.Duration
 	}{
-		"answers":          {func(context.Context, <-chan struct{}) string { return "here" }, "here", 0},
-		"ends in time":     {func(ctx context.Context, _ <-chan struct{}) string { <-ctx.Done(); return "gave up" }, "gave up", timeout},
-		"ends a bit later": {func(ctx context.Context, _ <-chan struct{}) string { <-ctx.Done(); time.Sleep(time.Second); return "late" }, "late", timeout + time.Second},
-		"never ends":       {func(_ context.Context, never <-chan struct{}) string { <-never; return "too late" }, "silent", timeout + patience},
+		"answers":      {func(context.Context, <-chan struct{}) string { return "here" }, "here", 0},
+		"ends in time": {func(ctx context.Context, _ <-chan struct{}) string { <-ctx.Done(); return "gave up" }, "gave up", timeout},
+		"ends a bit later": {func(ctx context.Context, _ <-chan struct{}) string {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			return "late"
+		}, "late", timeout + time.Second},
+		"never ends": {func(_ context.Context, never <-chan struct{}) string { <-never; return "too late" }, "silent", timeout + patience},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
