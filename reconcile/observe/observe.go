@@ -26,6 +26,7 @@ const (
 
 const (
 	timeout  = 60 * time.Second // of one device, store or target; comparing trees takes what it takes
+	patience = 5 * time.Second  // for a call whose time is over, to end by itself
 	parallel = 8                // calls under way at one time
 	rounds   = 3                // how often answers may lead to new questions
 )
@@ -58,7 +59,8 @@ func answer(ctx context.Context, in reconcile.Input, q reconcile.Questions, open
 	seen := reconcile.Seen{At: in.Now.UTC()}
 	for _, a := range q.Devices {
 		group.Go(func() error {
-			got := device(ctx, opener, a, seen)
+			got := within(ctx, func(ctx context.Context) reconcile.DeviceSeen { return device(ctx, opener, a, seen) },
+				reconcile.DeviceSeen{Seen: unanswered(seen), Unavailable: true})
 			mu.Lock()
 			defer mu.Unlock()
 			inv.Devices[a] = got
@@ -67,7 +69,8 @@ func answer(ctx context.Context, in reconcile.Input, q reconcile.Questions, open
 	}
 	for _, a := range q.Stores {
 		group.Go(func() error {
-			got := store(ctx, opener, a, seen)
+			got := within(ctx, func(ctx context.Context) reconcile.StoreSeen { return store(ctx, opener, a, seen) },
+				reconcile.StoreSeen{Seen: unanswered(seen)})
 			mu.Lock()
 			defer mu.Unlock()
 			inv.Stores[a] = got
@@ -76,7 +79,8 @@ func answer(ctx context.Context, in reconcile.Input, q reconcile.Questions, open
 	}
 	for _, a := range q.Targets {
 		group.Go(func() error {
-			got := target(ctx, opener, a, seen)
+			got := within(ctx, func(ctx context.Context) reconcile.TargetSeen { return target(ctx, opener, a, seen) },
+				reconcile.TargetSeen{Seen: unanswered(seen)})
 			mu.Lock()
 			defer mu.Unlock()
 			inv.Targets[a] = got
@@ -98,9 +102,37 @@ func answer(ctx context.Context, in reconcile.Input, q reconcile.Questions, open
 	return ctx.Err()
 }
 
-func device(ctx context.Context, opener *providers.Opener, a string, seen reconcile.Seen) reconcile.DeviceSeen {
+// within asks with the time limit of a look. A call into a file system whose server is gone does not end with its context; it is
+// left behind then, and must not keep everything else from being planned. It only reads.
+func within[T any](ctx context.Context, ask func(context.Context) T, silent T) T {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	answers := make(chan T, 1)
+	go func() {
+		defer cancel()
+		answers <- ask(ctx)
+	}()
+	select {
+	case got := <-answers:
+		return got
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(patience)
+	defer grace.Stop()
+	select {
+	case got := <-answers:
+		return got
+	case <-grace.C:
+		return silent
+	}
+}
+
+// unanswered is what is seen of something that does not even say that it failed.
+func unanswered(seen reconcile.Seen) reconcile.Seen {
+	seen.Error = fmt.Sprintf("no answer within %s: a mounted file system whose server is gone waits for ever", timeout)
+	return seen
+}
+
+func device(ctx context.Context, opener *providers.Opener, a string, seen reconcile.Seen) reconcile.DeviceSeen {
 	got := reconcile.DeviceSeen{Seen: seen}
 	d, err := opener.Device(ctx, a)
 	if err == nil {
@@ -118,8 +150,6 @@ func device(ctx context.Context, opener *providers.Opener, a string, seen reconc
 }
 
 func store(ctx context.Context, opener *providers.Opener, a string, seen reconcile.Seen) reconcile.StoreSeen {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	got := reconcile.StoreSeen{Seen: seen}
 	s, err := opener.Store(ctx, a)
 	if err == nil {
@@ -141,8 +171,6 @@ func store(ctx context.Context, opener *providers.Opener, a string, seen reconci
 }
 
 func target(ctx context.Context, opener *providers.Opener, a string, seen reconcile.Seen) reconcile.TargetSeen {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	got := reconcile.TargetSeen{Seen: seen}
 	t, err := opener.Target(ctx, a)
 	if err == nil {

@@ -36,7 +36,7 @@ var goals = []goal{
 	{1, "kill -9 at every step", "nothing listed as good fails a full read, nothing stays quiesced, the next run succeeds by itself",
 		[]string{"reconcile/execute TestKilledAnywhere", "cmd/holdfast/fault TestFaultRandomKills", "providers/plain TestCrashInCommit", "providers/plain TestSweepAfterCrashes"}},
 	{2, "power loss", "the commit point is never visible before its data; an acknowledged write to the state is kept or the state says that it cannot",
-		[]string{"providers/plain TestPowerLossInCommit", "providers/plain TestFaultPowerLossEverySyncMatters", "cmd/holdfast/fault TestFaultStateDisk", "state/sqlstore TestDiskFull"}},
+		[]string{"providers/plain TestPowerLoss", "providers/plain TestFaultPowerLossEverySyncMatters", "cmd/holdfast/fault TestFaultStateDisk", "state/sqlstore TestDiskFull"}},
 	{3, "disk full at byte n", "FAILED_STORE_SPACE, older artifacts readable, the room is given back, the state goes on",
 		[]string{"cmd/holdfast/fault TestFaultDiskFull", "providers/plain TestFullAtEachStep"}},
 	{4, "inodes gone, read-only, EIO", "a typed reason, at most 3 attempts, no false success",

@@ -78,11 +78,15 @@ backup_plan "nightly" {
 	kills, cut := 0, 0
 	for range rounds(t, "HOLDFAST_FAULT_KILLS", 30, 6) {
 		night = night.Add(24 * time.Hour)
+		began := time.Now()
 		p := r.start(apply()...)
-		timer := time.AfterFunc(rand.N(usual*5/4), func() { _ = p.cmd.Process.Kill() })
-		if got := p.ended(); !timer.Stop() && got.code != 0 {
+		timer := time.AfterFunc(rand.N(usual), func() { _ = p.cmd.Process.Kill() })
+		if got := p.ended(); got.code == -1 {
 			kills++
+		} else {
+			usual = min(usual, time.Since(began))
 		}
+		timer.Stop()
 		var open struct{ Runs []runRecord }
 		r.json(&open, "history", "--open")
 		if len(open.Runs) > 0 {

@@ -152,7 +152,7 @@ backup_plan "nightly" {
 			switch got := p.ended(); got.code {
 			case 0:
 				done++
-			case 5, 6, 7: // the plan is no longer usable, or the lock is held
+			case 5, 6: // the plan is no longer usable: the slot has its run; or the lock is held
 				refused++
 			default:
 				t.Errorf("exit code %d: %s%s", got.code, got.out, got.err)

@@ -57,7 +57,7 @@ func codeOf(err error) int {
 		return e.code
 	case errors.Is(err, state.ErrLocked), errors.Is(err, state.ErrBusy):
 		return exitLocked
-	case errors.Is(err, state.ErrStale), errors.Is(err, app.ErrBadPlan):
+	case errors.Is(err, state.ErrStale), errors.Is(err, state.ErrDuplicate), errors.Is(err, app.ErrBadPlan): // another apply was faster
 		return exitUnusable
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
