@@ -29,6 +29,9 @@ func VerifyArtifact(ctx context.Context, opener *providers.Opener, a state.Artif
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	stored, err := store.Get(ctx, m.ArtifactRef)
+	if errors.Is(err, providers.ErrNotFound) {
+		return fmt.Errorf("its manifest in %s is gone: %w", manifestPlace(m), err)
+	}
 	if err != nil {
 		return err
 	}
