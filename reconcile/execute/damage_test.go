@@ -346,7 +346,7 @@ func TestFaultStoreVanishes(t *testing.T) {
 			v := newVault(t, map[string]any{})
 			read := int64(0)
 			first := true
-			reading, err := execute.ReadBack(t.Context(), v.opener, v.artifacts[0], time.Now, func(n int64) {
+			reading, _ := execute.ReadBack(t.Context(), v.opener, v.artifacts[0], time.Now, func(n int64) {
 				if read += n; first {
 					first = false
 					if err := vanish(v); err != nil {
@@ -358,7 +358,7 @@ func TestFaultStoreVanishes(t *testing.T) {
 				t.Errorf("condemned while the store went: %s", reading.Error)
 			}
 			for _, a := range v.artifacts {
-				if reading, err = execute.ReadBack(t.Context(), v.opener, a, time.Now, nil); reading != nil || err == nil {
+				if reading, err := execute.ReadBack(t.Context(), v.opener, a, time.Now, nil); reading != nil || err == nil {
 					t.Errorf("%s: reading %+v, error %v", a.ID, reading, err)
 				}
 			}
