@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile/retention"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -14,7 +15,7 @@ type StoreStatus struct {
 	Address     string        `json:"address"`
 	Artifacts   int           `json:"artifacts"` // good ones
 	Bytes       int64         `json:"bytes"`
-	Within      time.Duration `json:"within_ns,omitempty"`   // each is to be read back this often; zero: no verification is declared
+	Within      unit.Duration `json:"within,omitempty"`      // each is to be read back this often; zero: no verification is declared
 	Oldest      time.Time     `json:"oldest_check,omitzero"` // the longest ago that one was read back; zero: one never was, or there is none
 	Due         int           `json:"due,omitempty"`         // to be read back now
 	Overdue     int           `json:"overdue,omitempty"`     // of them, not read within the period
@@ -37,7 +38,7 @@ type Quarantined struct {
 func storeStatus(st *state.Snapshot, addr string, stored []state.ArtifactBrief, now time.Time) StoreStatus {
 	r := readingOf(stored, recordedPeriod(st.Objects[addr]), now)
 	s := StoreStatus{
-		Address: addr, Artifacts: r.good, Bytes: r.bytes, Within: r.within, Oldest: r.oldest, Due: len(r.due), Overdue: r.overdue,
+		Address: addr, Artifacts: r.good, Bytes: r.bytes, Within: unit.Duration(r.within), Oldest: r.oldest, Due: len(r.due), Overdue: r.overdue,
 	}
 	for _, a := range stored {
 		if a.State == state.ArtifactQuarantined {

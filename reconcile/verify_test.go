@@ -10,6 +10,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -197,7 +198,7 @@ func TestStandingOfStores(t *testing.T) {
 		t.Fatalf("%+v", s.Stores)
 	}
 	want := reconcile.StoreStatus{
-		Address: "store.nas", Artifacts: 3, Bytes: 300, Within: period, Oldest: noon.Add(-40 * day), Due: 1, Overdue: 1, Quarantined: 2,
+		Address: "store.nas", Artifacts: 3, Bytes: 300, Within: unit.Duration(period), Oldest: noon.Add(-40 * day), Due: 1, Overdue: 1, Quarantined: 2,
 	}
 	if s.Stores[0] != want {
 		t.Errorf("got %+v, want %+v", s.Stores[0], want)

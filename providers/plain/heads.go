@@ -1,6 +1,7 @@
 package plain
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -134,6 +135,9 @@ func (s *store) readHead(heads *os.Root, name string) (chain.Head, error) {
 	}
 	if _, err := layout.DecodeRecord([]byte(head.Entry), head.Path); err != nil || !head.Sound(strings.TrimSuffix(name, ".json")) {
 		return head, s.corrupt(path.Join(headsDir, name), "%w", cmp.Or(err, errors.New("its hash or its writer is another")))
+	}
+	if whole, err := layout.Encode(head); err != nil || !bytes.Equal(whole, data) {
+		return head, s.corrupt(path.Join(headsDir, name), "it is not as it was written")
 	}
 	return head, nil
 }

@@ -1,6 +1,7 @@
 package plain
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/chain"
 	"github.com/holdfast-dr/holdfast/providers/plain/disk"
 	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
@@ -27,6 +29,30 @@ type marker struct {
 	Layout   int       `json:"layout"`
 	Epoch    int64     `json:"epoch"`
 	Created  time.Time `json:"created"`
+	SHA256   string    `json:"sha256,omitempty"` // of the marker without it
+}
+
+// encodeMarker gives a marker as it is stored.
+func encodeMarker(m marker) ([]byte, error) {
+	m.SHA256 = ""
+	bare, err := layout.Encode(m)
+	if err != nil {
+		return nil, err
+	}
+	m.SHA256 = chain.Sum(bare)
+	return layout.Encode(m)
+}
+
+// intact reports whether these bytes are what was written for a marker. One without a hash is of an earlier version; with
+// anything unknown in it, the hash is what was damaged.
+func (m marker) intact(data []byte) bool {
+	if m.SHA256 == "" {
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.DisallowUnknownFields()
+		return d.Decode(&m) == nil
+	}
+	want, err := encodeMarker(m)
+	return err == nil && bytes.Equal(want, data)
 }
 
 // How closely root looks at the store before it hands out its handle.
@@ -194,6 +220,9 @@ func (s *store) readMarker(dir *os.Root) (*marker, error) {
 	}
 	if m.Layout != layoutVersion || m.Identity == "" || m.Epoch < 0 {
 		return nil, s.corrupt(rel, "layout version %d, identity %q, epoch %d", m.Layout, m.Identity, m.Epoch)
+	}
+	if !m.intact(data) {
+		return nil, s.corrupt(rel, "it is not as it was written")
 	}
 	return &m, nil
 }

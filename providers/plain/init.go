@@ -165,7 +165,7 @@ func (s *store) writeMarker(dir *os.Root, identity string, epoch int64, publish 
 		return s.fault("initialise", layout.MetaDir, err)
 	}
 	defer meta.Close()
-	data, err := layout.Encode(marker{Identity: identity, Layout: layoutVersion, Epoch: epoch, Created: time.Now().UTC()})
+	data, err := encodeMarker(marker{Identity: identity, Layout: layoutVersion, Epoch: epoch, Created: time.Now().UTC()})
 	if err != nil {
 		return s.fault("initialise", layout.MetaDir, err)
 	}

@@ -51,6 +51,9 @@ func Verify(ctx context.Context, opener *providers.Opener, a state.Artifact, rea
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	stored, err := store.Get(ctx, m.ArtifactRef)
+	if errors.Is(err, providers.ErrNotFound) {
+		return fmt.Errorf("its manifest in %s is gone: %w", manifestPlace(m), err)
+	}
 	if err != nil {
 		return err
 	}

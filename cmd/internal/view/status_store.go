@@ -5,7 +5,6 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 )
 
@@ -19,7 +18,7 @@ func stores(w io.Writer, st reconcile.Status, s Style) error {
 		for _, x := range st.Stores {
 			within, oldest := "-", "-"
 			if x.Within > 0 {
-				within = unit.Duration(x.Within).String()
+				within = x.Within.String()
 			}
 			if x.Artifacts > 0 {
 				if oldest = "never"; !x.Oldest.IsZero() {
