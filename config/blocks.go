@@ -119,6 +119,9 @@ type BackupPlan struct {
 	BackupsEnabled *bool `json:"backups_enabled,omitempty"`
 }
 
+// Off reports whether the backup plan runs only by hand.
+func (bp *BackupPlan) Off() bool { return bp.Enabled != nil && !*bp.Enabled }
+
 // Stopped reports whether all backups are switched off in the settings.
 func (bp *BackupPlan) Stopped() bool { return bp.BackupsEnabled != nil && !*bp.BackupsEnabled }
 

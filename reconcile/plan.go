@@ -1,9 +1,8 @@
-// Package reconcile decides: it compares the desired state (a configuration
-// of a commit) with the recorded and the observed state and says in a Plan what
-// is to be done. It is pure; reconcile/observe looks and reconcile/execute acts.
+// Package reconcile holds the plan: a document that says everything that is to be done, on which assumptions, and what each check at run
+// time leads to. Apply decides nothing.
 //
-// The plan says everything: which tasks, in which order, with which steps, and what each check at run time
-// leads to. Apply decides nothing.
+// reconcile/planner makes plans and reconcile/recovery those of restores; reconcile/observe looks at the world for them,
+// reconcile/execute carries them out, and reconcile/status says how things stand. This package is pure, as those that decide are.
 package reconcile
 
 import (
@@ -298,3 +297,6 @@ type Skip struct {
 	Code   string `json:"code"` // such as SKIPPED_DEVICE_NOT_AVAILABLE
 	Reason string `json:"reason"`
 }
+
+// ShortCommit is a commit as people write it.
+func ShortCommit(commit string) string { return commit[:min(len(commit), 7)] }

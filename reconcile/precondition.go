@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -65,7 +67,7 @@ func (n Precondition) broken(s *state.Snapshot, now time.Time) error {
 		}
 	case NeedDescends:
 		if last := s.LastCommit(); last != n.Want {
-			return stale("Another commit was applied meanwhile (%s -> %s)", short(n.Want), short(last))
+			return stale("Another commit was applied meanwhile (%s -> %s)", ShortCommit(n.Want), ShortCommit(last))
 		}
 	case NeedNotAfter:
 		limit, err := time.Parse(time.RFC3339, n.Want)
@@ -98,3 +100,27 @@ func stale(format string, args ...any) error {
 }
 
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// deleteSetBroken says whether artifacts that are to go were pinned since the plan was made. One that is gone already is fine.
+func (p *Plan) deleteSetBroken(n Precondition, s *state.Snapshot) error {
+	i := slices.IndexFunc(p.Deletions, func(d Deletion) bool { return d.Address == n.Address })
+	if i < 0 || p.Deletions[i].IDsDigest != n.Want || DigestIDs(p.Deletions[i].IDs) != n.Want {
+		return stale("The artifacts that the plan deletes by %s are not those it was made for", n.Address)
+	}
+	ids := map[string]bool{}
+	for _, id := range p.Deletions[i].IDs {
+		ids[id] = true
+	}
+	for _, a := range s.Catalogue {
+		if ids[a.ID] && a.Pinned && a.State != state.ArtifactExpiring {
+			return stale("Artifact %s was pinned meanwhile, and the plan deletes it by %s", a.ID, n.Address)
+		}
+	}
+	return nil
+}
+
+// DigestIDs sums up the artifacts of a Deletion. The order counts.
+func DigestIDs(ids []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(ids, "\n")))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}

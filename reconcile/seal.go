@@ -9,30 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 )
 
 // planLifetime is how long a plan that destroys or moves a role may be applied.
 const planLifetime = 24 * time.Hour
-
-// finish counts, gates and seals the plan.
-func (b *builder) finish() {
-	p := b.plan
-	if len(p.Actions) > 0 {
-		for _, s := range b.doc.Secrets {
-			p.Objects[string(s.Address)] = Spec{Spec: config.Spec(s)}
-		}
-	}
-	b.gates()
-	b.preconditions()
-	b.diags.Sort()
-	p.Seal(b.diags)
-}
 
 // Seal closes a plan that is complete but for what follows from its content: the limit of its life, counts, findings, whether
 // it is applyable, and the digest.
@@ -82,22 +68,6 @@ func summarise(p *Plan) Summary {
 		}
 	}
 	return s
-}
-
-// preconditions adds those that concern the plan as a whole; phases add the rest where they rely on something.
-func (b *builder) preconditions() {
-	p := b.plan
-	b.need(Precondition{Kind: NeedLineage, Want: p.State.Lineage})
-	for _, c := range p.Changes {
-		addr := c.Address
-		if c.Action == Move {
-			addr = c.Previous
-		}
-		b.need(Precondition{Kind: NeedGeneration, Address: addr, Want: fmt.Sprint(c.IfGeneration)})
-	}
-	if last := b.st.LastCommit(); last != "" && len(p.Changes) > 0 && p.Config.Commit != "" {
-		b.need(Precondition{Kind: NeedDescends, Want: last})
-	}
 }
 
 // grave reports whether the plan may be applied for a limited time only.
@@ -193,7 +163,7 @@ func (p *Plan) digest() (string, error) {
 		s.put(n)
 	}
 	s.put("objects", len(p.Objects))
-	for _, address := range sortedKeys(p.Objects) {
+	for _, address := range slices.Sorted(maps.Keys(p.Objects)) {
 		o := p.Objects[address]
 		s.put(address, o.Type, o.Identity)
 		if o.Epoch != 0 {

@@ -186,8 +186,8 @@ type MoveArgs struct {
 	NotAfter time.Time `json:"not_after,omitzero"`
 }
 
-// newStep builds a step; args must be one of the types above.
-func newStep(name string, op Op, class state.Class, args any) Step {
+// NewStep builds a step; args must be one of the types above.
+func NewStep(name string, op Op, class state.Class, args any) Step {
 	b, err := json.Marshal(args)
 	if err != nil {
 		panic(fmt.Sprintf("reconcile: arguments of %s: %v", op, err)) // plain structs of ours: cannot fail

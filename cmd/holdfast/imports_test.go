@@ -29,7 +29,7 @@ var imports = map[string][]string{
 	"providers/opened":     {},
 	"providers/secrets":    {"providers", "providers/process"},
 	"providers/command":    {"providers", "providers/process", "config/unit"},
-	"providers/files":      {"providers", "providers/opened", "providers/glob", "config/unit"},
+	"providers/files":      {"providers", "providers/opened", "providers/glob"},
 	"providers/postgresql": {"providers", "providers/process", "config/unit"},
 	"providers/plain": {
 		"providers", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
@@ -38,7 +38,7 @@ var imports = map[string][]string{
 	"providers/plain/codec":  {"providers"},
 	"providers/plain/disk":   {"providers"},
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
-	"providers/sqlite":       {"providers", "providers/opened", "config/unit"},
+	"providers/sqlite":       {"providers", "providers/opened"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"},
 	"state/sqlstore":         {"state"},
@@ -52,30 +52,38 @@ var imports = map[string][]string{
 	"config/source":        {"config/diag", "config/source/remote"},
 	"config/source/remote": {"config/diag"}, // for the words of messages
 	"providers/all":        {"providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/tree"},
-	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "reconcile/retention", "state"},
+	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
-	"reconcile/retention": {"state"},
+	"reconcile/retention":    {"state"},
+	"reconcile/verification": {"config", "state"},
+	"reconcile/planner": {
+		"config", "config/diag", "config/schedule", "reconcile", "reconcile/retention", "reconcile/verification", "state",
+	},
+	"reconcile/status": {
+		"config", "config/schedule", "config/unit", "reconcile", "reconcile/retention", "reconcile/verification", "state",
+	},
 
-	"reconcile/observe":  {"config", "providers", "reconcile", "state"},
+	"reconcile/observe":  {"config", "providers", "reconcile", "reconcile/planner", "state"},
 	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
 	"reconcile/artifact": {"providers", "state"},
 	"reconcile/recovery": {"config/diag", "reconcile", "state"},
-	"reconcile/execute":  {"config/unit", "providers", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
+	"reconcile/execute":  {"providers", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
-	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/store", "state"},
+	"cmd/internal/view": {"config/diag", "reconcile", "reconcile/status", "reconcile/store", "state"},
 	"cmd/internal/app": {
 		"config", "config/diag", "config/language", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
-		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/observe", "reconcile/recovery", "reconcile/store", "state", "state/sqlstore",
+		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/observe", "reconcile/planner", "reconcile/recovery", "reconcile/store",
+		"state", "state/sqlstore",
 	},
 	"cmd/internal/command": {
 		"cmd/internal/app", "cmd/internal/view", "config", "config/diag", "config/load", "config/unit", "providers",
-		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/store", "state", "state/sqlstore",
+		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/status", "reconcile/store", "reconcile/verification", "state", "state/sqlstore",
 	},
 	"cmd/holdfast": {"cmd/internal/command"},
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/recovery", "reconcile/retention", "providers/glob", "providers/plain/chain", "providers/plain/layout"}
+var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/planner", "reconcile/recovery", "reconcile/retention", "reconcile/status", "reconcile/verification", "providers/glob", "providers/plain/chain", "providers/plain/layout"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/planner"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -33,7 +34,7 @@ const (
 
 // Live answers the planner's questions by looking. What cannot be inspected is in the inventory with its error; only a cancelled context
 // is an error.
-func Live(ctx context.Context, in reconcile.Input, opener *providers.Opener) (*reconcile.Inventory, error) {
+func Live(ctx context.Context, in planner.Input, opener *providers.Opener) (*reconcile.Inventory, error) {
 	inv := &reconcile.Inventory{
 		TakenAt: in.Now.UTC(), Source: SourceLive,
 		Devices: map[string]reconcile.DeviceSeen{}, Stores: map[string]reconcile.StoreSeen{},
@@ -41,7 +42,7 @@ func Live(ctx context.Context, in reconcile.Input, opener *providers.Opener) (*r
 	}
 	in.Inventory = inv
 	for range rounds {
-		questions := reconcile.Ask(in).Unanswered(inv)
+		questions := planner.Ask(in).Unanswered(inv)
 		if questions.Empty() {
 			break
 		}
@@ -52,7 +53,7 @@ func Live(ctx context.Context, in reconcile.Input, opener *providers.Opener) (*r
 	return inv, nil
 }
 
-func answer(ctx context.Context, in reconcile.Input, q reconcile.Questions, opener *providers.Opener, inv *reconcile.Inventory) error {
+func answer(ctx context.Context, in planner.Input, q planner.Questions, opener *providers.Opener, inv *reconcile.Inventory) error {
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(parallel)
@@ -185,7 +186,7 @@ func target(ctx context.Context, opener *providers.Opener, a string, seen reconc
 	return got
 }
 
-func mirror(ctx context.Context, doc *config.Document, opener *providers.Opener, a string, e reconcile.Endpoints, seen reconcile.Seen) reconcile.MirrorSeen {
+func mirror(ctx context.Context, doc *config.Document, opener *providers.Opener, a string, e planner.Endpoints, seen reconcile.Seen) reconcile.MirrorSeen {
 	got := reconcile.MirrorSeen{Seen: seen, Source: e.Source, Target: e.Target}
 	req := providers.MirrorRequest{Mirror: a, Source: e.Source, Target: e.Target, Epoch: e.Epoch}
 	if m, ok := config.Lookup[*config.Mirror](doc, config.Address(a)); ok {

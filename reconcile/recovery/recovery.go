@@ -163,9 +163,9 @@ func (b *builder) act() {
 		Dir: b.Dir, Raw: b.Raw, Device: b.Device, Domain: b.Domain, Replace: r.Target.Replace,
 	}
 	look := reconcile.DeviceArgs{Device: b.Device}
-	steps := []reconcile.Step{step("store", reconcile.OpStoreCheck, state.Rerun, reconcile.StoreArgs{Store: b.Source.Store})}
+	steps := []reconcile.Step{reconcile.NewStep("store", reconcile.OpStoreCheck, state.Rerun, reconcile.StoreArgs{Store: b.Source.Store})}
 	if b.Device != "" && (r.Safety || !r.Target.Replace) {
-		steps = append(steps, step("inspect", reconcile.OpDeviceInspect, state.Rerun, look))
+		steps = append(steps, reconcile.NewStep("inspect", reconcile.OpDeviceInspect, state.Rerun, look))
 	}
 	if r.Safety {
 		safety := reconcile.CaptureArgs{Device: b.Device, Domain: b.Domain, Action: b.Source.Action, Store: b.Source.Store, Activity: safetyActivity}
@@ -173,16 +173,16 @@ func (b *builder) act() {
 			safety.Variant = persisted
 		}
 		steps = append(steps,
-			step("safety_capture", reconcile.OpDeviceCapture, state.Rerun, safety),
-			step("safety_verify", reconcile.OpArtifactVerify, state.Rerun, safety),
-			step("safety_commit", reconcile.OpArtifactCommit, state.Check, safety))
+			reconcile.NewStep("safety_capture", reconcile.OpDeviceCapture, state.Rerun, safety),
+			reconcile.NewStep("safety_verify", reconcile.OpArtifactVerify, state.Rerun, safety),
+			reconcile.NewStep("safety_commit", reconcile.OpArtifactCommit, state.Check, safety))
 	}
 	steps = append(steps,
-		step("check", reconcile.OpRestoreCheck, state.Rerun, args),
-		step("restore", reconcile.OpArtifactRestore, state.Rerun, args))
+		reconcile.NewStep("check", reconcile.OpRestoreCheck, state.Rerun, args),
+		reconcile.NewStep("restore", reconcile.OpArtifactRestore, state.Rerun, args))
 	lock := "directory" + b.Dir
 	if b.Device != "" {
-		steps = append(steps, step("confirm", reconcile.OpDeviceInspect, state.Rerun, look))
+		steps = append(steps, reconcile.NewStep("confirm", reconcile.OpDeviceInspect, state.Rerun, look))
 		lock = strings.Replace(b.Device, ".", "/", 1)
 	}
 	class := reconcile.ClassSafe
@@ -246,12 +246,4 @@ func (b *builder) preconditions() {
 			Kind: reconcile.NeedGeneration, Address: address, Want: fmt.Sprint(b.State.Objects[address].Generation),
 		})
 	}
-}
-
-func step(name string, op reconcile.Op, class state.Class, args any) reconcile.Step {
-	body, err := json.Marshal(args)
-	if err != nil {
-		panic(fmt.Sprintf("recovery: arguments of %s: %v", op, err)) // plain structs of ours: cannot fail
-	}
-	return reconcile.Step{Name: name, Op: op, Class: class, Args: body}
 }

@@ -200,3 +200,14 @@ func others(d *Decision, good []*Decision) {
 		d.Reasons = []string{"no rule keeps it"}
 	}
 }
+
+// Newest gives the time of the newest good artifact of each group. One of the future counts for nothing.
+func Newest(all []state.ArtifactBrief, now time.Time) map[Group]time.Time {
+	newest := map[Group]time.Time{}
+	for _, a := range all {
+		if g := GroupOf(a); a.State == state.ArtifactGood && a.Started.After(newest[g]) && !a.Started.After(now.Add(state.FutureLimit)) {
+			newest[g] = a.Started
+		}
+	}
+	return newest
+}

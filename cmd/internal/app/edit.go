@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
-	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/observe"
+	"github.com/holdfast-dr/holdfast/reconcile/planner"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -44,11 +44,11 @@ func (a *App) Adopt(ctx context.Context, cfg *Config, snap *state.Snapshot, addr
 	if !ok {
 		return state.RoleChange{}, fmt.Errorf("%s is not declared", addr)
 	}
-	in := reconcile.Input{Doc: cfg.Doc, State: snap, Now: a.Now(), Version: a.o.Version}
+	in := planner.Input{Doc: cfg.Doc, State: snap, Now: a.Now(), Version: a.o.Version}
 	inv, err := observe.Live(ctx, in, a.opener(cfg.Doc, snap))
 	if err != nil {
 		return state.RoleChange{}, err
 	}
 	in.Inventory = inv
-	return reconcile.Adoption(in, f, Actor()+": "+reason)
+	return planner.Adoption(in, f, Actor()+": "+reason)
 }

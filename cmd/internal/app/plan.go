@@ -19,12 +19,13 @@ import (
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/reconcile/observe"
+	"github.com/holdfast-dr/holdfast/reconcile/planner"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
 // PlanOptions says what to plan and how freshly to look.
 type PlanOptions struct {
-	reconcile.Options
+	planner.Options
 	Recorded    bool // use the inventory of the last look: contact nothing, resolve no secret
 	AllowRewind bool // accept a commit that does not descend from the last applied one
 }
@@ -35,7 +36,7 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 	if err != nil {
 		return nil, fmt.Errorf("read the state: %w", err)
 	}
-	in := reconcile.Input{
+	in := planner.Input{
 		Doc: cfg.Doc, State: snap, Config: configInfo(cfg.Info), Now: a.Now(), Version: a.o.Version, Options: o.Options,
 	}
 	if !o.AllowRewind {
@@ -53,7 +54,7 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 	if err != nil {
 		return nil, err
 	}
-	plan, _ := reconcile.Build(in)
+	plan, _ := planner.Build(in)
 	withWarnings(plan, cfg)
 	plan.Findings = append(plan.Findings, unfinished(snap)...)
 	return plan, nil
@@ -89,7 +90,7 @@ func withWarnings(plan *reconcile.Plan, cfg *Config) {
 }
 
 // look takes the inventory and keeps it.
-func (a *App) look(ctx context.Context, doc *config.Document, snap *state.Snapshot, backend state.Backend, in reconcile.Input) (*reconcile.Inventory, error) {
+func (a *App) look(ctx context.Context, doc *config.Document, snap *state.Snapshot, backend state.Backend, in planner.Input) (*reconcile.Inventory, error) {
 	inv, err := observe.Live(ctx, in, a.opener(doc, snap))
 	if err != nil {
 		return nil, err
@@ -112,9 +113,9 @@ func (a *App) Compare(before, after *Config) *reconcile.Plan {
 		addr := string(o.Head().Address)
 		snap.Objects[addr] = state.Object{Address: addr, Spec: spec, Digest: config.Digest(spec), Generation: 1}
 	}
-	plan, _ := reconcile.Build(reconcile.Input{
+	plan, _ := planner.Build(planner.Input{
 		Doc: after.Doc, State: snap, Config: configInfo(after.Info), Now: a.Now(), Version: a.o.Version,
-		Options: reconcile.Options{Mode: reconcile.ModeCompare},
+		Options: planner.Options{Mode: reconcile.ModeCompare},
 	})
 	withWarnings(plan, after)
 	return plan

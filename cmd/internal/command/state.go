@@ -14,7 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
-	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
@@ -33,7 +33,7 @@ func (c *cli) statusCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				standing := reconcile.Standing(snap, a.Now())
+				standing := status.Of(snap, a.Now())
 				if c.json {
 					return view.JSON(c.out, standing)
 				}

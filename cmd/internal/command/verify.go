@@ -9,9 +9,9 @@ import (
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
-	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/reconcile/verification"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
@@ -96,7 +96,7 @@ func onlyDue(ctx context.Context, a *app.App, st *sqlstore.Store, chosen []state
 		byID[art.ID] = art
 	}
 	due := []state.Artifact{}
-	for _, d := range reconcile.DueChecks(snap, a.Now()) {
+	for _, d := range verification.Due(snap, a.Now()) {
 		if art, ok := byID[d.ID]; ok {
 			due = append(due, art)
 		}

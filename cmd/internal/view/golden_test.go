@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -237,23 +238,23 @@ func TestHistory(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	run := aRun()
-	st := reconcile.Status{
+	st := status.Report{
 		State: state.Meta{Generation: 41, Engine: "sqlite 3.53.4"}, Commit: "3f9c1ab27d8e", Objects: 9,
-		BackupPlans: []reconcile.BackupPlanStatus{
+		BackupPlans: []status.BackupPlan{
 			{Address: "backup_plan.qa", Last: &run, Next: at(23, 0), Artifacts: state.Holdings{Count: 3, Bytes: 5 << 20}},
 			{Address: "backup_plan.late", Overdue: true, Missed: make([]reconcile.Missed, 3)},
 		},
-		Stores: []reconcile.StoreStatus{
+		Stores: []status.Store{
 			{Address: "store.nas", Artifacts: 300, Bytes: 5 << 30, Within: unit.Duration(30 * 24 * time.Hour), Oldest: at(3, 0), Due: 12, Overdue: 2, Quarantined: 2,
 				Last: &state.Run{ID: "9", Status: state.Partial}},
 			{Address: "store.tape", Artifacts: 1, Bytes: 10},
 			{Address: "store.new", Within: unit.Duration(7 * 24 * time.Hour)},
 		},
-		Quarantined: []reconcile.Quarantined{
+		Quarantined: []status.Quarantined{
 			{Artifact: "01KEN26NC4ZX6BSME4BCWXAH77", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA1", Domain: "D1", Started: at(1, 0), Since: at(3, 0)},
 			{Artifact: "01KE0F0XBVBG0C0GKY47FBV5RS", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA2", Domain: "\x1b[31mD2", Started: at(0, 0), Replaced: true},
 		},
-		Mirrors: []reconcile.MirrorStatus{
+		Mirrors: []status.Mirror{
 			{Address: "mirror.docs", Lag: 90 * time.Second, Healthy: true, Position: state.Position{Source: "file:///a", Target: "file:///b"}},
 			{Address: "mirror.new", Lag: -1},
 		},

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -123,8 +124,8 @@ func TestHostileRecords(t *testing.T) {
 	lock := state.Lock{Name: hostile, Actor: hostile, Operation: hostile, Reason: hostile, Task: hostile}
 	object := state.Object{Address: hostile, AppliedBy: hostile, Commit: "3f9c1ab27d8e"}
 	artifact := state.Artifact{ID: hostile, Device: hostile, Domain: hostile, Store: hostile}
-	status := reconcile.Status{
-		BackupPlans: []reconcile.BackupPlanStatus{{Address: hostile}}, Mirrors: []reconcile.MirrorStatus{{Address: hostile}},
+	status := status.Report{
+		BackupPlans: []status.BackupPlan{{Address: hostile}}, Mirrors: []status.Mirror{{Address: hostile}},
 		Failovers: []state.Role{{Failover: hostile, Active: hostile, Reason: hostile}}, OpenRuns: []state.Run{run}, Attention: []state.Run{run}, Locks: []state.Lock{lock},
 	}
 	for what, show := range map[string]func(*bytes.Buffer) error{

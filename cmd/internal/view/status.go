@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
 // Status prints how things stand.
-func Status(w io.Writer, st reconcile.Status, s Style) error {
+func Status(w io.Writer, st status.Report, s Style) error {
 	commit := "none"
 	if st.Commit != "" {
 		commit = st.Commit[:min(7, len(st.Commit))]

@@ -5,14 +5,14 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/status"
 )
 
 // mostDamaged bounds the damaged artifacts that are shown; --json has all.
 const mostDamaged = 20
 
 // stores prints how far the stores are read back, and the artifacts that were found damaged.
-func stores(w io.Writer, st reconcile.Status, s Style) error {
+func stores(w io.Writer, st status.Report, s Style) error {
 	if len(st.Stores) > 0 {
 		var rows [][]string
 		for _, x := range st.Stores {
@@ -53,7 +53,7 @@ func stores(w io.Writer, st reconcile.Status, s Style) error {
 	return nil
 }
 
-func storeHealth(x reconcile.StoreStatus) string {
+func storeHealth(x status.Store) string {
 	text := ""
 	add := func(n int, what string) {
 		if n > 0 {

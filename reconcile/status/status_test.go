@@ -1,0 +1,81 @@
+package status_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/reconcile/status"
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+var noon = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+
+func recorded(specs map[string]string) map[string]state.Object {
+	objects := map[string]state.Object{}
+	for a, spec := range specs {
+		objects[a] = state.Object{Address: a, Spec: []byte(spec), Generation: 1}
+	}
+	return objects
+}
+
+func TestStanding(t *testing.T) {
+	st := &state.Snapshot{
+		Objects: recorded(map[string]string{
+			"backup_plan.current": `{"schedule": "0 11 * * *", "timezone": "UTC"}`,
+			"backup_plan.behind":  `{"schedule": "0 11 * * *", "timezone": "UTC"}`,
+			"backup_plan.new":     `{"schedule": "0 11 * * *", "timezone": "UTC"}`,
+			"backup_plan.off":     `{"schedule": "0 11 * * *", "timezone": "UTC", "enabled": false, "backups_enabled": false}`,
+			"backup_plan.damaged": `[`,
+			"mirror.fresh":        `{"every": "1h", "max_lag": "2h"}`,
+			"mirror.late":         `{"every": "1h", "max_lag": "2h"}`,
+			"mirror.never":        `{"every": "1h"}`,
+			"mirror.unclear":      `{"every": "1h"}`,
+			"site.berlin":         `{}`,
+		}),
+		Cursors: map[string]state.Cursor{
+			"backup_plan.current": {At: time.Date(2026, 3, 10, 11, 0, 0, 0, time.UTC)},
+			"backup_plan.behind":  {At: time.Date(2026, 3, 8, 11, 0, 0, 0, time.UTC)},
+			"backup_plan.off":     {At: time.Date(2026, 3, 8, 11, 0, 0, 0, time.UTC)},
+		},
+		Positions: map[string]state.Position{
+			"mirror.fresh": {At: noon.Add(time.Minute)}, "mirror.late": {At: noon.Add(-3 * time.Hour)}, "mirror.unclear": {At: noon},
+		},
+		Roles:    map[string]state.Role{"failover.b": {Failover: "failover.b"}, "failover.a": {Failover: "failover.a"}},
+		LastRuns: map[string]state.Run{"mirror.unclear": {ID: "4", Address: "mirror.unclear", Status: state.Attention}, "backup_plan.current": {ID: "5", Status: state.Succeeded}},
+	}
+	s := status.Of(st, noon)
+	var missed []string
+	for _, bp := range s.BackupPlans {
+		var nominal []string
+		for _, m := range bp.Missed {
+			nominal = append(nominal, m.Nominal)
+		}
+		if bp.Overdue != (len(nominal) > 0) {
+			t.Errorf("%s: overdue %v with %v", bp.Address, bp.Overdue, nominal)
+		}
+		if bp.Stopped != (bp.Address == "backup_plan.off") {
+			t.Errorf("%s: stopped %v", bp.Address, bp.Stopped)
+		}
+		missed = append(missed, bp.Address+" "+strings.Join(nominal, " "))
+	}
+	want := []string{"backup_plan.behind 2026-03-09T11:00 2026-03-10T11:00", "backup_plan.current ", "backup_plan.damaged ", "backup_plan.new 2026-03-10T11:00", "backup_plan.off "}
+	if !reflect.DeepEqual(missed, want) {
+		t.Errorf("missed %q, want %q", missed, want)
+	}
+	healthy := map[string]bool{}
+	for _, m := range s.Mirrors {
+		healthy[m.Address] = m.Healthy
+	}
+	if !reflect.DeepEqual(healthy, map[string]bool{"mirror.fresh": true, "mirror.late": false, "mirror.never": false, "mirror.unclear": false}) {
+		t.Errorf("healthy: %v", healthy)
+	}
+	if len(s.Attention) != 1 || s.Attention[0].ID != "4" || s.Failovers[0].Failover != "failover.a" || s.Objects != 10 {
+		t.Errorf("attention %v, failovers %v, %d objects", s.Attention, s.Failovers, s.Objects)
+	}
+	if body, err := json.Marshal(status.Of(&state.Snapshot{}, noon)); err != nil || strings.Contains(string(body), "null") {
+		t.Errorf("an empty list is null: %s, %v", body, err)
+	}
+}
