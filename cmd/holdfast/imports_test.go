@@ -42,6 +42,7 @@ var imports = map[string][]string{
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"},
 	"state/sqlstore":         {"state"},
+	"config/golden":          {}, // a test kit
 	"state/statetest":        {"state", "state/sqlstore"},
 
 	"config/language":      {"config", "config/diag", "config/schedule", "config/unit"},
@@ -51,7 +52,7 @@ var imports = map[string][]string{
 	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
 	"config/source":        {"config/diag", "config/source/remote"},
 	"config/source/remote": {"config/diag"}, // for the words of messages
-	"providers/all":        {"providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/tree"},
+	"providers/all":        {"config", "config/language", "providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/tree"},
 	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
 	"reconcile/retention":    {"state"},
@@ -108,7 +109,7 @@ var fences = map[string][]string{
 	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},
 	"golang.org/x/term":               {"cmd/internal/command"},
 	"github.com/jackc/pgx/":           {"providers/postgresql"},
-	"github.com/rogpeppe/go-internal": {},
+	"github.com/rogpeppe/go-internal": {"config/golden"},
 }
 
 func TestImports(t *testing.T) {

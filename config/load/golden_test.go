@@ -1,87 +1,41 @@
 package load_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/golden"
 	"github.com/holdfast-dr/holdfast/config/load"
 )
-
-var update = flag.Bool("update", false, "write the results of the golden tests into testdata")
 
 // TestGolden loads every directory of every archive in testdata and compares
 // what comes out with the file "want" in it. A file "options" has lines such
 // as "var region=eu", "env HOLDFAST_VAR_region=eu" and "version 0.2.0".
 func TestGolden(t *testing.T) {
-	archives, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(archives) == 0 {
-		t.Fatalf("no archives: %v", err)
-	}
-	for _, file := range archives {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { goldenArchive(t, file) })
-	}
+	golden.Run(t, "testdata/*.txtar", "want", func(_ *testing.T, c golden.Case) string { return render(load.Load(goldenCase(c))) })
 }
 
-func goldenArchive(t *testing.T, file string) {
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := &txtar.Archive{Comment: archive.Comment}
-	for i, f := range archive.Files {
-		dir := path.Dir(f.Name)
-		if path.Base(f.Name) != "want" {
-			out.Files = append(out.Files, f)
-		}
-		if i+1 < len(archive.Files) && path.Dir(archive.Files[i+1].Name) == dir {
-			continue
-		}
-		t.Run(dir, func(t *testing.T) {
-			fsys, opts, want := goldenCase(archive, dir)
-			got := render(load.Load(fsys, opts))
-			out.Files = append(out.Files, txtar.File{Name: dir + "/want", Data: []byte(got)})
-			if got != want && !*update {
-				t.Errorf("got:\n%s\nwant:\n%s", got, want)
-			}
-		})
-	}
-	if *update {
-		if err := os.WriteFile(file, txtar.Format(out), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func goldenCase(archive *txtar.Archive, dir string) (fsys fstest.MapFS, opts load.Options, want string) {
+func goldenCase(c golden.Case) (fsys fstest.MapFS, opts load.Options) {
 	fsys = fstest.MapFS{}
 	opts = load.Options{Types: registry{}, Version: "0.1.0", Vars: map[string]string{}, Environ: map[string]string{}}
-	for _, f := range archive.Files {
-		if path.Dir(f.Name) != dir {
-			continue
-		}
-		switch name := path.Base(f.Name); {
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		switch {
 		case name == "want":
-			want = string(f.Data)
 		case name == "options":
-			setOptions(&opts, string(f.Data))
+			setOptions(&opts, string(c[name]))
 		case strings.HasSuffix(name, ".holdvars.hcl"):
-			opts.VarFiles = append(opts.VarFiles, load.File{Name: name, Data: f.Data})
+			opts.VarFiles = append(opts.VarFiles, load.File{Name: name, Data: c[name]})
 		default:
-			fsys[name] = &fstest.MapFile{Data: f.Data}
+			fsys[name] = &fstest.MapFile{Data: c[name]}
 		}
 	}
-	return fsys, opts, want
+	return fsys, opts
 }
 
 func setOptions(opts *load.Options, text string) {

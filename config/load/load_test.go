@@ -16,17 +16,14 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/golden"
 	"github.com/holdfast-dr/holdfast/config/load"
 )
 
 // everything is the fixture that has one of each kind.
 func everything(t testing.TB) (*config.Document, fstest.MapFS) {
 	t.Helper()
-	archive, err := txtar.ParseFile("testdata/good.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fsys, opts, _ := goldenCase(archive, "everything")
+	fsys, opts := goldenCase(golden.Read(t, "testdata/good.txtar", "everything"))
 	doc, list := load.Load(fsys, opts)
 	if list.HasErrors() {
 		t.Fatal(render(doc, list))

@@ -133,6 +133,20 @@ func (c *call) result(op reconcile.Op, into any) (state.StepRun, error) {
 	return state.StepRun{}, fmt.Errorf("the plan has no step %s before %q", op, c.step.Name)
 }
 
+// recorded gives the record of an artifact, which must be in the store it was planned with.
+func (c *call) recorded(ctx context.Context, id, store string) (state.Artifact, error) {
+	found, err := c.o.Backend.Artifacts(ctx, state.ArtifactFilter{ID: id})
+	switch {
+	case err != nil:
+		return state.Artifact{}, fmt.Errorf("read the record of artifact %s: %w", id, err)
+	case len(found) == 0:
+		return state.Artifact{}, fmt.Errorf("artifact %s is %w", id, state.ErrNotFound)
+	case found[0].Store != store:
+		return state.Artifact{}, ends(state.Failed, CancelledStale, "artifact %s is in %s now, not in %s", id, found[0].Store, store)
+	}
+	return found[0], nil
+}
+
 // byAction gives the change that the action of this run records.
 func (c *call) byAction() []state.Change {
 	change, ok := c.plan.ByAction(c.t.r.rec.Address)

@@ -16,18 +16,11 @@ func (c *call) restorable(ctx context.Context) (a reconcile.RestoreArgs, art sta
 	if err := c.args(&a); err != nil {
 		return a, art, err
 	}
-	found, err := c.o.Backend.Artifacts(ctx, state.ArtifactFilter{ID: a.Artifact})
-	switch {
-	case err != nil:
-		return a, art, fmt.Errorf("read the record of artifact %s: %w", a.Artifact, err)
-	case len(found) == 0:
-		return a, art, fmt.Errorf("artifact %s is %w", a.Artifact, state.ErrNotFound)
-	case found[0].Store != a.Store:
-		return a, art, ends(state.Failed, CancelledStale, "artifact %s is in %s now, not in %s", a.Artifact, found[0].Store, a.Store)
-	case found[0].State != a.State:
-		return a, art, ends(state.Failed, CancelledStale, "artifact %s is %s now, and was %s when the restore was planned", a.Artifact, found[0].State, a.State)
+	art, err = c.recorded(ctx, a.Artifact, a.Store)
+	if err == nil && art.State != a.State {
+		err = ends(state.Failed, CancelledStale, "artifact %s is %s now, and was %s when the restore was planned", a.Artifact, art.State, a.State)
 	}
-	return a, found[0], nil
+	return a, art, err
 }
 
 // checkRestore reads every stored byte before anything is touched. An artifact that is damaged is quarantined.

@@ -16,21 +16,14 @@ func (c *call) expiring(ctx context.Context) (a reconcile.ExpireArgs, art state.
 		return a, art, err
 	}
 	meta, err := c.o.Backend.Meta(ctx)
-	if err != nil {
-		return a, art, fmt.Errorf("read whether deletions are held: %w", err)
-	}
-	found, err := c.o.Backend.Artifacts(ctx, state.ArtifactFilter{ID: a.Artifact})
 	switch {
 	case err != nil:
-		return a, art, fmt.Errorf("read the record of artifact %s: %w", a.Artifact, err)
-	case len(found) == 0:
-		return a, art, fmt.Errorf("artifact %s is %w", a.Artifact, state.ErrNotFound)
+		return a, art, fmt.Errorf("read whether deletions are held: %w", err)
 	case meta.Hold.Holds(c.o.Now()):
 		return a, art, ends(state.Cancelled, CancelledHold, "nothing is deleted before %s (%s)", meta.Hold.Until.UTC().Format(time.RFC3339), meta.Hold.Reason)
-	case found[0].Store != a.Store:
-		return a, art, ends(state.Failed, CancelledStale, "artifact %s is in %s now, not in %s", a.Artifact, found[0].Store, a.Store)
 	}
-	return a, found[0], nil
+	art, err = c.recorded(ctx, a.Artifact, a.Store)
+	return a, art, err
 }
 
 // expire records that the deletion of an artifact begins. Whether it may is judged in the transaction that records it. What

@@ -17,7 +17,7 @@ func checkArtifact(ctx context.Context, c *call) (outcome, error) {
 	if err := c.args(&a); err != nil {
 		return outcome{}, err
 	}
-	art, err := c.recorded(ctx, a)
+	art, err := c.recorded(ctx, a.Artifact, a.Store)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -32,26 +32,12 @@ func checkArtifact(ctx context.Context, c *call) (outcome, error) {
 	case err == nil:
 		return outcome{output: &report{FilesDone: art.Files, BytesDone: art.Bytes}, entry: state.Entry{Readings: []state.Reading{*reading}}}, nil
 	}
-	if now, lookErr := c.recorded(ctx, a); lookErr == nil && (now.State == state.ArtifactExpiring || now.State == state.ArtifactDeleted) {
+	if now, lookErr := c.recorded(ctx, a.Artifact, a.Store); lookErr == nil && (now.State == state.ArtifactExpiring || now.State == state.ArtifactDeleted) {
 		return noLonger(now) // its deletion took away what was read
 	}
 	reading.Error = c.text(err)
 	return outcome{entry: state.Entry{Readings: []state.Reading{*reading}}}, ends(state.Failed, FailedVerify,
 		"artifact %s in %s is damaged: %s. It is quarantined and counts for nothing; take a new backup: holdfast run %s", a.Artifact, a.Store, c.text(err), art.BackupPlan)
-}
-
-// recorded gives the record of the artifact of a step.
-func (c *call) recorded(ctx context.Context, a reconcile.CheckArgs) (state.Artifact, error) {
-	found, err := c.o.Backend.Artifacts(ctx, state.ArtifactFilter{ID: a.Artifact})
-	switch {
-	case err != nil:
-		return state.Artifact{}, fmt.Errorf("read the record of artifact %s: %w", a.Artifact, err)
-	case len(found) == 0:
-		return state.Artifact{}, fmt.Errorf("artifact %s is %w", a.Artifact, state.ErrNotFound)
-	case found[0].Store != a.Store:
-		return state.Artifact{}, ends(state.Failed, CancelledStale, "artifact %s is in %s now, not in %s", a.Artifact, found[0].Store, a.Store)
-	}
-	return found[0], nil
 }
 
 // noLonger is the outcome for an artifact that there is no point in reading.

@@ -3,27 +3,20 @@ package planner_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
-	"path"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/golden"
 	"github.com/holdfast-dr/holdfast/config/load"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/planner"
 	"github.com/holdfast-dr/holdfast/state"
 )
-
-var update = flag.Bool("update", false, "write the results of the golden tests into testdata")
 
 // TestPlan makes the plan of every directory of every archive in testdata/plan and compares it with the directory's want.json.
 //
@@ -34,65 +27,16 @@ var update = flag.Bool("update", false, "write the results of the golden tests i
 //	inventory.json   what was seen; of the directory or, without one, of the archive
 //	options          lines such as "now: 2026-03-10T10:00:00Z"
 func TestPlan(t *testing.T) {
-	archives, err := filepath.Glob("testdata/plan/*.txtar")
-	if err != nil || len(archives) == 0 {
-		t.Fatalf("no archives: %v", err)
-	}
-	for _, file := range archives {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { goldenArchive(t, file) })
-	}
+	golden.Run(t, "testdata/plan/*.txtar", "want.json", func(t *testing.T, c golden.Case) string {
+		in := goldenCase(c).input(t)
+		plan, diags := planner.Build(in)
+		checkInvariants(t, in, plan, diags)
+		return render(t, plan)
+	})
 }
 
-func goldenArchive(t *testing.T, file string) {
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := &txtar.Archive{Comment: archive.Comment}
-	for i, f := range archive.Files {
-		dir := path.Dir(f.Name)
-		if path.Base(f.Name) != "want.json" {
-			out.Files = append(out.Files, f)
-		}
-		if dir == "." || i+1 < len(archive.Files) && path.Dir(archive.Files[i+1].Name) == dir {
-			continue
-		}
-		t.Run(dir, func(t *testing.T) {
-			c := readCase(archive, dir)
-			in := c.input(t)
-			plan, diags := planner.Build(in)
-			checkInvariants(t, in, plan, diags)
-			got := render(t, plan)
-			out.Files = append(out.Files, txtar.File{Name: dir + "/want.json", Data: []byte(got)})
-			if got != string(c["want.json"]) && !*update {
-				t.Errorf("got:\n%s\nwant:\n%s", got, c["want.json"])
-			}
-		})
-	}
-	if *update {
-		if err := os.WriteFile(file, txtar.Format(out), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// goldenCase holds the files of one directory, with those of the archive where it has none of its own.
-type goldenCase map[string][]byte
-
-func readCase(archive *txtar.Archive, dir string) goldenCase {
-	c := goldenCase{}
-	for _, f := range archive.Files {
-		if path.Dir(f.Name) == dir {
-			c[path.Base(f.Name)] = f.Data
-		}
-	}
-	for _, f := range archive.Files {
-		if _, own := c[f.Name]; !own && path.Dir(f.Name) == "." {
-			c[f.Name] = f.Data
-		}
-	}
-	return c
-}
+// goldenCase makes the input of a plan from files.
+type goldenCase golden.Case
 
 // noon is the time of planning when the options give none: a Tuesday.
 var noon = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)

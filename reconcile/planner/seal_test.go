@@ -10,8 +10,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
+	"github.com/holdfast-dr/holdfast/config/golden"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/planner"
 	"github.com/holdfast-dr/holdfast/state"
@@ -28,11 +27,7 @@ var unsealed = []string{
 // goldenInput gives the input of a golden case, "archive/directory".
 func goldenInput(t testing.TB, name string) planner.Input {
 	t.Helper()
-	archive, err := txtar.ParseFile("testdata/plan/" + path.Dir(name) + ".txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return readCase(archive, path.Base(name)).input(t)
+	return goldenCase(golden.Read(t, "testdata/plan/"+path.Dir(name)+".txtar", path.Base(name))).input(t)
 }
 
 // goldenPlans gives the plans of some golden cases.

@@ -94,7 +94,7 @@ func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, erro
 		return nil, nil, err
 	}
 	defer src.Close()
-	opts := load.Options{Types: types{a.registry}, Environ: environ(), Vars: a.o.Vars, Version: a.o.Version}
+	opts := load.Options{Types: all.Types(a.registry), Environ: environ(), Vars: a.o.Vars, Version: a.o.Version}
 	for _, name := range a.o.VarFiles {
 		data, err := os.ReadFile(a.abs(name))
 		if err != nil {
@@ -221,62 +221,8 @@ func environ() map[string]string {
 	return env
 }
 
-// types answers the loader's questions about providers.
-type types struct{ r *providers.Registry }
-
 // Types gives the loader's view of a registry.
-func (a *App) Types() language.Types { return types{a.registry} }
-
-func (t types) Names(kind string) []string {
-	var names []string
-	switch kind {
-	case config.KindDevice:
-		for _, d := range t.r.Devices {
-			names = append(names, d.Type)
-		}
-	case config.KindStore:
-		for _, s := range t.r.Stores {
-			names = append(names, s.Type)
-		}
-	case config.KindFailoverTarget:
-		for _, x := range t.r.Targets {
-			names = append(names, x.Type)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-func (t types) Settings(kind, typ string) (any, bool) {
-	switch kind {
-	case config.KindDevice:
-		if d, err := t.r.Device(typ); err == nil {
-			return d.Settings(), true
-		}
-	case config.KindStore:
-		if s, err := t.r.Store(typ); err == nil {
-			return s.Settings(), true
-		}
-	case config.KindFailoverTarget:
-		if x, err := t.r.Target(typ); err == nil {
-			return x.Settings(), true
-		}
-	}
-	return nil, false
-}
-
-func (t types) Member(typ string) (any, bool) {
-	x, err := t.r.Target(typ)
-	if err != nil {
-		return nil, false
-	}
-	return x.Member(), true
-}
-
-func (t types) Endpoint(source, target string) error {
-	_, err := t.r.Mirror(source, target)
-	return err
-}
+func (a *App) Types() language.Types { return all.Types(a.registry) }
 
 // secretOf reads a secret block's specification.
 func secretOf(doc *config.Document, ref string) (*config.Secret, error) {

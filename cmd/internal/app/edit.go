@@ -2,9 +2,7 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
@@ -17,25 +15,8 @@ import (
 const lockLife = time.Minute
 
 // Locked does a short edit under the apply lock.
-func (a *App) Locked(ctx context.Context, backend state.Backend, operation string, do func(state.Lock) error) (err error) {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	session, err := backend.OpenSession(ctx, state.Session{Host: host, PID: os.Getpid(), Actor: Actor(), Started: a.Now()})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, backend.CloseSession(context.WithoutCancel(ctx), session.Epoch)) }()
-	l, err := backend.AcquireLock(ctx, state.Lock{
-		Name: state.ApplyLock, Session: session.Epoch, Actor: Actor(), Host: host, PID: os.Getpid(), Operation: operation,
-		Acquired: a.Now(), Expires: a.Now().Add(lockLife),
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, backend.ReleaseLock(context.WithoutCancel(ctx), l)) }()
-	return do(l)
+func (a *App) Locked(ctx context.Context, backend state.Backend, operation string, do func(state.Lock) error) error {
+	return a.Holding(ctx, backend, operation, func(_ context.Context, l state.Lock) error { return do(l) })
 }
 
 // Adopt looks at the targets of a failover and gives the role they show.
