@@ -58,7 +58,7 @@ var imports = map[string][]string{
 	"reconcile/retention":    {"state"},
 	"reconcile/verification": {"config", "state"},
 	"reconcile/planner": {
-		"config", "config/diag", "config/schedule", "reconcile", "reconcile/retention", "reconcile/verification", "state",
+		"config", "config/diag", "config/schedule", "config/unit", "reconcile", "reconcile/retention", "reconcile/verification", "state",
 	},
 	"reconcile/status": {
 		"config", "config/schedule", "config/unit", "reconcile", "reconcile/retention", "reconcile/verification", "state",
@@ -67,10 +67,10 @@ var imports = map[string][]string{
 	"reconcile/observe":  {"config", "providers", "reconcile", "reconcile/planner", "state"},
 	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
 	"reconcile/artifact": {"providers", "state"},
-	"reconcile/recovery": {"config/diag", "reconcile", "state"},
+	"reconcile/recovery": {"config/diag", "config/unit", "reconcile", "state"},
 	"reconcile/execute":  {"providers", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
-	"cmd/internal/view": {"config/diag", "reconcile", "reconcile/status", "reconcile/store", "state"},
+	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/status", "reconcile/store", "state"},
 	"cmd/internal/app": {
 		"config", "config/diag", "config/language", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
 		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/observe", "reconcile/planner", "reconcile/recovery", "reconcile/store",

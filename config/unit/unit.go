@@ -169,4 +169,17 @@ func (z *Size) UnmarshalText(b []byte) error {
 }
 
 // digits counts the decimal digits a text begins with.
+// Bytes gives a number of bytes for people: "396 B", "1.5 MiB". It is rounded; Size.String is exact.
+func Bytes(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, i := float64(n)/1024, 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return fmt.Sprintf("%.1f %ciB", v, units[i])
+}
+
 func digits(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }

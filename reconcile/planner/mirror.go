@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -311,7 +312,7 @@ func (b *builder) mirrorSummary(m *config.Mirror, r route, maxPercent int) strin
 		b.warnf(m.Address, "HF-MIR-001", m.At("source"), "The mirror cannot be compared", "%s: %s.", m.Address, seen.Error)
 		return where
 	}
-	s := fmt.Sprintf("%s: %s to copy (%s)", where, plural(int(seen.CopyFiles), "file", "files"), bytesText(seen.CopyBytes))
+	s := fmt.Sprintf("%s: %s to copy (%s)", where, plural(int(seen.CopyFiles), "file", "files"), unit.Bytes(seen.CopyBytes))
 	if seen.DeleteFiles > 0 {
 		s += fmt.Sprintf(", %d to delete", seen.DeleteFiles)
 		if seen.DeleteFiles*100 > int64(maxPercent)*seen.TargetFiles {
@@ -321,17 +322,4 @@ func (b *builder) mirrorSummary(m *config.Mirror, r route, maxPercent int) strin
 		}
 	}
 	return s
-}
-
-// bytesText gives a size for people, in binary units.
-func bytesText(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, i := float64(n)/1024, 0
-	for v >= 1024 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[i])
 }

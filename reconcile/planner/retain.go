@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/schedule"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/retention"
 	"github.com/holdfast-dr/holdfast/state"
@@ -96,7 +97,7 @@ func (b *builder) expireTask(r *config.Retention, d retention.Decision, objects 
 	b.use(config.Address(d.Store))
 	return reconcile.Task{
 		Kind: "retention", Stage: reconcile.StageWork, Activity: config.Address(d.BackupPlan).Name(), Device: d.Device, Domain: d.Domain,
-		Action: fmt.Sprintf("delete %s, taken %s, %s", d.ID, d.Started.UTC().Format("2006-01-02 15:04:05"), bytesText(d.Bytes)),
+		Action: fmt.Sprintf("delete %s, taken %s, %s", d.ID, d.Started.UTC().Format("2006-01-02 15:04:05"), unit.Bytes(d.Bytes)),
 		Steps: []reconcile.Step{
 			b.window("", workBackup).step,
 			reconcile.NewStep("expire", reconcile.OpArtifactExpire, state.Rerun, args),
@@ -203,7 +204,7 @@ func lookBack(decided []retention.Decision, counts func(retention.Decision) bool
 }
 
 func deletionText(d reconcile.Deletion) string {
-	return fmt.Sprintf("%s, %s", plural(d.Count, "artifact", "artifacts"), bytesText(d.Bytes))
+	return fmt.Sprintf("%s, %s", plural(d.Count, "artifact", "artifacts"), unit.Bytes(d.Bytes))
 }
 
 func deletionSpan(d reconcile.Deletion) string {

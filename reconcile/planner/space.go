@@ -5,6 +5,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/retention"
 	"github.com/holdfast-dr/holdfast/state"
@@ -97,14 +98,14 @@ func (b *builder) room() {
 		case free < 0 || seen.FreeBytes == 0:
 			b.warnf(a, "HF-SPC-001", at, "The store has too little space",
 				"%s has %s free, and %s have to stay free. Backups into it fail with PRE_VALIDATION_BACKUP_STORE_OUT_OF_SPACE or FAILED_STORE_SPACE until there is more.",
-				a, bytesText(seen.FreeBytes), bytesText(seen.MinFreeBytes))
+				a, unit.Bytes(seen.FreeBytes), unit.Bytes(seen.MinFreeBytes))
 		case seen.MinFreeInodes > 0 && seen.FreeInodes >= 0 && seen.FreeInodes < seen.MinFreeInodes:
 			b.warnf(a, "HF-SPC-001", at, "The store has too little space",
 				"%s has %d inodes free, and %d have to stay free. Backups into it fail until there are more.", a, seen.FreeInodes, seen.MinFreeInodes)
 		case needs > free:
 			b.warnf(a, "HF-SPC-002", at, "The store may be too small for these backups",
 				"By the sizes of former artifacts this plan needs about %s in %s, and %s may be written. Backups that do not fit fail before they begin.",
-				bytesText(needs), a, bytesText(free))
+				unit.Bytes(needs), a, unit.Bytes(free))
 		}
 	}
 }

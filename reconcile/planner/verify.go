@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/retention"
 	"github.com/holdfast-dr/holdfast/reconcile/verification"
@@ -49,7 +50,7 @@ func (b *builder) verifyStore(s *config.Store, r verification.Progress) {
 	a := reconcile.Action{Address: string(s.Address), Kind: reconcile.ActionVerify, Class: reconcile.ClassSafe, Trigger: state.TriggerApply, Parallel: checkParallel}
 	share := r.Share(since, b.now)
 	if a.Reason = "its catalogue is due to be looked at"; len(share) > 0 {
-		a.Reason = fmt.Sprintf("reads back %s, %s", plural(len(share), "artifact", "artifacts"), bytesText(bytesOf(share)))
+		a.Reason = fmt.Sprintf("reads back %s, %s", plural(len(share), "artifact", "artifacts"), unit.Bytes(bytesOf(share)))
 		a.Summary = "the oldest " + lastRead(r.Oldest)
 	}
 	if more := len(r.Due) - len(share); more > 0 {
@@ -83,7 +84,7 @@ func (b *builder) checkTasks(s *config.Store, w opening, share []state.ArtifactB
 	for _, a := range share {
 		tasks = append(tasks, reconcile.Task{
 			Kind: "verify", Stage: reconcile.StageWork, Activity: config.Address(a.BackupPlan).Name(), Device: a.Device, Domain: a.Domain,
-			Action: fmt.Sprintf("read %s, taken %s, %s", a.ID, a.Started.UTC().Format("2006-01-02 15:04:05"), bytesText(a.Bytes)),
+			Action: fmt.Sprintf("read %s, taken %s, %s", a.ID, a.Started.UTC().Format("2006-01-02 15:04:05"), unit.Bytes(a.Bytes)),
 			Steps:  []reconcile.Step{w.step, reconcile.NewStep("check", reconcile.OpArtifactCheck, state.Rerun, reconcile.CheckArgs{Artifact: a.ID, Store: a.Store})},
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -74,7 +75,7 @@ func (b *builder) judgeStore() {
 	switch {
 	case !recorded:
 		b.need("store", s.Store, "", false)
-		b.errorf("HF-RST-004", "The store is not recorded", "Artifact %s is in %s, which is no longer recorded. Declare it again with its path and run holdfast store adopt, or use the files in it directly.", s.Artifact, s.Store)
+		b.errorf("HF-RST-004", "The store is not recorded", "Artifact %s is in %s, which is no longer recorded. Declare it again with its path and run holdfast store init --adopt, or use the files in it directly.", s.Artifact, s.Store)
 		return
 	case seen.Error != "":
 		b.need("store", s.Store, seen.Error, false)
@@ -84,6 +85,14 @@ func (b *builder) judgeStore() {
 		b.need("store", object.Identity, cmp.Or(seen.Identity, "no store"), false)
 		b.errorf("HF-RST-005", "The store cannot be used", "The place of %s carries the identity %q, recorded is %q. Is the right file system mounted there?", s.Store, seen.Identity, object.Identity)
 		return
+	}
+	if misfit := reconcile.Mark(object).Misfit(s.Store, seen.Mark()); misfit != nil {
+		if b.plan.Restore.Safety {
+			b.need("store", s.Store, misfit.Summary, false)
+			b.errorf("HF-RST-005", "The store cannot be used", "%s %s, so the safety backup cannot go there. %s", s.Store, misfit.Summary, misfit.Detail)
+			return
+		}
+		b.warnf("HF-RST-017", "The store is not as it was recorded", "%s %s. It is only read. %s", s.Store, misfit.Summary, misfit.Detail)
 	}
 	b.need("store", s.Store, s.Store, true)
 	switch {
@@ -107,11 +116,11 @@ func (b *builder) judgeDir() {
 		b.errorf("HF-RST-008", "The directory cannot be used", "%s. Name one that is absent or empty.", seen.Occupied)
 	}
 	if seen.FreeBytes < 0 {
-		b.need("room", bytesText(s.Content), "", false)
+		b.need("room", unit.Bytes(s.Content), "", false)
 		return
 	}
-	if !b.need("room", bytesText(s.Content), bytesText(seen.FreeBytes), seen.FreeBytes >= s.Content) {
-		b.errorf("HF-RST-009", "There is no room for the content", "The content has %s as captured, more when it is unpacked; %s are free at %s.", bytesText(s.Content), bytesText(seen.FreeBytes), b.Dir)
+	if !b.need("room", unit.Bytes(s.Content), unit.Bytes(seen.FreeBytes), seen.FreeBytes >= s.Content) {
+		b.errorf("HF-RST-009", "There is no room for the content", "The content has %s as captured, more when it is unpacked; %s are free at %s.", unit.Bytes(s.Content), unit.Bytes(seen.FreeBytes), b.Dir)
 	}
 }
 
@@ -190,16 +199,4 @@ func (b *builder) judgeSafety() {
 	default:
 		b.warnf("HF-RST-016", "There is no safety backup", "What %s holds now cannot be brought back. Reason: %s", b.where(), b.Reason)
 	}
-}
-
-func bytesText(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, i := float64(n)/unit, 0
-	for ; value >= unit && i < 4; i++ {
-		value /= unit
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[i])
 }

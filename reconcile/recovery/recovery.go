@@ -217,7 +217,11 @@ func (b *builder) domain() string {
 func (b *builder) objects() {
 	for _, address := range b.uses() {
 		o := b.State.Objects[address]
-		b.plan.Objects[address] = reconcile.Spec{Type: b.typeOf(address), Spec: o.Spec, Identity: o.Identity}
+		spec := reconcile.Spec{Type: b.typeOf(address), Spec: o.Spec, Identity: o.Identity}
+		if b.plan.Restore.Safety { // then the store is written to, which an older copy must not be
+			spec.Epoch, spec.Heads = o.Epoch, o.Heads
+		}
+		b.plan.Objects[address] = spec
 	}
 	for address, spec := range b.Secrets {
 		b.plan.Objects[address] = spec

@@ -69,6 +69,14 @@ func codes(p *reconcile.Plan) string {
 	return strings.Join(all, ", ")
 }
 
+// older is a store that was put back from before.
+func older(in *recovery.Input) {
+	o := in.State.Objects["store.nas"]
+	o.Epoch = 2
+	in.State.Objects["store.nas"] = o
+	in.Seen.Store.Epoch = 1
+}
+
 const safely = "store inspect safety_capture safety_verify safety_commit check restore confirm"
 
 func TestBuild(t *testing.T) {
@@ -103,20 +111,22 @@ func TestBuild(t *testing.T) {
 		"quarantined, aside": {change(aside(), func(in *recovery.Input) { in.Source.State = state.ArtifactQuarantined }), "store check restore", "error 003", false},
 		"quarantined, allowed": {change(aside(), func(in *recovery.Input) { in.Source.State, in.AllowQuarantined = state.ArtifactQuarantined, true }),
 			"store check restore", "warning 003", false},
-		"a store that is gone":          {change(well(), func(in *recovery.Input) { delete(in.State.Objects, "store.nas") }), safely, "error 004", true},
-		"a store that is not mounted":   {change(well(), func(in *recovery.Input) { in.Seen.Store = reconcile.StoreSeen{} }), safely, "error 005", true},
-		"another store":                 {change(well(), func(in *recovery.Input) { in.Seen.Store.Identity = "x" }), safely, "error 005", true},
-		"a store with an error":         {change(well(), func(in *recovery.Input) { in.Seen.Store.Error = "stale handle" }), safely, "error 005", true},
-		"no key":                        {change(well(), func(in *recovery.Input) { in.Seen.Unreadable, in.Seen.NoKey = "no key of age1x", true }), safely, "error 006", true},
-		"unreadable":                    {change(well(), func(in *recovery.Input) { in.Seen.Unreadable = "not found" }), safely, "error 007", true},
-		"a directory that is not empty": {change(aside(), func(in *recovery.Input) { in.Seen.Occupied = "not empty" }), "store check restore", "error 008", false},
-		"no room":                       {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 2999 }), "store check restore", "error 009", false},
-		"just room":                     {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 3000 }), "store check restore", "", false},
-		"a device that is gone":         {change(well(), func(in *recovery.Input) { in.Device = "device.none" }), safely, "error 010", true},
-		"aside, the device is gone":     {change(aside(), func(in *recovery.Input) { delete(in.State.Objects, "device.web") }), "store check restore", "error 010", false},
-		"another type":                  {change(well(), func(in *recovery.Input) { in.Device = "device.db" }), safely, "error 011", true},
-		"a type that is not told":       {change(well(), func(in *recovery.Input) { in.Source.DeviceType = "" }), safely, "", true},
-		"a device that cannot":          {change(well(), func(in *recovery.Input) { in.Seen.Refused = "not supported" }), safely, "error 012", true},
+		"a store that is gone":                  {change(well(), func(in *recovery.Input) { delete(in.State.Objects, "store.nas") }), safely, "error 004", true},
+		"a store that is not mounted":           {change(well(), func(in *recovery.Input) { in.Seen.Store = reconcile.StoreSeen{} }), safely, "error 005", true},
+		"another store":                         {change(well(), func(in *recovery.Input) { in.Seen.Store.Identity = "x" }), safely, "error 005", true},
+		"an older copy of the store":            {change(well(), older), safely, "error 005", true},
+		"an older copy of the store, only read": {change(aside(), older), "store check restore", "warning 017", false},
+		"a store with an error":                 {change(well(), func(in *recovery.Input) { in.Seen.Store.Error = "stale handle" }), safely, "error 005", true},
+		"no key":                                {change(well(), func(in *recovery.Input) { in.Seen.Unreadable, in.Seen.NoKey = "no key of age1x", true }), safely, "error 006", true},
+		"unreadable":                            {change(well(), func(in *recovery.Input) { in.Seen.Unreadable = "not found" }), safely, "error 007", true},
+		"a directory that is not empty":         {change(aside(), func(in *recovery.Input) { in.Seen.Occupied = "not empty" }), "store check restore", "error 008", false},
+		"no room":                               {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 2999 }), "store check restore", "error 009", false},
+		"just room":                             {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 3000 }), "store check restore", "", false},
+		"a device that is gone":                 {change(well(), func(in *recovery.Input) { in.Device = "device.none" }), safely, "error 010", true},
+		"aside, the device is gone":             {change(aside(), func(in *recovery.Input) { delete(in.State.Objects, "device.web") }), "store check restore", "error 010", false},
+		"another type":                          {change(well(), func(in *recovery.Input) { in.Device = "device.db" }), safely, "error 011", true},
+		"a type that is not told":               {change(well(), func(in *recovery.Input) { in.Source.DeviceType = "" }), safely, "", true},
+		"a device that cannot":                  {change(well(), func(in *recovery.Input) { in.Seen.Refused = "not supported" }), safely, "error 012", true},
 		"another restore": {change(well(), func(in *recovery.Input) {
 			in.State.OpenRuns = []state.Run{{ID: "9", Kind: "restore", Address: "device.web", Status: state.Interrupted}}
 		}), safely, "error 013", true},

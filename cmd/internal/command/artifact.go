@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/state"
@@ -90,7 +91,7 @@ resumable, and also into a device.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(c.err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, c.timeText(art.Started), view.Bytes(art.Bytes))
+				fmt.Fprintf(c.err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, c.timeText(art.Started), unit.Bytes(art.Bytes))
 				warnings, err := artifact.Restore(cmd.Context(), opener, art, artifact.Target{Dir: dir, Raw: raw}, nil)
 				if err = errors.Join(err, artifact.Sweep(dir, art.ID)); err != nil {
 					return &exitError{code: exitFailed, err: err}

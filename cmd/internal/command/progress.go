@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 )
 
@@ -103,7 +104,7 @@ func (p *progress) advance(e execute.Event, name string) {
 	}
 	if p.bars == nil && e.Time.Sub(p.said[e.Task]) >= p.every {
 		if _, first := p.said[e.Task]; first {
-			p.say(e.Task, "%s: %s, %s, %s", name, e.Step, view.Count(int(e.Files), "file", "files"), view.Bytes(e.Bytes))
+			p.say(e.Task, "%s: %s, %s, %s", name, e.Step, view.Count(int(e.Files), "file", "files"), unit.Bytes(e.Bytes))
 		}
 		p.said[e.Task] = e.Time
 	}
@@ -113,7 +114,7 @@ func (p *progress) finish(e execute.Event, name string) {
 	p.drop(e.Task)
 	size := ""
 	if e.Files > 0 || e.Bytes > 0 {
-		size = fmt.Sprintf("  %s, %s", view.Count(int(e.Files), "file", "files"), view.Bytes(e.Bytes))
+		size = fmt.Sprintf("  %s, %s", view.Count(int(e.Files), "file", "files"), unit.Bytes(e.Bytes))
 	}
 	p.say(e.Task, "%s %s%s%s%s", name, e.Status, size, after("  ", e.Reason), after(": ", e.Error))
 }

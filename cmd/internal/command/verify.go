@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/reconcile/verification"
@@ -186,7 +187,7 @@ func verdictLine(art state.Artifact, v verdict) string {
 	case v.Error != "":
 		return line + "NOT READ: " + view.Line(v.Error)
 	}
-	return line + view.Bytes(art.Bytes) + "  good"
+	return line + unit.Bytes(art.Bytes) + "  good"
 }
 
 // reading shows one artifact while it is read; without a progress it shows nothing.

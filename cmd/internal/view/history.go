@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -178,7 +179,7 @@ func runFiles(w io.Writer, d RunDetail, s Style) error {
 			fmt.Fprintf(w, "from %s (%s)\n", Line(a.Device), Line(strings.Join(about, ", ")))
 			var rows [][]string
 			for _, f := range m.Files {
-				rows = append(rows, []string{f.Path, Bytes(f.Size), f.SHA256})
+				rows = append(rows, []string{f.Path, unit.Bytes(f.Size), f.SHA256})
 			}
 			if err := table(w, []string{"FILE", "SIZE", "SHA-256"}, rows); err != nil {
 				return err

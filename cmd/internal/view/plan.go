@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 )
 
@@ -189,7 +190,7 @@ func actionLine(a reconcile.Action) line {
 
 // spaceText says what backups need in their store, and what is free.
 func spaceText(s *reconcile.Space) string {
-	text := "needs about " + Bytes(s.Needs)
+	text := "needs about " + unit.Bytes(s.Needs)
 	switch {
 	case s.Needs == 0:
 		text = "needs are not known: nothing of this was taken before"
@@ -197,7 +198,7 @@ func spaceText(s *reconcile.Space) string {
 		text += fmt.Sprintf(" and what %s without a former artifact need", Count(s.Unknown, "task", "tasks"))
 	}
 	if s.Free >= 0 {
-		return fmt.Sprintf("%s; %s free in %s", text, Bytes(s.Free), s.Store)
+		return fmt.Sprintf("%s; %s free in %s", text, unit.Bytes(s.Free), s.Store)
 	}
 	return text + " in " + s.Store
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile"
 )
 
@@ -37,9 +38,9 @@ func sourceLine(p *reconcile.Plan) line {
 	if s.Variant != "" {
 		text += ", " + s.Variant
 	}
-	size := fmt.Sprintf("%s, %s", Count(s.Files, "file", "files"), Bytes(s.Bytes))
+	size := fmt.Sprintf("%s, %s", Count(s.Files, "file", "files"), unit.Bytes(s.Bytes))
 	if s.Content != s.Bytes {
-		size += " stored, " + Bytes(s.Content) + " as captured"
+		size += " stored, " + unit.Bytes(s.Content) + " as captured"
 	}
 	verified := "never"
 	if !seen.Verified.IsZero() {

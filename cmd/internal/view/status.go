@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -34,7 +35,7 @@ func Status(w io.Writer, st status.Report, s Style) error {
 			if b.Stopped {
 				next = strings.TrimPrefix(next+", ", ", ") + "stopped: backups_enabled = false"
 			}
-			rows = append(rows, []string{b.Address, runText(b.Last), runTime(b.LastGood, s), next, strconv.Itoa(b.Artifacts.Count), Bytes(b.Artifacts.Bytes)})
+			rows = append(rows, []string{b.Address, runText(b.Last), runTime(b.LastGood, s), next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Backup plans"))
 		if err := table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
@@ -149,7 +150,7 @@ func Artifacts(w io.Writer, all []state.Artifact, s Style) error {
 		if a.Pinned {
 			worth += ", pinned"
 		}
-		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), Bytes(a.Bytes), worth, s.time(a.Verified)})
+		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), unit.Bytes(a.Bytes), worth, s.time(a.Verified)})
 	}
 	return table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED"}, rows)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile/status"
 )
 
@@ -25,7 +26,7 @@ func stores(w io.Writer, st status.Report, s Style) error {
 					oldest = s.time(x.Oldest)
 				}
 			}
-			rows = append(rows, []string{x.Address, strconv.Itoa(x.Artifacts), Bytes(x.Bytes), within, oldest, runText(x.Last), storeHealth(x)})
+			rows = append(rows, []string{x.Address, strconv.Itoa(x.Artifacts), unit.Bytes(x.Bytes), within, oldest, runText(x.Last), storeHealth(x)})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Stores"))
 		if err := table(w, []string{"OBJECT", "ARTIFACTS", "SIZE", "VERIFY WITHIN", "OLDEST CHECK", "LAST VERIFICATION", "HEALTH"}, rows); err != nil {

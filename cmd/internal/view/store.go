@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/reconcile/store"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -32,7 +33,7 @@ func Stores(w io.Writer, all []store.Status, s Style) error {
 			epoch = strconv.FormatInt(st.Place.Epoch, 10)
 		}
 		if st.Place.TotalBytes > 0 {
-			free = fmt.Sprintf("%s of %s", Bytes(st.Place.FreeBytes), Bytes(st.Place.TotalBytes))
+			free = fmt.Sprintf("%s of %s", unit.Bytes(st.Place.FreeBytes), unit.Bytes(st.Place.TotalBytes))
 		}
 		good := st.Records[state.ArtifactGood]
 		others := 0
@@ -45,7 +46,7 @@ func Stores(w io.Writer, all []store.Status, s Style) error {
 		if len(st.Problems) > 0 {
 			standing = s.red(Count(len(st.Problems), "problem", "problems"))
 		}
-		rows = append(rows, []string{st.Store, standing, st.Place.Identity, epoch, kind, free, strconv.Itoa(good.Count), Bytes(good.Bytes), strconv.Itoa(others)})
+		rows = append(rows, []string{st.Store, standing, st.Place.Identity, epoch, kind, free, strconv.Itoa(good.Count), unit.Bytes(good.Bytes), strconv.Itoa(others)})
 	}
 	if err := table(w, []string{"STORE", "STANDING", "IDENTITY", "EPOCH", "PLACE", "FREE", "GOOD", "SIZE", "NOT GOOD"}, rows); err != nil {
 		return err
@@ -119,7 +120,7 @@ func StoreChecks(w io.Writer, all []store.Checked, s Style) error {
 		}
 		if sw := one.Swept; sw != nil {
 			fmt.Fprintf(w, "%s: removed %s and finished %s: %s, %s.\n", s.bold(Line(one.Store)), Count(len(sw.Staged), "staging area", "staging areas"),
-				Count(len(sw.Deleted), "deletion", "deletions"), Count(sw.Files, "file", "files"), Bytes(sw.Bytes))
+				Count(len(sw.Deleted), "deletion", "deletions"), Count(sw.Files, "file", "files"), unit.Bytes(sw.Bytes))
 		}
 	}
 	return nil

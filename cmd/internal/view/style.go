@@ -69,19 +69,6 @@ func Line(s string) string {
 	return strings.Join(strings.Fields(Clean(s)), " ")
 }
 
-// Bytes gives a size for people, in binary units.
-func Bytes(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, i := float64(n)/1024, 0
-	for v >= 1024 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[i])
-}
-
 // length gives the time between two instants for people, "-" when it is not known.
 func length(from, to time.Time) string {
 	if from.IsZero() || to.IsZero() {
