@@ -228,6 +228,9 @@ func commit(ctx context.Context, c *call) (outcome, error) {
 	if err != nil {
 		// An error after the commit point: what is published is published.
 		if out, done, checkErr := checkCommit(ctx, c); checkErr == nil && done {
+			if r, ok := out.output.(*report); ok {
+				r.Warnings = append(r.Warnings, "the artifact is committed, and after that: "+c.text(err))
+			}
 			return out, nil
 		}
 		return outcome{}, fmt.Errorf("commit to %s: %w", a.Store, err)
