@@ -103,6 +103,14 @@ func TestBuild(t *testing.T) {
 		"quarantined, aside": {change(aside(), func(in *recovery.Input) { in.Source.State = state.ArtifactQuarantined }), "store check restore", "error 003", false},
 		"quarantined, allowed": {change(aside(), func(in *recovery.Input) { in.Source.State, in.AllowQuarantined = state.ArtifactQuarantined, true }),
 			"store check restore", "warning 003", false},
+		"unverified": {change(well(), func(in *recovery.Input) { in.Source.State, in.AllowUnverified = state.ArtifactUnverified, true }), safely, "error 017", true},
+		"unverified, not raw": {change(aside(), func(in *recovery.Input) { in.Source.State, in.AllowUnverified = state.ArtifactUnverified, true }),
+			"store check restore", "error 017", false},
+		"unverified, raw": {change(aside(), func(in *recovery.Input) { in.Source.State, in.Raw = state.ArtifactUnverified, true }),
+			"store check restore", "error 017", false},
+		"unverified, allowed": {change(aside(), func(in *recovery.Input) {
+			in.Source.State, in.Raw, in.AllowUnverified = state.ArtifactUnverified, true, true
+		}), "store check restore", "warning 017", false},
 		"a store that is gone":          {change(well(), func(in *recovery.Input) { delete(in.State.Objects, "store.nas") }), safely, "error 004", true},
 		"a store that is not mounted":   {change(well(), func(in *recovery.Input) { in.Seen.Store = reconcile.StoreSeen{} }), safely, "error 005", true},
 		"another store":                 {change(well(), func(in *recovery.Input) { in.Seen.Store.Identity = "x" }), safely, "error 005", true},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +27,8 @@ func (c *cli) verifyCommand() *cobra.Command {
 		Long: `Read every byte of the chosen artifacts in their stores and compare size and
 SHA-256 with the record. One that differs is quarantined: it counts for nothing
 from then on, and status says what to do. A store that cannot be reached fails
-the check and quarantines nothing.
+the check and quarantines nothing. An artifact without a manifest (unverified) is
+not read: there is nothing to compare it with.
 
 A store with a verify block is read back by apply, a share at a time. --due reads
 all at once that is due there.`,
@@ -40,7 +42,7 @@ all at once that is due there.`,
 				return errors.New("name artifacts, or say --all or --due, not both")
 			}
 			return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
-				chosen, err := choose(ctx, st, args, f)
+				chosen, err := choose(ctx, st, args, f, list && !all && !due)
 				if err == nil && due {
 					chosen, err = onlyDue(ctx, a, st, chosen)
 				}
@@ -60,16 +62,22 @@ all at once that is due there.`,
 	f.add(c, cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every artifact that is recorded as good")
 	cmd.Flags().BoolVar(&due, "due", false, "those that the verify blocks of their stores make due")
-	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts")
+	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts, also those that are not good")
 	cmd.MarkFlagsMutuallyExclusive("all", "due")
 	return cmd
 }
 
-func choose(ctx context.Context, st *sqlstore.Store, ids []string, f artifactFlags) ([]state.Artifact, error) {
+// choose finds the named artifacts, or the good ones of the flags; with bad also those that are there and not good.
+func choose(ctx context.Context, st *sqlstore.Store, ids []string, f artifactFlags, bad bool) ([]state.Artifact, error) {
 	if len(ids) == 0 {
 		filter := f.filter()
-		filter.State = state.ArtifactGood
-		return st.Artifacts(ctx, filter)
+		if !bad {
+			filter.State = state.ArtifactGood
+		}
+		found, err := st.Artifacts(ctx, filter)
+		return slices.DeleteFunc(found, func(a state.Artifact) bool {
+			return a.State == state.ArtifactExpiring || a.State == state.ArtifactDeleted
+		}), err
 	}
 	var chosen []state.Artifact
 	for _, id := range ids {
@@ -124,6 +132,14 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		defer p.close()
 	}
 	for _, art := range chosen {
+		if art.State == state.ArtifactUnverified {
+			v := verdict{Artifact: art.ID, State: art.State, Error: "it has no manifest, so there is nothing to compare it with." + despite(art)}
+			verdicts, bad = append(verdicts, v), bad+1
+			if p != nil {
+				fmt.Fprintln(p.out, verdictLine(art, v))
+			}
+			continue
+		}
 		live := newReading(p, a, art)
 		reading, err := artifact.ReadBack(ctx, opener, art, a.Now, live.read)
 		live.end()
