@@ -10,9 +10,11 @@ import (
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/reconcile/store"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
@@ -125,6 +127,16 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	if err != nil {
 		return err
 	}
+	snap, err := st.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if err := wrongCopies(ctx, opener, snap, chosen); err != nil {
+		return err
+	}
+	fits := func(_ context.Context, address string, info providers.StoreInfo) error {
+		return store.Fits(snap.Objects[address], info)
+	}
 	verdicts, bad := []verdict{}, 0
 	var p *progress
 	if !c.json {
@@ -141,7 +153,7 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 			continue
 		}
 		live := newReading(p, a, art)
-		reading, err := artifact.ReadBack(ctx, opener, art, a.Now, live.read)
+		reading, err := artifact.ReadBack(ctx, opener, art, fits, a.Now, live.read)
 		live.end()
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -175,6 +187,28 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		return exit(exitPartial)
 	}
 	return nil
+}
+
+// wrongCopies looks at the stores before anything is read: what is said of another copy of a store says nothing of the store. One that cannot be
+// looked at fails its artifacts, one after another.
+func wrongCopies(ctx context.Context, opener *providers.Opener, snap *state.Snapshot, chosen []state.Artifact) (err error) {
+	looked := map[string]bool{}
+	for _, art := range chosen {
+		rec, recorded := snap.Objects[art.Store]
+		if looked[art.Store] || !recorded {
+			continue
+		}
+		looked[art.Store] = true
+		s, openErr := opener.Store(ctx, art.Store)
+		if openErr != nil {
+			continue
+		}
+		if info, statErr := s.Stat(ctx); statErr == nil {
+			err = errors.Join(err, store.Fits(rec, info))
+		}
+		err = errors.Join(err, s.Close())
+	}
+	return err
 }
 
 // recordReading writes an outcome and gives what is to be told of it: nothing is wrong with an artifact whose deletion began while it was read. An
