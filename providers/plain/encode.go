@@ -67,8 +67,11 @@ func (e *encodedFile) Close() error {
 
 // Stored reads the bytes of a file as stored.
 func (s *store) Stored(ctx context.Context, m providers.Manifest, name string) (io.ReadCloser, error) {
-	_, r, err := s.open(ctx, m, name)
-	return r, err
+	f, r, err := s.open(ctx, m, name)
+	if err != nil {
+		return nil, err
+	}
+	return storedReader{r, s, f.Path}, nil
 }
 
 // Open reads the content of a file.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -137,6 +138,23 @@ func (s *store) open(ctx context.Context, m providers.Manifest, name string) (pr
 	}
 	return providers.File{}, nil, s.fault("open", layout.Home(m.ArtifactRef), fmt.Errorf("%w: artifact %s has no file %q", providers.ErrNotFound, m.ID, name))
 }
+
+// storedReader reads a file of the store and says what failed as the store does.
+type storedReader struct {
+	file  *os.File
+	store *store
+	path  string
+}
+
+func (r storedReader) Read(p []byte) (int, error) {
+	n, err := r.file.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = r.store.fault("read", r.path, err)
+	}
+	return n, err
+}
+
+func (r storedReader) Close() error { return r.file.Close() }
 
 // List walks the layout. It reads one directory batch at a time; what is no
 // artifact of the layout is passed over.

@@ -180,7 +180,7 @@ func (v *vault) found(t *testing.T) (reading map[string]string, audit string) {
 	t.Helper()
 	reading = map[string]string{}
 	for _, a := range v.artifacts {
-		if _, err := artifact.ReadBack(t.Context(), v.opener, a, time.Now, nil); err != nil {
+		if _, err := artifact.ReadBack(t.Context(), v.opener, a, whatever, time.Now, nil); err != nil {
 			reading[a.ID] = err.Error()
 		}
 	}
@@ -346,7 +346,7 @@ func TestFaultStoreVanishes(t *testing.T) {
 			v := newVault(t, map[string]any{})
 			read := int64(0)
 			first := true
-			reading, _ := artifact.ReadBack(t.Context(), v.opener, v.artifacts[0], time.Now, func(n int64) {
+			reading, _ := artifact.ReadBack(t.Context(), v.opener, v.artifacts[0], whatever, time.Now, func(n int64) {
 				if read += n; first {
 					first = false
 					if err := vanish(v); err != nil {
@@ -358,7 +358,7 @@ func TestFaultStoreVanishes(t *testing.T) {
 				t.Errorf("condemned while the store went: %s", reading.Error)
 			}
 			for _, a := range v.artifacts {
-				if reading, err := artifact.ReadBack(t.Context(), v.opener, a, time.Now, nil); reading != nil || err == nil {
+				if reading, err := artifact.ReadBack(t.Context(), v.opener, a, whatever, time.Now, nil); reading != nil || err == nil {
 					t.Errorf("%s: reading %+v, error %v", a.ID, reading, err)
 				}
 			}
@@ -375,10 +375,13 @@ func errorsOf(all ...error) error {
 	return nil
 }
 
+// whatever takes each place for the recorded store.
+func whatever(context.Context, string, providers.StoreInfo) error { return nil }
+
 func TestReadBackEndsWithItsContext(t *testing.T) {
 	v := newVault(t, map[string]any{})
 	ctx, cancel := context.WithCancel(t.Context())
-	reading, err := artifact.ReadBack(ctx, v.opener, v.artifacts[0], time.Now, func(int64) { cancel() })
+	reading, err := artifact.ReadBack(ctx, v.opener, v.artifacts[0], whatever, time.Now, func(int64) { cancel() })
 	if reading != nil || err == nil {
 		t.Errorf("reading %+v, error %v", reading, err)
 	}

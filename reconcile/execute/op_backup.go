@@ -219,15 +219,21 @@ func commit(ctx context.Context, c *call) (outcome, error) {
 	if span != nil {
 		captured.Result.Consistency = "quiesced"
 	}
-	m, err := store.Commit(ctx, providers.Manifest{
+	manifest := providers.Manifest{
 		Schema: 1, ArtifactRef: ref, Files: captured.Files,
 		BackupPlan: a.BackupPlan, Activity: a.Activity, Run: c.rec.Run, Task: c.rec.ID, Nominal: a.Nominal,
 		Commit: c.plan.Config.Commit, Version: c.o.Version, DeviceType: c.plan.Objects[a.Device].Type,
 		DeviceInfo: c.deviceInfo(a.Device), Result: captured.Result, Quiesced: span, Finished: captured.Finished,
-	})
+	}
+	m, err := store.Commit(ctx, manifest)
 	if err != nil {
-		// An error after the commit point: what is published is published.
+		// An error after the commit point: what is published is published. What comes after it is made once more.
 		if out, done, checkErr := checkCommit(ctx, c); checkErr == nil && done {
+			if _, err := store.Commit(ctx, manifest); err != nil {
+				if r, ok := out.output.(*report); ok {
+					r.Warnings = append(r.Warnings, "the artifact is committed, and the store's catalogue may not know it: "+c.text(err))
+				}
+			}
 			return out, nil
 		}
 		return outcome{}, fmt.Errorf("commit to %s: %w", a.Store, err)

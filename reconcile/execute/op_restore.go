@@ -30,7 +30,7 @@ func checkRestore(ctx context.Context, c *call) (outcome, error) {
 		return outcome{}, err
 	}
 	m := c.meter()
-	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.o.Now, func(n int64) { m.add(0, n) })
+	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.isRecorded, c.o.Now, func(n int64) { m.add(0, n) })
 	if reading == nil {
 		return outcome{}, fmt.Errorf("check artifact %s in %s: %w", a.Artifact, a.Store, err)
 	}

@@ -25,7 +25,7 @@ func checkArtifact(ctx context.Context, c *call) (outcome, error) {
 		return noLonger(art)
 	}
 	meter := c.meter()
-	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.o.Now, func(n int64) { meter.add(0, n) })
+	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.isRecorded, c.o.Now, func(n int64) { meter.add(0, n) })
 	switch {
 	case reading == nil:
 		return outcome{}, fmt.Errorf("read artifact %s back from %s: %w", a.Artifact, a.Store, err)

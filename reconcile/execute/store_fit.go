@@ -2,6 +2,7 @@ package execute
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
@@ -17,6 +18,19 @@ func (c *call) misfit(address string, info providers.StoreInfo) *verdict {
 	}
 	want := reconcile.StoreMark{Identity: spec.Identity, Epoch: spec.Epoch, Heads: spec.Heads}
 	if m := want.Misfit(address, reconcile.StoreMark{Identity: info.Identity, Epoch: info.Epoch, Heads: heads(info)}); m != nil {
+		return ends(state.Failed, FailedStoreIdentity, "%s %s: %s", address, m.Summary, m.Detail)
+	}
+	return nil
+}
+
+// isRecorded compares the place of a store with what is recorded now: a plan of a restore has no bounds, since a restore may read an older copy.
+func (c *call) isRecorded(ctx context.Context, address string, info providers.StoreInfo) error {
+	snap, err := c.o.Backend.Snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("read the record of %s: %w", address, err)
+	}
+	seen := reconcile.StoreMark{Identity: info.Identity, Epoch: info.Epoch, Heads: heads(info)}
+	if m := reconcile.Mark(snap.Objects[address]).Misfit(address, seen); m != nil {
 		return ends(state.Failed, FailedStoreIdentity, "%s %s: %s", address, m.Summary, m.Detail)
 	}
 	return nil

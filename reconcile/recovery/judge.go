@@ -58,6 +58,8 @@ func (b *builder) judgeArtifact() {
 		return
 	}
 	switch {
+	case s.State == state.ArtifactUnverified:
+		b.judgeUnverified()
 	case s.State != state.ArtifactQuarantined:
 		b.errorf("HF-RST-002", "The artifact is being deleted", "Artifact %s is %s: its content may be gone already. Choose another one: holdfast verify --list", s.Artifact, s.State)
 	case b.Dir == "":
@@ -66,6 +68,21 @@ func (b *builder) judgeArtifact() {
 		b.errorf("HF-RST-003", "The artifact is quarantined", "A check of artifact %s failed. When there is nothing better, say --allow-quarantined: bytes that differ still end the restore.", s.Artifact)
 	default:
 		b.warnf("HF-RST-003", "The artifact is quarantined", "A check of artifact %s failed. It is restored because that was asked for; bytes that still differ end the restore.", s.Artifact)
+	}
+}
+
+// judgeUnverified lets an artifact that is known by its path alone go where a person can look at it: nothing says what its files should
+// hold, or in which form they are.
+func (b *builder) judgeUnverified() {
+	const code, summary = "HF-RST-017", "The artifact is unverified"
+	s := b.Source
+	switch {
+	case b.Dir == "" || !b.Raw:
+		b.errorf(code, summary, "Artifact %s has no manifest: it was found by its path alone, so its files can only be put back as they lie in the store. Say --dir, --raw and --allow-unverified.", s.Artifact)
+	case !b.AllowUnverified:
+		b.errorf(code, summary, "Artifact %s has no manifest: nothing says that its files are complete and what they should hold. To put them back all the same, say --allow-unverified.", s.Artifact)
+	default:
+		b.warnf(code, summary, "Artifact %s has no manifest. It is put back because that was asked for; nothing says that its files are complete and what they should hold, only that they are as they were found.", s.Artifact)
 	}
 }
 
@@ -92,7 +109,7 @@ func (b *builder) judgeStore() {
 			b.errorf("HF-RST-005", "The store cannot be used", "%s %s, so the safety backup cannot go there. %s", s.Store, misfit.Summary, misfit.Detail)
 			return
 		}
-		b.warnf("HF-RST-017", "The store is not as it was recorded", "%s %s. It is only read. %s", s.Store, misfit.Summary, misfit.Detail)
+		b.warnf("HF-RST-018", "The store is not as it was recorded", "%s %s. It is only read. %s", s.Store, misfit.Summary, misfit.Detail)
 	}
 	b.need("store", s.Store, s.Store, true)
 	switch {

@@ -28,6 +28,7 @@ type Input struct {
 	NoSafety         bool   // overwrite without a safety backup
 	Reason           string // why
 	AllowQuarantined bool   // with Dir
+	AllowUnverified  bool   // with Dir and Raw
 
 	Seen     Seen
 	Operator string // who asks

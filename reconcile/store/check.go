@@ -149,7 +149,8 @@ func (k *Keeper) missing(ctx context.Context, s providers.Store, a state.Artifac
 	}
 	return []providers.Finding{{
 		Kind: RecordedMissing, Artifact: m.ID, Path: pathOf(m),
-		Detail: fmt.Sprintf("It is recorded as good, taken %s, and cannot be read from the store: %v.", a.Started.UTC().Format("2006-01-02 15:04:05"), reason(err)),
+		Detail: fmt.Sprintf("It is recorded as good, taken %s, and cannot be read from the store: %v. Quarantine it, so that it counts for nothing: holdfast verify %s",
+			a.Started.UTC().Format("2006-01-02 15:04:05"), reason(err), a.ID),
 	}}, nil
 }
 

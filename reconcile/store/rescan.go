@@ -85,12 +85,17 @@ func (k *Keeper) Rescan(ctx context.Context, l state.Lock, address string, plans
 	return r.out, r.end()
 }
 
-// fits refuses a place that is not the recorded store: what an older copy does not have is not lost.
+// fits refuses a place that is not the recorded store.
 func fits(ctx context.Context, s providers.Store, rec state.Object) error {
 	info, err := s.Stat(ctx)
 	if err != nil {
 		return fmt.Errorf("inspect %s: %w", rec.Address, err)
 	}
+	return Fits(rec, info)
+}
+
+// Fits says why a place is not the recorded store: what an older copy does not have is not lost.
+func Fits(rec state.Object, info providers.StoreInfo) error {
 	if !info.Initialised {
 		return fmt.Errorf("%s: %w: its place carries no identity; it is not mounted, was emptied, or moved", rec.Address, providers.ErrIdentity)
 	}

@@ -322,7 +322,8 @@ func remedy(err error) error {
 type remediedError struct{ error }
 
 func (e *remediedError) Error() string {
-	return e.error.Error() + "; restore a backup with `holdfast state restore FILE`"
+	return e.error.Error() + "; restore a backup with `holdfast state restore FILE`, " +
+		"but look in the kernel's log first: where the disk cannot be read, the engine says the same, and nothing may be wrong with the file"
 }
 
 func (e *remediedError) Unwrap() error { return e.error }

@@ -106,6 +106,7 @@ func (m table) Run() int {
 func TestMain(m *testing.M) {
 	testscript.Main(table{m}, map[string]func(){
 		"holdfast": func() { os.Exit(command.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"faultfs":  serveMedium,
 	})
 }
 

@@ -32,6 +32,7 @@ type RestoreOptions struct {
 	NoSafety         bool
 	Reason           string
 	AllowQuarantined bool
+	AllowUnverified  bool
 }
 
 // lookTimeout bounds one look at a store's content.
@@ -53,7 +54,7 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 	}
 	in := recovery.Input{
 		State: snap, Source: sourceOf(o.Artifact, m), Dir: o.Dir, Device: o.Device, Domain: o.Domain, Raw: o.Raw, NoSafety: o.NoSafety,
-		Reason: o.Reason, AllowQuarantined: o.AllowQuarantined, Operator: Actor(), Now: a.Now(), Version: a.o.Version,
+		Reason: o.Reason, AllowQuarantined: o.AllowQuarantined, AllowUnverified: o.AllowUnverified, Operator: Actor(), Now: a.Now(), Version: a.o.Version,
 	}
 	var doc *config.Document
 	if cfg, _, err := a.Load(ctx); err == nil {
@@ -67,7 +68,7 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 	opener := a.RecordedOpener(doc, snap)
 	in.Seen = recovery.Seen{Verified: o.Artifact.Verified, FreeBytes: -1, Store: observe.Store(ctx, opener, o.Artifact.Store, a.Now())}
 	if in.Seen.Store.Error == "" {
-		in.Seen.Unreadable, in.Seen.NoKey = unreadable(ctx, opener, o.Artifact.Store, m)
+		in.Seen.Unreadable, in.Seen.NoKey = unreadable(ctx, opener, o.Artifact, m)
 	}
 	if o.Dir != "" {
 		if err := artifact.Vacant(o.Dir); err != nil {
@@ -103,12 +104,15 @@ func sourceOf(a state.Artifact, m providers.Manifest) reconcile.RestoreSource {
 }
 
 // unreadable says why a store cannot give the content of an artifact.
-func unreadable(ctx context.Context, opener *providers.Opener, address string, m providers.Manifest) (why string, noKey bool) {
+func unreadable(ctx context.Context, opener *providers.Opener, a state.Artifact, m providers.Manifest) (why string, noKey bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	store, err := opener.Store(ctx, address)
+	store, err := opener.Store(ctx, a.Store)
 	if err == nil {
-		if _, err = store.Get(ctx, m.ArtifactRef); err == nil {
+		if a.State != state.ArtifactUnverified { // which has no manifest there
+			_, err = store.Get(ctx, m.ArtifactRef)
+		}
+		if err == nil {
 			err = artifact.Readable(ctx, store, m)
 		}
 		err = errors.Join(err, store.Close())

@@ -161,12 +161,24 @@ func pick(ctx context.Context, st *sqlstore.Store, args []string, f artifactFlag
 	for _, a := range all { // newest first
 		if limit.IsZero() || !a.Started.After(limit) {
 			if a.State != state.ArtifactGood {
-				return a, fmt.Errorf("artifact %s is %s: %s", a.ID, a.State, a.Error)
+				return a, fmt.Errorf("artifact %s is %s: %s%s", a.ID, a.State, a.Error, despite(a))
 			}
 			return a, nil
 		}
 	}
 	return state.Artifact{}, fmt.Errorf("there is no %s; holdfast verify --list shows what there is", wanted(args, f, at))
+}
+
+// despite says how an artifact that is not good is put back all the same.
+func despite(a state.Artifact) string {
+	const how = " To put it back all the same: holdfast restore apply --dir DIRECTORY --artifact "
+	switch a.State {
+	case state.ArtifactQuarantined:
+		return how + a.ID + " --allow-quarantined"
+	case state.ArtifactUnverified:
+		return how + a.ID + " --raw --allow-unverified"
+	}
+	return ""
 }
 
 // wanted says which artifact was asked for.

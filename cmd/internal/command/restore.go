@@ -25,8 +25,8 @@ type restoreFlags struct {
 	dir, to, toDomain string
 	inPlace, raw      bool
 
-	noSafety, quarantined bool
-	reason                string
+	noSafety, quarantined, unverified bool
+	reason                            string
 }
 
 func (f *restoreFlags) add(c *cli, cmd *cobra.Command) {
@@ -44,6 +44,7 @@ func (f *restoreFlags) add(c *cli, cmd *cobra.Command) {
 	flags.BoolVar(&f.noSafety, "no-safety-backup", false, "do not back up first what is overwritten; needs --reason")
 	flags.StringVar(&f.reason, "reason", "", "why there is no safety backup; kept in the plan")
 	flags.BoolVar(&f.quarantined, "allow-quarantined", false, "with --dir: restore an artifact although a check of it failed")
+	flags.BoolVar(&f.unverified, "allow-unverified", false, "with --dir and --raw: restore an artifact that has no manifest to compare it with")
 	oneOf(cmd, "variant", "persisted", "nonpersisted")
 	oneOf(cmd, "action", "secure_backup", "export_domain")
 	_ = cmd.RegisterFlagCompletionFunc("to", c.completeObjects(config.KindDevice)) // the flag was declared above
@@ -71,6 +72,8 @@ func (f *restoreFlags) check() error {
 		return errors.New("--raw writes files, which takes --dir")
 	case f.quarantined && f.dir == "":
 		return errors.New("--allow-quarantined is only for --dir: such an artifact never goes into a device")
+	case f.unverified && (f.dir == "" || !f.raw):
+		return errors.New("--allow-unverified takes --dir and --raw: without a manifest nobody knows the form of such an artifact")
 	case f.noSafety && f.dir != "":
 		return errors.New("--no-safety-backup has no meaning with --dir: nothing is overwritten there")
 	case f.noSafety && f.reason == "":
@@ -87,7 +90,7 @@ func (f *restoreFlags) check() error {
 
 // options finds the artifact and says where it goes.
 func (f *restoreFlags) options(ctx context.Context, c *cli, st *sqlstore.Store) (o app.RestoreOptions, err error) {
-	o = app.RestoreOptions{Raw: f.raw, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined}
+	o = app.RestoreOptions{Raw: f.raw, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified}
 	if f.artifact != "" {
 		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: f.artifact})
 		if err != nil {

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config/unit"
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/reconcile/store"
 	"github.com/holdfast-dr/holdfast/reconcile/verification"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
@@ -27,7 +30,8 @@ func (c *cli) verifyCommand() *cobra.Command {
 		Long: `Read every byte of the chosen artifacts in their stores and compare size and
 SHA-256 with the record. One that differs is quarantined: it counts for nothing
 from then on, and status says what to do. A store that cannot be reached fails
-the check and quarantines nothing.
+the check and quarantines nothing. An artifact without a manifest (unverified) is
+not read: there is nothing to compare it with.
 
 A store with a verify block is read back by apply, a share at a time. --due reads
 all at once that is due there.`,
@@ -41,7 +45,7 @@ all at once that is due there.`,
 				return errors.New("name artifacts, or say --all or --due, not both")
 			}
 			return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
-				chosen, err := choose(ctx, st, args, f)
+				chosen, err := choose(ctx, st, args, f, list && !all && !due)
 				if err == nil && due {
 					chosen, err = onlyDue(ctx, a, st, chosen)
 				}
@@ -61,16 +65,22 @@ all at once that is due there.`,
 	f.add(c, cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every artifact that is recorded as good")
 	cmd.Flags().BoolVar(&due, "due", false, "those that the verify blocks of their stores make due")
-	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts")
+	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts, also those that are not good")
 	cmd.MarkFlagsMutuallyExclusive("all", "due")
 	return cmd
 }
 
-func choose(ctx context.Context, st *sqlstore.Store, ids []string, f artifactFlags) ([]state.Artifact, error) {
+// choose finds the named artifacts, or the good ones of the flags; with bad also those that are there and not good.
+func choose(ctx context.Context, st *sqlstore.Store, ids []string, f artifactFlags, bad bool) ([]state.Artifact, error) {
 	if len(ids) == 0 {
 		filter := f.filter()
-		filter.State = state.ArtifactGood
-		return st.Artifacts(ctx, filter)
+		if !bad {
+			filter.State = state.ArtifactGood
+		}
+		found, err := st.Artifacts(ctx, filter)
+		return slices.DeleteFunc(found, func(a state.Artifact) bool {
+			return a.State == state.ArtifactExpiring || a.State == state.ArtifactDeleted
+		}), err
 	}
 	var chosen []state.Artifact
 	for _, id := range ids {
@@ -118,6 +128,16 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	if err != nil {
 		return err
 	}
+	snap, err := st.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if err := wrongCopies(ctx, opener, snap, chosen); err != nil {
+		return err
+	}
+	fits := func(_ context.Context, address string, info providers.StoreInfo) error {
+		return store.Fits(snap.Objects[address], info)
+	}
 	verdicts, bad := []verdict{}, 0
 	var p *progress
 	if !c.json {
@@ -125,8 +145,16 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		defer p.close()
 	}
 	for _, art := range chosen {
+		if art.State == state.ArtifactUnverified {
+			v := verdict{Artifact: art.ID, State: art.State, Error: "it has no manifest, so there is nothing to compare it with." + despite(art)}
+			verdicts, bad = append(verdicts, v), bad+1
+			if p != nil {
+				fmt.Fprintln(p.out, verdictLine(art, v))
+			}
+			continue
+		}
 		live := newReading(p, a, art)
-		reading, err := artifact.ReadBack(ctx, opener, art, a.Now, live.read)
+		reading, err := artifact.ReadBack(ctx, opener, art, fits, a.Now, live.read)
 		live.end()
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -160,6 +188,28 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		return exit(exitPartial)
 	}
 	return nil
+}
+
+// wrongCopies looks at the stores before anything is read: what is said of another copy of a store says nothing of the store. One that cannot be
+// looked at fails its artifacts, one after another.
+func wrongCopies(ctx context.Context, opener *providers.Opener, snap *state.Snapshot, chosen []state.Artifact) (err error) {
+	looked := map[string]bool{}
+	for _, art := range chosen {
+		rec, recorded := snap.Objects[art.Store]
+		if looked[art.Store] || !recorded {
+			continue
+		}
+		looked[art.Store] = true
+		s, openErr := opener.Store(ctx, art.Store)
+		if openErr != nil {
+			continue
+		}
+		if info, statErr := s.Stat(ctx); statErr == nil {
+			err = errors.Join(err, store.Fits(rec, info))
+		}
+		err = errors.Join(err, s.Close())
+	}
+	return err
 }
 
 // recordReading writes an outcome and gives what is to be told of it: nothing is wrong with an artifact whose deletion began while it was read. An
