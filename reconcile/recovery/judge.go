@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
@@ -74,14 +75,18 @@ func (b *builder) judgeStore() {
 	switch {
 	case !recorded:
 		b.need("store", s.Store, "", false)
-		b.errorf("HF-RST-004", "The store is not recorded", "Artifact %s is in %s, which is no longer recorded. Declare it again with its path and run holdfast store adopt, or use the files in it directly.", s.Artifact, s.Store)
+		b.errorf("HF-RST-004", "The store is not recorded", "Artifact %s is in %s, which is no longer recorded. Declare it again with its path and run holdfast store init --adopt %s, or use the files in it directly.", s.Artifact, s.Store, config.Address(s.Store).Name())
 		return
 	case seen.Error != "":
 		b.need("store", s.Store, seen.Error, false)
 		b.errorf("HF-RST-005", "The store cannot be used", "%s: %s", s.Store, seen.Error)
 		return
-	case !seen.Initialised || object.Identity != "" && seen.Identity != object.Identity:
-		b.need("store", object.Identity, cmp.Or(seen.Identity, "no store"), false)
+	case !seen.Initialised:
+		b.need("store", object.Identity, "no store", false)
+		b.errorf("HF-RST-005", "The store cannot be used", "The place of %s holds no store; recorded is %q. Is its file system mounted? holdfast store status tells more.", s.Store, object.Identity)
+		return
+	case object.Identity != "" && seen.Identity != object.Identity:
+		b.need("store", object.Identity, seen.Identity, false)
 		b.errorf("HF-RST-005", "The store cannot be used", "The place of %s carries the identity %q, recorded is %q. Is the right file system mounted there?", s.Store, seen.Identity, object.Identity)
 		return
 	}
@@ -121,7 +126,7 @@ func (b *builder) judgeType(device, otherwise string) bool {
 	switch {
 	case typ == "":
 		b.need("device type", b.Source.DeviceType, "", false)
-		b.errorf("HF-RST-010", "The device is not recorded", "%s is not recorded, and its type knows the form of the artifact. %s", device, otherwise)
+		b.errorf("HF-RST-010", "The device is not recorded", "%s is not recorded, and its type knows the form of the artifact. Is the name right? holdfast state list shows what is recorded. %s", device, otherwise)
 	case b.Source.DeviceType == "":
 		b.need("device type", "not told by the manifest", typ, true)
 		return true

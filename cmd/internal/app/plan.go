@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
@@ -228,6 +229,12 @@ func SavePlan(path string, p *reconcile.Plan) error {
 // ErrBadPlan says that a file is no usable plan.
 var ErrBadPlan = errors.New("not a usable plan file")
 
+// firstLine leaves out of joined errors what follows from the first one.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
 // ReadPlan reads a saved plan and checks that it is whole and of a form this version knows.
 func ReadPlan(path string) (*reconcile.Plan, error) {
 	info, err := os.Stat(path)
@@ -244,7 +251,7 @@ func ReadPlan(path string) (*reconcile.Plan, error) {
 	var p reconcile.Plan
 	var plain bytes.Buffer // specifications are recorded, and compared later, byte for byte: without the layout of the file
 	if err := errors.Join(json.Compact(&plain, body), json.Unmarshal(plain.Bytes(), &p)); err != nil {
-		return nil, fmt.Errorf("read plan %s: %w: %w", path, ErrBadPlan, err)
+		return nil, fmt.Errorf("read plan %s: %w, as holdfast plan --out and holdfast restore plan --out write them: %s", path, ErrBadPlan, firstLine(err))
 	}
 	if err := p.Intact(); err != nil {
 		return nil, fmt.Errorf("read plan %s: %w: %w", path, ErrBadPlan, err)

@@ -70,7 +70,10 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 		in.Seen.Unreadable, in.Seen.NoKey = unreadable(ctx, opener, o.Artifact.Store, m)
 	}
 	if o.Dir != "" {
-		if err := artifact.Vacant(o.Dir); err != nil {
+		switch err := artifact.Vacant(o.Dir); {
+		case errors.Is(err, providers.ErrNotEmpty):
+			in.Seen.Occupied = o.Dir + " is not empty"
+		case err != nil:
 			in.Seen.Occupied = err.Error()
 		}
 		in.Seen.FreeBytes = freeBytes(o.Dir)

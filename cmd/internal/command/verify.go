@@ -47,6 +47,11 @@ all at once that is due there.`,
 				if err != nil {
 					return err
 				}
+				if len(chosen) == 0 {
+					if err := c.nothing(ctx, st, f, due, list); err != nil || !c.json {
+						return err
+					}
+				}
 				if list {
 					if c.json {
 						return view.JSON(c.out, map[string]any{"artifacts": chosen})

@@ -65,6 +65,8 @@ func when(t, now time.Time) string {
 	switch d := now.Sub(t); {
 	case d < 0:
 		return text
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%s, %d seconds before this plan", text, int(d.Seconds()))
 	case d < 2*time.Hour:
 		return fmt.Sprintf("%s, %d minutes before this plan", text, int(d.Minutes()))
 	case d < 48*time.Hour:
