@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
@@ -56,15 +57,17 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 	}
 	plan, _ := reconcile.Build(in)
 	withWarnings(plan, cfg)
-	plan.Findings = append(plan.Findings, unfinished(snap)...)
+	plan.Findings = append(plan.Findings, unfinished(snap, a.Now())...)
 	return plan, nil
 }
 
-// unfinished reminds of runs that somebody must continue or decide about: no plan does it by itself.
-func unfinished(snap *state.Snapshot) diag.List {
+// unfinished reminds of runs that somebody must continue or decide about: no plan does it by itself. What is open and has no process is
+// among them: it could write nothing more, and what it left quiesced stays so.
+func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 	var list diag.List
 	for _, r := range snap.OpenRuns {
-		if r.Status == state.Interrupted {
+		driven := slices.ContainsFunc(snap.Locks, func(l state.Lock) bool { return l.Name == "plan/"+r.Plan && now.Before(l.Expires) })
+		if r.Status == state.Interrupted || !driven {
 			list = append(list, diag.Diagnostic{
 				Severity: diag.Warning, Code: "HF-RUN-005", Address: r.Address, Summary: "A run was interrupted",
 				Detail: fmt.Sprintf("Run %s has not ended. Continue it with: holdfast apply --resume %s", r.ID, r.ID),
