@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
@@ -75,7 +74,7 @@ func (b *builder) judgeStore() {
 	switch {
 	case !recorded:
 		b.need("store", s.Store, "", false)
-		b.errorf("HF-RST-004", "The store is not recorded", "Artifact %s is in %s, which is no longer recorded. Declare it again with its path and run holdfast store init --adopt %s, or use the files in it directly.", s.Artifact, s.Store, config.Address(s.Store).Name())
+		b.errorf("HF-RST-004", "The store is not recorded", "Artifact %s is in %s, which is no longer recorded. Declare it again with its path and run holdfast store init --adopt %s, or use the files in it directly.", s.Artifact, s.Store, s.Store)
 		return
 	case seen.Error != "":
 		b.need("store", s.Store, seen.Error, false)

@@ -31,6 +31,7 @@ func (f *artifactFlags) add(c *cli, cmd *cobra.Command) {
 	for flag, kind := range map[string]string{"device": config.KindDevice, "store": config.KindStore, "backup-plan": config.KindBackupPlan} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, c.completeObjects(kind)) // the flag was declared above
 	}
+	_ = cmd.RegisterFlagCompletionFunc("domain", c.completeDomains("device")) // the flag was declared above
 }
 
 func (f *artifactFlags) filter() state.ArtifactFilter {
@@ -70,6 +71,8 @@ resumable, and also into a device.`,
   holdfast restore --device web --at 2026-11-20T06:00:00Z --dir /srv/restored
   holdfast restore 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --dir ./out --raw`,
 		Args: cobra.MaximumNArgs(1),
+
+		ValidArgsFunction: c.completeArtifacts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 && f.device == "":

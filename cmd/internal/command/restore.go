@@ -48,6 +48,8 @@ func (f *restoreFlags) add(c *cli, cmd *cobra.Command) {
 	oneOf(cmd, "variant", "persisted", "nonpersisted")
 	oneOf(cmd, "action", "secure_backup", "export_domain")
 	_ = cmd.RegisterFlagCompletionFunc("to", c.completeObjects(config.KindDevice)) // the flag was declared above
+	_ = cmd.RegisterFlagCompletionFunc("to-domain", c.completeDomains("to"))
+	_ = cmd.RegisterFlagCompletionFunc("artifact", c.completeArtifacts)
 	_ = cmd.MarkFlagDirname("dir")
 }
 

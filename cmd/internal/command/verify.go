@@ -31,13 +31,15 @@ the check and quarantines nothing.
 A store with a verify block is read back by apply, a share at a time. --due reads
 all at once that is due there.`,
 		Example: "  holdfast verify --all\n  holdfast verify --due\n  holdfast verify --device web\n  holdfast verify --list",
+
+		ValidArgsFunction: c.completeArtifacts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			switch {
 			case len(args) == 0 && !all && !due && !list && f == (artifactFlags{}):
 				return errors.New("name artifacts, or say --all or --due; --list shows what there is")
-			case len(args) > 0 && (all || due):
-				return errors.New("name artifacts, or say --all or --due, not both")
+			case len(args) > 0 && (all || due), all && due:
+				return errors.New("name artifacts, or say --all or --due: one of them")
 			}
 			return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
 				chosen, err := choose(ctx, st, args, f)
@@ -66,7 +68,6 @@ all at once that is due there.`,
 	cmd.Flags().BoolVar(&all, "all", false, "every artifact that is recorded as good")
 	cmd.Flags().BoolVar(&due, "due", false, "those that the verify blocks of their stores make due")
 	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts")
-	cmd.MarkFlagsMutuallyExclusive("all", "due")
 	return cmd
 }
 

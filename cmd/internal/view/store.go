@@ -89,7 +89,7 @@ func StoreChecks(w io.Writer, all []store.Checked, s Style) error {
 	for _, one := range all {
 		switch {
 		case one.Error != "":
-			fmt.Fprintf(w, "%s %s: %s\n", s.red("!"), s.bold(Line(one.Store)), Line(one.Error))
+			fmt.Fprintf(w, "%s %s: %s\n", s.red("!"), s.bold(Line(one.Store)), Line(strings.TrimPrefix(one.Error, one.Store+": ")))
 		case len(one.Findings) == 0:
 			fmt.Fprintf(w, "%s: %s, nothing found. Their content is read by holdfast verify.\n", s.bold(Line(one.Store)), Count(one.Artifacts, "artifact", "artifacts"))
 		default:
