@@ -108,7 +108,7 @@ func (b *builder) judgeDir() {
 		b.judgeType(s.Device, "Its files can still be written as they were captured: --raw.")
 	}
 	if seen.Occupied != "" {
-		b.errorf("HF-RST-008", "The directory cannot be used", "%s. Name one that is absent or empty.", seen.Occupied)
+		b.errorf("HF-RST-008", "The directory cannot be used", "%s. Name one that is absent or empty, where you may write.", seen.Occupied)
 	}
 	if seen.FreeBytes < 0 {
 		b.need("room", bytesText(s.Content), "", false)

@@ -95,7 +95,10 @@ resumable, and also into a device.`,
 				}
 				fmt.Fprintf(c.err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, c.timeText(art.Started), view.Bytes(art.Bytes))
 				warnings, err := artifact.Restore(cmd.Context(), opener, art, artifact.Target{Dir: dir, Raw: raw}, nil)
-				if err = errors.Join(err, artifact.Sweep(dir, art.ID)); err != nil {
+				if sweepErr := artifact.Sweep(dir, art.ID); err == nil {
+					err = sweepErr
+				}
+				if err != nil {
 					return &exitError{code: exitFailed, err: err}
 				}
 				if c.json {
