@@ -31,7 +31,7 @@ func (w WindowArgs) Check(now time.Time) (Opening, error) {
 			return Opening{}, err
 		}
 		if until, frozen := (schedule.Freeze{From: from, To: to, Location: loc}).Covers(now); frozen {
-			waits := fmt.Sprintf("%s until %s", f.Freeze, until.In(loc).Format("Mon 2006-01-02 15:04"))
+			waits := fmt.Sprintf("%s until %s", f.Freeze, until.In(loc).Format("Mon 2006-01-02 15:04 MST"))
 			if f.Reason != "" {
 				waits += ": " + f.Reason
 			}
@@ -49,7 +49,7 @@ func (w WindowArgs) Check(now time.Time) (Opening, error) {
 		return Opening{Open: true, Closes: span.End}, nil
 	}
 	next := win.Next(now)
-	return Opening{Until: next.Start, Waits: fmt.Sprintf("%s (opens %s)", w.Window, next.Start.In(win.Location).Format("Mon 2006-01-02 15:04"))}, nil
+	return Opening{Until: next.Start, Waits: fmt.Sprintf("%s (opens %s)", w.Window, next.Start.In(win.Location).Format("Mon 2006-01-02 15:04 MST"))}, nil
 }
 
 // Schedule gives the window in the form that times are worked out with. There must be one.

@@ -23,6 +23,12 @@ func (p *Plan) Broken(s *state.Snapshot, now time.Time) error {
 	if !p.ExpiresAt.IsZero() && now.After(p.ExpiresAt) {
 		return stale("The plan expired at %s", p.ExpiresAt.UTC().Format(time.RFC3339))
 	}
+	// Of another state nothing else can be compared.
+	if i := slices.IndexFunc(p.Preconditions, func(n Precondition) bool { return n.Kind == NeedLineage }); i >= 0 {
+		if err := p.Preconditions[i].broken(s, now); err != nil {
+			return err
+		}
+	}
 	for _, need := range p.Preconditions {
 		err := need.broken(s, now)
 		if need.Kind == NeedDeleteSet {

@@ -36,7 +36,8 @@ func TestPostgreSQLExample(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"The fingerprint is equal.", "ledger:   5000 entries", "Its books agree", "== Done"} {
+	for _, want := range []string{"The fingerprint is equal.", "device.main/shop_copy  is not there now; nothing is overwritten", "what is there is REPLACED",
+		"The fingerprint in place is equal.", "The replaced database is kept as shop_replaced_", "ledger:   5000 entries", "Its books agree", "== Done"} {
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("the example does not say %q:\n%s", want, out)
 		}

@@ -3,7 +3,8 @@
 # directory each; make them with demo.sh, which runs all of this.
 
 settings {
-  environment = "dpod-example"
+  environment     = "dpod-example"
+  backups_enabled = true # false: all of them wait, whatever is due
 }
 
 variable "root" {
@@ -11,22 +12,49 @@ variable "root" {
   description = "Directory that holds the program appliance, the simulated appliances and the store."
 }
 
+variable "mounted" {
+  type        = bool
+  default     = true
+  description = "Whether the store must be a mounted network file system. demo.sh, which has none, says false."
+}
+
 locals {
+  announce  = "${var.root}/announce"
   appliance = "${var.root}/appliance"
 }
 
 store "plain" "nas" {
   path = "${var.root}/store"
+
+  # Checked before a backup plan starts and before each task; below this space nothing is written.
+  mount {
+    required = var.mounted
+    remote   = var.mounted
+  }
+  free_space {
+    min_bytes  = "64MiB"
+    min_inodes = 100
+  }
+}
+
+maintenance_window "night" {
+  start = "22:00"
+  end   = "06:00"
 }
 
 backup_plan "qa" {
-  schedule = "0 23 * * *"
-  store    = store.nas
+  schedule           = "0 23 * * *"
+  maintenance_window = maintenance_window.night
+  store              = store.nas
 
+  # Scripts here, outside of the activities, would run once before the first and after the last task; see
+  # windows-and-scripts. Those of an activity run around each of its tasks.
   activity "secure" {
     action  = "secure_backup"
     devices = ["QA*"]
-    quiesce { timeout = "120s" }
+    quiesce { timeout = "120s" } # and three minutes, then the task is given up and the device taken back
+    pre_script { command = [local.announce, "{device}", "begins"] }
+    post_script { command = [local.announce, "{device}", "ends:", "{status}"] }
   }
   activity "domains" {
     action  = "export_domain"

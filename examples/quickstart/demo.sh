@@ -65,9 +65,9 @@ say "5. Read every byte of every artifact back"
 run verify --all
 
 say "6. Restore the web site and compare it with the original"
-run restore --device web --domain content --to "$root/restored"
+run restore --device web --domain content --dir "$root/restored"
 diff -r "$root/berlin/www" "$root/restored" && echo "identical"
-run restore --device shop --to "$root/restored-shop"
+run restore --device shop --dir "$root/restored-shop"
 sqlite3 "$root"/restored-shop/*.db 'PRAGMA integrity_check; SELECT count(*) || " orders restored" FROM orders;'
 
 say "7. The same plan again: nothing is left to do"

@@ -31,9 +31,12 @@ func TestContract(t *testing.T) {
 						c.value(t, "app", "SELECT string_agg(name || setting, ',' ORDER BY name) FROM pg_settings WHERE source = 'configuration file'") +
 						c.value(t, "app", "SELECT count(*) FROM pg_replication_slots")
 				},
-				Break: func(t *testing.T) { must(t, c.pgctl("stop", "-m", "immediate")) },
+				Break:  func(t *testing.T) { must(t, c.pgctl("stop", "-m", "immediate")) },
+				Change: func(t *testing.T, _ providers.CaptureRequest) func(*testing.T) { return c.damage(t) },
 			}
 		},
+		// Settings that run and are not saved, and whole clusters, do not go into a server.
+		InPlace: func(req providers.CaptureRequest) bool { return req == export },
 		Restored: func(t *testing.T, req providers.CaptureRequest, dir string) {
 			switch {
 			case req.Action == providers.SecureBackup:
@@ -52,6 +55,33 @@ func TestContract(t *testing.T) {
 			}
 		},
 	})
+}
+
+// damage changes the database "app" in its rows, its schema and what belongs to its name, and gives a check that rows and schema are what they were.
+func (c *cluster) damage(t *testing.T) func(*testing.T) {
+	t.Helper()
+	const content = `SELECT concat_ws(E'\n', (SELECT md5(string_agg(a::text, ',' ORDER BY aid)) FROM pgbench_accounts a), (SELECT count(*) FROM "odd ""schema"."t.a'b"),
+		(SELECT string_agg(format('%s %s', relname, relkind), ',' ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace))`
+	want := c.value(t, "app", content)
+	c.exec(t, "app", "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 3 = 0", "DROP TABLE part CASCADE", "CREATE TABLE late (id int)", "DELETE FROM pgbench_tellers")
+	if c.value(t, "app", content) == want {
+		t.Fatal("nothing was changed")
+	}
+	eventually(t, "the sessions have counted what they did", func() bool {
+		return c.value(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app'") == "0"
+	})
+	return func(t *testing.T) {
+		t.Helper()
+		if got := c.value(t, "app", content); got != want {
+			t.Errorf("the database has\n%s\nwant\n%s", got, want)
+		}
+		for _, name := range c.names(t, "app_replaced_%") { // they keep what they had; here their space is wanted
+			c.exec(t, "postgres", "DROP DATABASE "+name)
+		}
+		if left := c.names(t, "holdfast%"); len(left) > 0 {
+			t.Errorf("left behind: %q", left)
+		}
+	}
 }
 
 // readable copies a file to where the user of the servers can read it.

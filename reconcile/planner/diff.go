@@ -170,7 +170,7 @@ func (b *builder) removal(rec state.Object) {
 			"%s is recorded as protected, so taking its block away is not enough. To forget it and keep its data, add: removed { from = %s } - or put the block back.", addr, addr)
 	}
 	if h := b.st.Artifacts[rec.Address]; h.Count > 0 {
-		c.Note = fmt.Sprintf("its %s in their store", plural(h.Count, "artifact stays", "artifacts stay"))
+		c.Note = fmt.Sprintf("its %s", plural(h.Count, "artifact stays where it is", "artifacts stay where they are"))
 	}
 	if role, ok := b.st.Roles[rec.Address]; ok {
 		c.Note = fmt.Sprintf("%s stays active; its epoch %d is remembered", role.Active, role.Epoch)

@@ -92,14 +92,18 @@ func (b *builder) judgeStore() {
 	switch {
 	case !recorded:
 		b.need("store", s.Store, "", false)
-		b.errorf("HF-RST-004", "The store is not recorded", "Artifact %s is in %s, which is no longer recorded. Declare it again with its path and run holdfast store init --adopt, or use the files in it directly.", s.Artifact, s.Store)
+		b.errorf("HF-RST-004", "The store is not recorded", "Artifact %s is in %s, which is no longer recorded. Declare it again with its path and run holdfast store init --adopt %s, or use the files in it directly.", s.Artifact, s.Store, s.Store)
 		return
 	case seen.Error != "":
 		b.need("store", s.Store, seen.Error, false)
 		b.errorf("HF-RST-005", "The store cannot be used", "%s: %s", s.Store, seen.Error)
 		return
-	case !seen.Initialised || object.Identity != "" && seen.Identity != object.Identity:
-		b.need("store", object.Identity, cmp.Or(seen.Identity, "no store"), false)
+	case !seen.Initialised:
+		b.need("store", object.Identity, "no store", false)
+		b.errorf("HF-RST-005", "The store cannot be used", "The place of %s holds no store; recorded is %q. Is its file system mounted? holdfast store status tells more.", s.Store, object.Identity)
+		return
+	case object.Identity != "" && seen.Identity != object.Identity:
+		b.need("store", object.Identity, seen.Identity, false)
 		b.errorf("HF-RST-005", "The store cannot be used", "The place of %s carries the identity %q, recorded is %q. Is the right file system mounted there?", s.Store, seen.Identity, object.Identity)
 		return
 	}
@@ -130,7 +134,7 @@ func (b *builder) judgeDir() {
 		b.judgeType(s.Device, "Its files can still be written as they were captured: --raw.")
 	}
 	if seen.Occupied != "" {
-		b.errorf("HF-RST-008", "The directory cannot be used", "%s. Name one that is absent or empty.", seen.Occupied)
+		b.errorf("HF-RST-008", "The directory cannot be used", "%s. Name one that is absent or empty, where you may write.", seen.Occupied)
 	}
 	if seen.FreeBytes < 0 {
 		b.need("room", unit.Bytes(s.Content), "", false)
@@ -147,7 +151,7 @@ func (b *builder) judgeType(device, otherwise string) bool {
 	switch {
 	case typ == "":
 		b.need("device type", b.Source.DeviceType, "", false)
-		b.errorf("HF-RST-010", "The device is not recorded", "%s is not recorded, and its type knows the form of the artifact. %s", device, otherwise)
+		b.errorf("HF-RST-010", "The device is not recorded", "%s is not recorded, and its type knows the form of the artifact. Is the name right? holdfast state list shows what is recorded. %s", device, otherwise)
 	case b.Source.DeviceType == "":
 		b.need("device type", "not told by the manifest", typ, true)
 		return true

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
@@ -56,15 +58,17 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 	}
 	plan, _ := planner.Build(in)
 	withWarnings(plan, cfg)
-	plan.Findings = append(plan.Findings, unfinished(snap)...)
+	plan.Findings = append(plan.Findings, unfinished(snap, a.Now())...)
 	return plan, nil
 }
 
-// unfinished reminds of runs that somebody must continue or decide about: no plan does it by itself.
-func unfinished(snap *state.Snapshot) diag.List {
+// unfinished reminds of runs that somebody must continue or decide about: no plan does it by itself. What is open and has no process is
+// among them: it could write nothing more, and what it left quiesced stays so.
+func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 	var list diag.List
 	for _, r := range snap.OpenRuns {
-		if r.Status == state.Interrupted {
+		driven := slices.ContainsFunc(snap.Locks, func(l state.Lock) bool { return l.Name == "plan/"+r.Plan && now.Before(l.Expires) })
+		if r.Status == state.Interrupted || !driven {
 			list = append(list, diag.Diagnostic{
 				Severity: diag.Warning, Code: "HF-RUN-005", Address: r.Address, Summary: "A run was interrupted",
 				Detail: fmt.Sprintf("Run %s has not ended. Continue it with: holdfast apply --resume %s", r.ID, r.ID),
@@ -229,6 +233,12 @@ func SavePlan(path string, p *reconcile.Plan) error {
 // ErrBadPlan says that a file is no usable plan.
 var ErrBadPlan = errors.New("not a usable plan file")
 
+// firstLine leaves out of joined errors what follows from the first one.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
 // ReadPlan reads a saved plan and checks that it is whole and of a form this version knows.
 func ReadPlan(path string) (*reconcile.Plan, error) {
 	info, err := os.Stat(path)
@@ -245,7 +255,7 @@ func ReadPlan(path string) (*reconcile.Plan, error) {
 	var p reconcile.Plan
 	var plain bytes.Buffer // specifications are recorded, and compared later, byte for byte: without the layout of the file
 	if err := errors.Join(json.Compact(&plain, body), json.Unmarshal(plain.Bytes(), &p)); err != nil {
-		return nil, fmt.Errorf("read plan %s: %w: %w", path, ErrBadPlan, err)
+		return nil, fmt.Errorf("read plan %s: %w, as holdfast plan --out and holdfast restore plan --out write them: %s", path, ErrBadPlan, firstLine(err))
 	}
 	if err := p.Intact(); err != nil {
 		return nil, fmt.Errorf("read plan %s: %w: %w", path, ErrBadPlan, err)

@@ -71,8 +71,13 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 		in.Seen.Unreadable, in.Seen.NoKey = unreadable(ctx, opener, o.Artifact, m)
 	}
 	if o.Dir != "" {
-		if err := artifact.Vacant(o.Dir); err != nil {
+		switch err := artifact.Vacant(o.Dir); {
+		case errors.Is(err, providers.ErrNotEmpty):
+			in.Seen.Occupied = o.Dir + " is not empty"
+		case err != nil:
 			in.Seen.Occupied = err.Error()
+		case !writable(o.Dir):
+			in.Seen.Occupied = "you may not write to " + filepath.Dir(o.Dir)
 		}
 		in.Seen.FreeBytes = freeBytes(o.Dir)
 	} else if _, recorded := snap.Objects[o.Device]; recorded {
@@ -121,6 +126,19 @@ func unreadable(ctx context.Context, opener *providers.Opener, a state.Artifact,
 		return err.Error(), errors.Is(err, providers.ErrNoKey)
 	}
 	return "", false
+}
+
+// writable reports whether this user may make a directory and what is missing above it. What cannot be told is seen when it is made.
+func writable(dir string) bool {
+	const write, search = 2, 1
+	for dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		err := syscall.Access(dir, write|search)
+		if !errors.Is(err, os.ErrNotExist) {
+			return !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.EROFS)
+		}
+	}
+	return true
 }
 
 // freeBytes is the room where a directory is or would be; -1: not known.

@@ -32,6 +32,7 @@ func (f *artifactFlags) add(c *cli, cmd *cobra.Command) {
 	for flag, kind := range map[string]string{"device": config.KindDevice, "store": config.KindStore, "backup-plan": config.KindBackupPlan} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, c.completeObjects(kind)) // the flag was declared above
 	}
+	_ = cmd.RegisterFlagCompletionFunc("domain", c.completeDomains("device")) // the flag was declared above
 }
 
 func (f *artifactFlags) filter() state.ArtifactFilter {
@@ -54,7 +55,7 @@ func address(kind, name string) string {
 
 func (c *cli) restoreCommand() *cobra.Command {
 	var f artifactFlags
-	var to, at string
+	var dir, at string
 	var raw bool
 	cmd := &cobra.Command{
 		Use:     "restore [ARTIFACT]",
@@ -67,23 +68,25 @@ when all of it is there. No configuration is needed, only the state and the stor
 
 restore plan and restore apply do it as a run: reviewed, recorded in the history,
 resumable, and also into a device.`,
-		Example: `  holdfast restore --device web --domain content --to /srv/restored
-  holdfast restore --device web --at 2026-11-20T06:00:00Z --to /srv/restored
-  holdfast restore 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to ./out --raw`,
+		Example: `  holdfast restore --device web --domain content --dir /srv/restored
+  holdfast restore --device web --at 2026-11-20T06:00:00Z --dir /srv/restored
+  holdfast restore 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --dir ./out --raw`,
 		Args: cobra.MaximumNArgs(1),
+
+		ValidArgsFunction: c.completeArtifacts,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if to == "" {
-				return errors.New("say where to with --to DIRECTORY")
-			}
-			if len(args) == 0 && f.device == "" {
+			switch {
+			case len(args) == 0 && f.device == "":
 				return errors.New("name an artifact, or a device with --device; holdfast verify --list shows what there is")
+			case dir == "":
+				return errors.New("say where to with --dir DIRECTORY; into a device goes holdfast restore plan")
 			}
 			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				art, err := pick(cmd.Context(), st, args, f, at, func(a state.Artifact) bool { return !artifact.IsSafety(a) })
+				art, err := pick(cmd.Context(), st, a.Now(), args, f, at, func(a state.Artifact) bool { return !artifact.IsSafety(a) })
 				if err != nil {
 					return err
 				}
-				dir, err := filepath.Abs(c.file(to))
+				dir, err := filepath.Abs(c.file(dir))
 				if err != nil {
 					return err
 				}
@@ -93,7 +96,10 @@ resumable, and also into a device.`,
 				}
 				fmt.Fprintf(c.err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, c.timeText(art.Started), unit.Bytes(art.Bytes))
 				warnings, err := artifact.Restore(cmd.Context(), opener, art, artifact.Target{Dir: dir, Raw: raw}, nil)
-				if err = errors.Join(err, artifact.Sweep(dir, art.ID)); err != nil {
+				if sweepErr := artifact.Sweep(dir, art.ID); err == nil {
+					err = sweepErr
+				}
+				if err != nil {
 					return &exitError{code: exitFailed, err: err}
 				}
 				if c.json {
@@ -109,9 +115,12 @@ resumable, and also into a device.`,
 	}
 	cmd.AddCommand(c.restorePlanCommand(), c.restoreApplyCommand())
 	f.add(c, cmd)
-	cmd.Flags().StringVar(&to, "to", "", "directory to restore to; absent or empty (required)")
-	cmd.Flags().StringVar(&at, "at", "", "newest artifact taken at or before this time (RFC 3339)")
+	cmd.Flags().StringVar(&dir, "dir", "", "directory to restore into; absent or empty (required)")
+	cmd.Flags().StringVar(&dir, "to", "", "the same as --dir")
+	cmd.Flags().StringVar(&at, "at", "", atUsage)
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the files as they are stored, without the device's own format")
+	_ = cmd.MarkFlagDirname("dir")
+	_ = cmd.Flags().MarkHidden("to") // of restore plan it is a device
 	return cmd
 }
 
@@ -130,19 +139,16 @@ func (c *cli) recordedOpener(ctx context.Context, a *app.App, st *sqlstore.Store
 }
 
 // pick finds the artifact that is meant. Of those that are not named, only what fits is taken.
-func pick(ctx context.Context, st *sqlstore.Store, args []string, f artifactFlags, at string, fits func(state.Artifact) bool) (state.Artifact, error) {
+func pick(ctx context.Context, st *sqlstore.Store, now time.Time, args []string, f artifactFlags, at string, fits func(state.Artifact) bool) (state.Artifact, error) {
 	filter := f.filter()
 	if len(args) == 1 {
 		filter = state.ArtifactFilter{ID: args[0]}
 	} else {
 		filter.State = state.ArtifactGood
 	}
-	var limit time.Time
-	if at != "" {
-		var err error
-		if limit, err = time.Parse(time.RFC3339, at); err != nil {
-			return state.Artifact{}, fmt.Errorf("--at: %w", err)
-		}
+	limit, err := pastTime(at, now)
+	if err != nil {
+		return state.Artifact{}, err
 	}
 	all, err := st.Artifacts(ctx, filter)
 	if err != nil {
@@ -166,7 +172,15 @@ func pick(ctx context.Context, st *sqlstore.Store, args []string, f artifactFlag
 			return a, nil
 		}
 	}
-	return state.Artifact{}, fmt.Errorf("there is no %s; holdfast verify --list shows what there is", wanted(args, f, at))
+	hint := ""
+	if len(all) > 0 {
+		hint = "; the oldest is of " + all[len(all)-1].Started.UTC().Format(time.RFC3339)
+	} else if len(args) == 0 {
+		if hint, err = nearest(ctx, st, f); err != nil {
+			return state.Artifact{}, err
+		}
+	}
+	return state.Artifact{}, fmt.Errorf("there is no %s%s; holdfast verify --list shows what there is", wanted(args, f, at), hint)
 }
 
 // despite says how an artifact that is not good is put back all the same.
@@ -186,8 +200,8 @@ func wanted(args []string, f artifactFlags, at string) string {
 	if len(args) == 1 {
 		return "artifact " + args[0]
 	}
-	text := "good artifact of " + f.device
-	for _, part := range []struct{ before, value string }{{"/", f.domain}, {" in store ", f.store}, {" of backup plan ", f.plan}, {" as of ", at}} {
+	text := "good artifact"
+	for _, part := range []struct{ before, value string }{{" of ", f.device}, {"/", f.domain}, {" in store ", f.store}, {" of backup plan ", f.plan}, {" as of ", at}} {
 		if part.value != "" {
 			text += part.before + part.value
 		}
@@ -195,6 +209,6 @@ func wanted(args []string, f artifactFlags, at string) string {
 	return text
 }
 
-func sortedAddresses(objects map[string]state.Object) []string {
-	return slices.Sorted(maps.Keys(objects))
+func sorted[V any](all map[string]V) []string {
+	return slices.Sorted(maps.Keys(all))
 }

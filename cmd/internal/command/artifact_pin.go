@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,8 @@ func (c *cli) pinCommand(word string, pinned bool, short string) *cobra.Command 
 		Long:    short + ".\nA plan that was to delete a pinned artifact is refused or leaves it alone; make a new one.",
 		Example: "  holdfast artifact " + word + " 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"audit 2026\"",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: c.completeArtifacts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
 				return errors.New("say why with --reason")
@@ -39,6 +42,8 @@ func (c *cli) pinCommand(word string, pinned bool, short string) *cobra.Command 
 				switch {
 				case errors.Is(err, state.ErrStale): // of the artifact, not of a plan
 					return &exitError{code: exitFault, err: err}
+				case errors.Is(err, state.ErrNotFound):
+					return fmt.Errorf("there is no artifact %s; holdfast verify --list shows what there is", args[0])
 				case err != nil:
 					return err
 				}

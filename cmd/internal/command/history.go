@@ -55,7 +55,7 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 					}
 					f.Address = args[0]
 				}
-				runs, err := st.Runs(ctx, f)
+				runs, err := runsOf(ctx, st, f)
 				if err != nil {
 					return err
 				}
@@ -73,6 +73,24 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 	cmd.Flags().IntVar(&limit, "limit", 40, "most runs shown; 0: all")
 	cmd.Flags().BoolVar(&open, "open", false, "only runs that did not end")
 	return cmd
+}
+
+// runsOf finds the runs of an object by its address, which may be recorded no more, or by a bare name that only one recorded object has.
+func runsOf(ctx context.Context, st *sqlstore.Store, f state.RunFilter) ([]state.Run, error) {
+	runs, err := st.Runs(ctx, f)
+	if err != nil || len(runs) > 0 || f.Address == "" {
+		return runs, err
+	}
+	snap, err := st.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o, err := recorded(snap, f.Address)
+	if err != nil || o.Address == f.Address {
+		return runs, err
+	}
+	f.Address = o.Address
+	return st.Runs(ctx, f)
 }
 
 // explain gives runs that did not end well the error of their first bad task, where they have none of their own.
@@ -117,6 +135,9 @@ func (c *cli) historyRun(ctx context.Context, st *sqlstore.Store, id string) err
 // runDetail reads a run with everything below it.
 func runDetail(ctx context.Context, st *sqlstore.Store, id string) (view.RunDetail, error) {
 	run, err := st.Run(ctx, id)
+	if errors.Is(err, state.ErrNotFound) {
+		return view.RunDetail{}, fmt.Errorf("there is no run %s; holdfast history shows the last ones", id)
+	}
 	if err != nil {
 		return view.RunDetail{}, err
 	}
@@ -213,6 +234,8 @@ func (c *cli) taskCommand() *cobra.Command {
 task in "attention": holdfast cannot know whether it took effect. Look, then say so.`,
 		Example: "  holdfast task resolve 12.3 --done --reason \"the announcement was sent\"\n  holdfast task resolve 12.3 --retry --reason \"it never started\"",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: c.completeAttention,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			to := map[state.Status]bool{state.Succeeded: done, state.Failed: failed, state.Interrupted: retry}
 			var chosen []state.Status

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,7 @@ func (f *restoreFlags) add(c *cli, cmd *cobra.Command) {
 	f.artifactFlags.add(c, cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.artifact, "artifact", "", "this artifact; holdfast verify --list shows them")
-	flags.StringVar(&f.at, "at", "", "newest artifact taken at or before this time (RFC 3339)")
+	flags.StringVar(&f.at, "at", "", atUsage)
 	flags.StringVar(&f.variant, "variant", "persisted", "of an export: persisted (what was saved) or nonpersisted (what ran, with changes nobody saved)")
 	flags.StringVar(&f.action, "action", "", "made by this action: secure_backup or export_domain")
 	flags.StringVar(&f.dir, "dir", "", "restore into this directory; absent or empty")
@@ -48,6 +49,8 @@ func (f *restoreFlags) add(c *cli, cmd *cobra.Command) {
 	oneOf(cmd, "variant", "persisted", "nonpersisted")
 	oneOf(cmd, "action", "secure_backup", "export_domain")
 	_ = cmd.RegisterFlagCompletionFunc("to", c.completeObjects(config.KindDevice)) // the flag was declared above
+	_ = cmd.RegisterFlagCompletionFunc("to-domain", c.completeDomains("to"))
+	_ = cmd.RegisterFlagCompletionFunc("artifact", c.completeArtifacts)
 	_ = cmd.MarkFlagDirname("dir")
 }
 
@@ -66,6 +69,8 @@ func (f *restoreFlags) check() error {
 		return errors.New("--artifact names one artifact: leave --device, --domain, --store, --backup-plan and --at away")
 	case targets != 1:
 		return errors.New("say where to: one of --dir DIRECTORY, --to DEVICE or --in-place")
+	case strings.Contains(f.to, "/"):
+		return fmt.Errorf("--to names a device, and %s is a path: a directory is --dir", f.to)
 	case f.toDomain != "" && f.to == "":
 		return errors.New("--to-domain is a domain of the device that --to names")
 	case f.raw && f.dir == "":
@@ -89,7 +94,7 @@ func (f *restoreFlags) check() error {
 }
 
 // options finds the artifact and says where it goes.
-func (f *restoreFlags) options(ctx context.Context, c *cli, st *sqlstore.Store) (o app.RestoreOptions, err error) {
+func (f *restoreFlags) options(ctx context.Context, c *cli, a *app.App, st *sqlstore.Store) (o app.RestoreOptions, err error) {
 	o = app.RestoreOptions{Raw: f.raw, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified}
 	if f.artifact != "" {
 		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: f.artifact})
@@ -100,7 +105,7 @@ func (f *restoreFlags) options(ctx context.Context, c *cli, st *sqlstore.Store) 
 			return o, fmt.Errorf("there is no artifact %s; holdfast verify --list shows what there is", f.artifact)
 		}
 		o.Artifact = found[0]
-	} else if o.Artifact, err = pick(ctx, st, nil, f.artifactFlags, f.at, f.fits); err != nil {
+	} else if o.Artifact, err = pick(ctx, st, a.Now(), nil, f.artifactFlags, f.at, f.fits); err != nil {
 		return o, err
 	}
 	switch {
@@ -122,7 +127,7 @@ func (f *restoreFlags) fits(a state.Artifact) bool {
 
 // plan makes the plan of a restore.
 func (f *restoreFlags) plan(ctx context.Context, c *cli, a *app.App, st *sqlstore.Store) (*reconcile.Plan, error) {
-	o, err := f.options(ctx, c, st)
+	o, err := f.options(ctx, c, a, st)
 	if err != nil {
 		return nil, err
 	}

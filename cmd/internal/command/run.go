@@ -93,14 +93,20 @@ func resolveName(doc *config.Document, name string, kinds ...string) (string, er
 		return name, err
 	}
 	var found []string
+	names := map[string]bool{}
 	for _, o := range doc.Objects() {
-		if a := o.Head().Address; a.Name() == name && slices.Contains(kinds, a.Kind()) {
+		a := o.Head().Address
+		if !slices.Contains(kinds, a.Kind()) {
+			continue
+		}
+		names[a.Name()] = true
+		if a.Name() == name {
 			found = append(found, string(a))
 		}
 	}
 	switch len(found) {
 	case 0:
-		return "", fmt.Errorf("no %s is named %q", strings.Join(kinds, " or "), name)
+		return "", fmt.Errorf("no %s is named %q%s", strings.Join(kinds, " or "), name, meant(name, names))
 	case 1:
 		return found[0], nil
 	}

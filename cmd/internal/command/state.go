@@ -75,7 +75,7 @@ func (c *cli) completeRecorded(cmd *cobra.Command, _ []string, _ string) ([]stri
 	err := c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 		snap, err := st.Snapshot(cmd.Context())
 		if err == nil {
-			names = sortedAddresses(snap.Objects)
+			names = sorted(snap.Objects)
 		}
 		return err
 	})
@@ -90,7 +90,7 @@ func recorded(snap *state.Snapshot, name string) (state.Object, error) {
 	if o, ok := snap.Objects[name]; ok {
 		return o, nil
 	}
-	all := sortedAddresses(snap.Objects)
+	all := sorted(snap.Objects)
 	named := slices.DeleteFunc(slices.Clone(all), func(a string) bool { return config.Address(a).Name() != name })
 	if len(named) == 1 {
 		return snap.Objects[named[0]], nil
@@ -111,7 +111,7 @@ func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) 
 		return nil, err
 	}
 	objects := []state.Object{}
-	for _, addr := range sortedAddresses(snap.Objects) {
+	for _, addr := range sorted(snap.Objects) {
 		keep := len(patterns) == 0
 		for _, p := range patterns {
 			keep = keep || config.MatchPattern(p, addr)

@@ -284,7 +284,8 @@ on with stays.`,
 // checkStore checks one store. A store that cannot be checked does not keep the others from it.
 func checkStore(ctx context.Context, s *stores, address string, sweep bool) (store.Checked, error) {
 	if _, ok := s.snap.Objects[address]; !ok {
-		return store.Checked{Store: address, Error: "it is not recorded yet"}, nil
+		name := config.Address(address).Name()
+		return store.Checked{Store: address, Error: "it is not recorded yet: apply the configuration, or mark it now with holdfast store init " + name}, nil
 	}
 	k := s.keeper()
 	one, err := k.Check(ctx, address)

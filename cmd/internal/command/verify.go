@@ -36,13 +36,15 @@ not read: there is nothing to compare it with.
 A store with a verify block is read back by apply, a share at a time. --due reads
 all at once that is due there.`,
 		Example: "  holdfast verify --all\n  holdfast verify --due\n  holdfast verify --device web\n  holdfast verify --list",
+
+		ValidArgsFunction: c.completeArtifacts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			switch {
 			case len(args) == 0 && !all && !due && !list && f == (artifactFlags{}):
 				return errors.New("name artifacts, or say --all or --due; --list shows what there is")
-			case len(args) > 0 && (all || due):
-				return errors.New("name artifacts, or say --all or --due, not both")
+			case len(args) > 0 && (all || due), all && due:
+				return errors.New("name artifacts, or say --all or --due: one of them")
 			}
 			return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
 				chosen, err := choose(ctx, st, args, f, list && !all && !due)
@@ -51,6 +53,11 @@ all at once that is due there.`,
 				}
 				if err != nil {
 					return err
+				}
+				if len(chosen) == 0 {
+					if err := c.nothing(ctx, st, f, due, list); err != nil || !c.json {
+						return err
+					}
 				}
 				if list {
 					if c.json {
@@ -66,7 +73,6 @@ all at once that is due there.`,
 	cmd.Flags().BoolVar(&all, "all", false, "every artifact that is recorded as good")
 	cmd.Flags().BoolVar(&due, "due", false, "those that the verify blocks of their stores make due")
 	cmd.Flags().BoolVar(&list, "list", false, "only list the artifacts, also those that are not good")
-	cmd.MarkFlagsMutuallyExclusive("all", "due")
 	return cmd
 }
 

@@ -20,7 +20,7 @@ func Markdown(w io.Writer, p *reconcile.Plan, allowed reconcile.Allowed, maxByte
 	head := markdownHead(p, allowed)
 	tail := fmt.Sprintf("\n<sub>Digest `%s`</sub>\n", p.Digest)
 	parts := []markdownPart{markdownFindings(p.Findings)}
-	for _, s := range sections(p) {
+	for _, s := range sections(p, Style{}) {
 		parts = append(parts, markdownSection(s))
 	}
 	shown := make([]string, len(parts))

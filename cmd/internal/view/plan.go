@@ -37,7 +37,7 @@ const mostTasks = 20
 func Plan(w io.Writer, p *reconcile.Plan, o PlanOptions) error {
 	b := &planText{p: p, o: o, s: o.Style}
 	b.header()
-	for _, sec := range sections(p) {
+	for _, sec := range sections(p, o.Style) {
 		b.section(sec)
 	}
 	b.footer()
@@ -61,9 +61,9 @@ type line struct {
 }
 
 // sections arranges a plan: what destroys first, then changes, work, what waits, and what differs.
-func sections(p *reconcile.Plan) []section {
+func sections(p *reconcile.Plan, s Style) []section {
 	if p.Restore != nil {
-		return restoreSections(p)
+		return restoreSections(p, s)
 	}
 	var destroys, changes []line
 	for _, c := range p.Changes {

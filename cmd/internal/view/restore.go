@@ -10,7 +10,7 @@ import (
 )
 
 // restoreSections arranges a restore: what is put back, where, and what that depends on.
-func restoreSections(p *reconcile.Plan) []section {
+func restoreSections(p *reconcile.Plan, style Style) []section {
 	r := p.Restore
 	var needs []line
 	unmet := false
@@ -26,13 +26,13 @@ func restoreSections(p *reconcile.Plan) []section {
 		needs = append(needs, l)
 	}
 	return []section{
-		{"From", false, []line{sourceLine(p)}},
+		{"From", false, []line{sourceLine(p, style)}},
 		{"Into", r.Target.Replace, []line{targetLine(p)}},
 		{"Requirements", unmet, needs},
 	}
 }
 
-func sourceLine(p *reconcile.Plan) line {
+func sourceLine(p *reconcile.Plan, style Style) line {
 	s, seen := p.Restore.Source, p.Restore.Seen
 	text := s.Device + "/" + s.Domain + ", " + s.Action
 	if s.Variant != "" {
@@ -44,10 +44,10 @@ func sourceLine(p *reconcile.Plan) line {
 	}
 	verified := "never"
 	if !seen.Verified.IsZero() {
-		verified = when(seen.Verified, p.Timestamp)
+		verified = style.when(seen.Verified, p.Timestamp)
 	}
 	l := line{sign: "=", subject: s.Artifact, text: text, below: []string{
-		"taken        " + when(s.Taken, p.Timestamp),
+		"taken        " + style.when(s.Taken, p.Timestamp),
 		"size         " + size,
 		"store        " + s.Store,
 		"verified     " + verified,
@@ -61,11 +61,13 @@ func sourceLine(p *reconcile.Plan) line {
 }
 
 // when is a time with its distance to the plan.
-func when(t, now time.Time) string {
-	text := t.UTC().Format("2006-01-02 15:04:05 MST")
+func (s Style) when(t, now time.Time) string {
+	text := s.time(t)
 	switch d := now.Sub(t); {
 	case d < 0:
 		return text
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%s, %d seconds before this plan", text, int(d.Seconds()))
 	case d < 2*time.Hour:
 		return fmt.Sprintf("%s, %d minutes before this plan", text, int(d.Minutes()))
 	case d < 48*time.Hour:

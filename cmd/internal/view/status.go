@@ -18,7 +18,10 @@ func Status(w io.Writer, st status.Report, s Style) error {
 	if st.Commit != "" {
 		commit = st.Commit[:min(7, len(st.Commit))]
 	}
-	fmt.Fprintf(w, "%s   state gen %d (%s)   %d objects   applied commit %s\n", s.bold("holdfast status"), st.State.Generation, st.State.Engine, st.Objects, commit)
+	fmt.Fprintf(w, "%s   state gen %d (%s)   %s   applied commit %s\n", s.bold("holdfast status"), st.State.Generation, st.State.Engine, Count(st.Objects, "object", "objects"), commit)
+	if st.Objects == 0 {
+		fmt.Fprintln(w, "Nothing is recorded yet: holdfast plan shows what would be, holdfast apply records it.")
+	}
 	if hold := st.State.Hold; hold.Holds(st.At) {
 		fmt.Fprintf(w, "%s\n", s.yellow(fmt.Sprintf("Nothing is deleted before %s: %s", s.time(hold.Until), Line(hold.Reason))))
 	}

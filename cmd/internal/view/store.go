@@ -90,9 +90,9 @@ func StoreChecks(w io.Writer, all []store.Checked, s Style) error {
 	for _, one := range all {
 		switch {
 		case one.Error != "":
-			fmt.Fprintf(w, "%s %s: %s\n", s.red("!"), s.bold(Line(one.Store)), Line(one.Error))
+			fmt.Fprintf(w, "%s %s: %s\n", s.red("!"), s.bold(Line(one.Store)), Line(strings.TrimPrefix(one.Error, one.Store+": ")))
 		case len(one.Findings) == 0:
-			fmt.Fprintf(w, "%s: %s, nothing found.\n", s.bold(Line(one.Store)), Count(one.Artifacts, "artifact", "artifacts"))
+			fmt.Fprintf(w, "%s: %s, nothing found. Their content is read by holdfast verify.\n", s.bold(Line(one.Store)), Count(one.Artifacts, "artifact", "artifacts"))
 		default:
 			fmt.Fprintf(w, "%s: %s, %s.\n", s.bold(Line(one.Store)), Count(one.Artifacts, "artifact", "artifacts"), s.red(Count(len(one.Findings), "finding", "findings")))
 		}
@@ -146,7 +146,7 @@ func Rescanned(w io.Writer, r store.Rescanned, s Style) error {
 	}
 	fmt.Fprintln(w, ".")
 	for _, c := range r.Cursors {
-		fmt.Fprintf(w, "%s: goes on after %s.\n", Line(c.Address), Line(c.Nominal))
+		fmt.Fprintf(w, "%s: goes on after %s.\n", Line(c.Address), s.time(c.At))
 	}
 	for _, p := range r.Skipped {
 		fmt.Fprintf(w, "%s %s: its schedule is not known, so it may run again for a time it has artifacts of.\n", s.yellow("!"), Line(p))
