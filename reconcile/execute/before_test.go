@@ -236,6 +236,7 @@ func TestAtClose(t *testing.T) {
 			q.sim.Set(t, func(b *providertest.Behavior) { b.QuiesceTime, b.UnquiesceTime = 0, 0 })
 			res := q.apply(q.plan(manual(tasks...)))
 			q.sim.Set(t, func(b *providertest.Behavior) { b.Capture = "" })
+			t.Logf("fault 16: at_close = %q: the running task %s, the waiting one %s", close, want, cancelled)
 			if close == "stop" { // the clock stands still, and the first task ended when it closed
 				q.want(res.Runs[0].ID, want, want)
 			} else {

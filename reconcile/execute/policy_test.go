@@ -189,6 +189,7 @@ func TestWaitsNoLongerThanADay(t *testing.T) {
 	task.Locks = []string{"device/host"}
 	res := k.apply(k.plan(manual(task)))
 	k.want(res.Runs[0].ID, "cancelled EXECUTION_CANCELED_BECAUSE_A_DAY_PASSED")
+	t.Log("fault 16: a task that waited for 25 h is cancelled with EXECUTION_CANCELED_BECAUSE_A_DAY_PASSED")
 }
 
 func TestTwoTasksOfOneDeviceNeverRunTogether(t *testing.T) {

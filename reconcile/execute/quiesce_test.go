@@ -243,6 +243,8 @@ func TestQuiesceTimeout(t *testing.T) {
 	q.wantBox(providers.Normal)
 	if took := q.at.Sub(began); took < 4*time.Minute || took > 4*time.Minute+10*time.Second {
 		t.Errorf("gave up after %s, want the timeout of 1m and three minutes", took)
+	} else {
+		t.Logf("fault 14: a device that never quiesces was given up after %s, released and not captured", took)
 	}
 	if open, calls := q.owes(task.ID), q.called("capture"); len(open)+len(calls) > 0 {
 		t.Errorf("owes %q, captured %v", open, calls)
@@ -274,6 +276,8 @@ func TestUnquiesceTimeout(t *testing.T) {
 			q.wantTask(task, state.Attention, execute.FailedUnquiesce)
 			if took := q.at.Sub(began); took < 4*time.Minute || took > 4*time.Minute+10*time.Second {
 				t.Errorf("gave up after %s, want the timeout of 1m and three minutes", took)
+			} else {
+				t.Logf("fault 14: a device that never unquiesces is a person's after %s, its lock kept", took)
 			}
 			if open := q.owes(task.ID); len(open) != 1 {
 				t.Errorf("owes %q", open)
