@@ -50,11 +50,11 @@ var goals = []goal{
 	{7, "storage that does not answer", "other work goes on, the blocked task ends with a reason or can be stopped and resumed",
 		[]string{"cmd/holdfast/fault TestFaultBlockedSource", "cmd/holdfast/fault TestFaultBlockedStore"}},
 	{8, "clocks", "each slot at most once, one run catches up, retention deletes nothing while the clock is doubted",
-		[]string{"cmd/holdfast/fault TestFaultClock", "config/schedule TestCronAcrossClockChanges", "reconcile TestPlan"}},
+		[]string{"cmd/holdfast/fault TestFaultClock", "config/schedule TestCronAcrossClockChanges", "reconcile/planner TestPlan"}},
 	{9, "wrong, lost and changed keys", "refused before the capture where it can be known, old artifacts readable with the old key, the message names the key",
 		[]string{"cmd/holdfast/fault TestFaultKeys", "providers/plain TestKeysOfAStore"}},
 	{10, "damage at rest", "all of it found by a full read, which comes in time by itself; artifact and store are named",
-		[]string{"reconcile/execute TestFaultDamagedObjects", "reconcile/execute TestFaultStoreVanishes", "reconcile TestEverythingIsReadInTime",
+		[]string{"reconcile/execute TestFaultDamagedObjects", "reconcile/execute TestFaultStoreVanishes", "reconcile/planner TestEverythingIsReadInTime",
 			"providers/plain TestCheckNamesWhatIsWrong", "providers/plain/codec TestEveryDamageIsSeen"}},
 	{11, "catalogue damaged", "the gap is an alarm, the artifacts are listed",
 		[]string{"reconcile/execute TestFaultCatalogueEntriesRemoved", "reconcile/execute TestAudit", "providers/plain TestDamagedCatalogIsFound", "providers/plain/chain TestAnyDamageIsFound"}},
@@ -74,7 +74,7 @@ var goals = []goal{
 	{17, "retention", "never below floors, never what is pinned, the same in any order and when done again, no matter the future",
 		[]string{"reconcile/retention TestRandomHistories", "reconcile/execute TestRetentionLeavesWhatMustStay"}},
 	{20, "secrets", "nowhere but in the program that needs them",
-		[]string{"cmd/holdfast/fault TestFaultSecrets", "cmd/holdfast TestScript", "providers/secrets TestRedactor", "providers/postgresql TestSecretsStayAway", "reconcile TestNoSecrets"}},
+		[]string{"cmd/holdfast/fault TestFaultSecrets", "cmd/holdfast TestScript", "providers/secrets TestRedactor", "providers/postgresql TestSecretsStayAway", "reconcile/planner TestNoSecrets"}},
 }
 
 // figures are what the tests of this package measured, by fault.
