@@ -79,7 +79,7 @@ func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 		if r := snap.LastRuns[addr]; r.Status == state.Attention {
 			list = append(list, diag.Diagnostic{
 				Severity: diag.Warning, Code: "HF-RUN-006", Address: r.Address, Summary: "A run needs a decision",
-				Detail: fmt.Sprintf("Whether a step of run %s took effect is not known. Look at holdfast history %s, then decide with holdfast task resolve.", r.ID, r.ID),
+				Detail: fmt.Sprintf("A task of run %s waits for a person. Look at holdfast history %s, which says why, then decide with holdfast task resolve.", r.ID, r.ID),
 			})
 		}
 	}
