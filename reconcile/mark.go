@@ -34,7 +34,7 @@ func (want StoreMark) Misfit(address string, seen StoreMark) *Misfit {
 	older := fmt.Sprintf(" Nothing is written to it. Mount the right copy; or, to go on with this one, make it the store: holdfast store init --adopt %s.", name)
 	switch {
 	case want.Identity != "" && seen.Identity != want.Identity:
-		return &Misfit{"is another store", fmt.Sprintf("Its place carries the identity %s; recorded is %s. Nothing is written to it.", seen.Identity, want.Identity)}
+		return &Misfit{"is another store", fmt.Sprintf("Its place carries the identity %s; recorded is %s. Nothing is written to it. Mount the right one at its path, or correct the path.", seen.Identity, want.Identity)}
 	case want.Epoch > 0 && seen.Epoch < want.Epoch:
 		return &Misfit{"is an older copy of the store", fmt.Sprintf("Its place carries the epoch %d; recorded is %d.", seen.Epoch, want.Epoch) + older}
 	case want.Epoch > 0 && seen.Epoch > want.Epoch:

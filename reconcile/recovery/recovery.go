@@ -123,11 +123,12 @@ func (b *builder) typeOf(address string) string {
 	return head.Type
 }
 
-// seconds is the duration to expect: that of the slowest earlier restore, for so many bytes.
+// seconds is the duration to expect: that of the slowest earlier restore, for so many bytes. Much smaller ones tell nothing: they took
+// their time for other things than bytes.
 func (b *builder) seconds() int64 {
 	var most float64
 	for _, e := range b.Seen.Earlier {
-		if e.Bytes > 0 && e.Took > 0 {
+		if e.Bytes > 0 && e.Took > 0 && e.Bytes >= b.Source.Bytes/10 {
 			most = max(most, e.Took.Seconds()*float64(b.Source.Bytes)/float64(e.Bytes))
 		}
 	}

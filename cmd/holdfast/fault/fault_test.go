@@ -7,6 +7,7 @@
 package fault_test
 
 import (
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -14,6 +15,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -112,6 +114,10 @@ func (m table) Run() int {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < 6 {
+		_ = flag.Set("test.parallel", "6") // most tests wait for what other processes do
+	}
 	testscript.Main(table{m}, map[string]func(){
 		"holdfast": func() { os.Exit(command.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"faultfs":  serveMedium,

@@ -96,6 +96,7 @@ backup_plan "nightly" {
 			cut++
 		}
 		r.ok(apply("--resume")...)
+		r.ok(apply("--allow-delete=100")...) // the night, when the kill came before it was begun: too many missed ones hold retention back
 		for _, domain := range []string{"one", "two"} {
 			if state, err := os.ReadFile(r.path("state-" + domain)); err == nil && string(state) != "normal\n" {
 				t.Errorf("domain %s was left %s", domain, state)
@@ -108,12 +109,17 @@ backup_plan "nightly" {
 			t.Errorf("staging holds %v", left)
 		}
 	}
+<<<<<<< HEAD
 	for range 8 { // nights in a row that a kill took are a gap, which holds retention for as long again, a week at most
 		night = night.Add(24 * time.Hour)
 		r.ok(apply()...)
 	}
+=======
+	night = night.Add(24 * time.Hour)
+	r.ok(apply("--allow-delete=100")...)
+>>>>>>> r1
 	night = night.Add(time.Minute)
-	r.ok(apply()...) // deletes by the record of the last night
+	r.ok(apply("--allow-delete=100")...) // deletes by the record of the last night
 	if n := r.good(); n != 4 {
 		t.Errorf("%d good artifacts at the end, retention keeps 2 of each of 2 domains", n)
 	}

@@ -144,7 +144,7 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	fits := func(_ context.Context, address string, info providers.StoreInfo) error {
 		return store.Fits(snap.Objects[address], info)
 	}
-	verdicts, bad := []verdict{}, 0
+	verdicts, bad, unread := []verdict{}, 0, 0
 	var p *progress
 	if !c.json {
 		p = c.progress()
@@ -153,7 +153,7 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	for _, art := range chosen {
 		if art.State == state.ArtifactUnverified {
 			v := verdict{Artifact: art.ID, State: art.State, Error: "it has no manifest, so there is nothing to compare it with." + despite(art)}
-			verdicts, bad = append(verdicts, v), bad+1
+			verdicts, unread = append(verdicts, v), unread+1
 			if p != nil {
 				fmt.Fprintln(p.out, verdictLine(art, v))
 			}
@@ -171,9 +171,14 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 				return err
 			}
 		}
+		switch {
+		case err != nil && reading == nil:
+			unread++
+		case err != nil:
+			bad++
+		}
 		if err != nil {
 			v.Error = err.Error()
-			bad++
 		}
 		verdicts = append(verdicts, v)
 		if p != nil {
@@ -183,14 +188,18 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	if c.json {
 		err = view.JSON(c.out, map[string]any{"verdicts": verdicts})
 	} else {
-		_, err = fmt.Fprintf(p.out, "%s read, %d not good.\n", view.Count(len(chosen), "artifact", "artifacts"), bad)
+		text := fmt.Sprintf("%s read, %d not good", view.Count(len(chosen)-unread, "artifact", "artifacts"), bad)
+		if unread > 0 {
+			text += fmt.Sprintf("; %d could not be read", unread)
+		}
+		_, err = fmt.Fprintln(p.out, text+".")
 	}
 	switch {
 	case err != nil:
 		return err
-	case bad > 0 && bad == len(chosen):
+	case bad+unread > 0 && bad+unread == len(chosen):
 		return exit(exitFailed)
-	case bad > 0:
+	case bad+unread > 0:
 		return exit(exitPartial)
 	}
 	return nil

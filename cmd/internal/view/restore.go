@@ -94,7 +94,7 @@ func targetLine(p *reconcile.Plan) line {
 		} else {
 			l.below = append(l.below, "it is NOT backed up first: "+Line(r.Reason))
 		}
-		l.below = append(l.below, "stop the programs that use it: what they have open stays the old content")
+		l.below = append(l.below, "stop the programs that use it first: those that keep it open may go on with the old content")
 	}
 	if r.Seen.Seconds > 0 {
 		text := "expected to take " + (time.Duration(r.Seen.Seconds) * time.Second).String()
