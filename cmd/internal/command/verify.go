@@ -206,7 +206,7 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 }
 
 // wrongCopies looks at the stores before anything is read: what is said of another copy of a store says nothing of the store. One that cannot be
-// looked at fails its artifacts, one after another.
+// looked at, or is not there, fails its artifacts one after another.
 func wrongCopies(ctx context.Context, opener *providers.Opener, snap *state.Snapshot, chosen []state.Artifact) (err error) {
 	looked := map[string]bool{}
 	for _, art := range chosen {
@@ -219,7 +219,7 @@ func wrongCopies(ctx context.Context, opener *providers.Opener, snap *state.Snap
 		if openErr != nil {
 			continue
 		}
-		if info, statErr := s.Stat(ctx); statErr == nil {
+		if info, statErr := s.Stat(ctx); statErr == nil && info.Initialised {
 			err = errors.Join(err, store.Fits(rec, info))
 		}
 		err = errors.Join(err, s.Close())
