@@ -131,9 +131,7 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	if err != nil {
 		return err
 	}
-	if err := wrongCopies(ctx, opener, snap, chosen); err != nil {
-		return err
-	}
+	wrong := wrongCopies(ctx, opener, snap, chosen)
 	fits := func(_ context.Context, address string, info providers.StoreInfo) error {
 		return store.Fits(snap.Objects[address], info)
 	}
@@ -144,8 +142,8 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		defer p.close()
 	}
 	for _, art := range chosen {
-		if art.State == state.ArtifactUnverified {
-			v := verdict{Artifact: art.ID, State: art.State, Error: "it has no manifest, so there is nothing to compare it with." + despite(art)}
+		if why := unread(art, wrong); why != "" {
+			v := verdict{Artifact: art.ID, State: art.State, Error: why}
 			verdicts, bad = append(verdicts, v), bad+1
 			if p != nil {
 				fmt.Fprintln(p.out, verdictLine(art, v))
@@ -191,24 +189,35 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 
 // wrongCopies looks at the stores before anything is read: what is said of another copy of a store says nothing of the store. One that cannot be
 // looked at fails its artifacts, one after another.
-func wrongCopies(ctx context.Context, opener *providers.Opener, snap *state.Snapshot, chosen []state.Artifact) (err error) {
-	looked := map[string]bool{}
+func wrongCopies(ctx context.Context, opener *providers.Opener, snap *state.Snapshot, chosen []state.Artifact) map[string]error {
+	wrong, looked := map[string]error{}, map[string]bool{}
 	for _, art := range chosen {
 		rec, recorded := snap.Objects[art.Store]
 		if looked[art.Store] || !recorded {
 			continue
 		}
 		looked[art.Store] = true
-		s, openErr := opener.Store(ctx, art.Store)
-		if openErr != nil {
+		s, err := opener.Store(ctx, art.Store)
+		if err != nil {
 			continue
 		}
-		if info, statErr := s.Stat(ctx); statErr == nil {
-			err = errors.Join(err, store.Fits(rec, info))
+		if info, err := s.Stat(ctx); err == nil {
+			wrong[art.Store] = store.Fits(rec, info)
 		}
-		err = errors.Join(err, s.Close())
+		_ = s.Close() // nothing was written
 	}
-	return err
+	return wrong
+}
+
+// unread says why an artifact is not read; empty: it is.
+func unread(a state.Artifact, wrong map[string]error) string {
+	switch {
+	case a.State == state.ArtifactUnverified:
+		return "it has no manifest, so there is nothing to compare it with." + despite(a)
+	case wrong[a.Store] != nil:
+		return wrong[a.Store].Error()
+	}
+	return ""
 }
 
 // recordReading writes an outcome and gives what is to be told of it: nothing is wrong with an artifact whose deletion began while it was read. An
