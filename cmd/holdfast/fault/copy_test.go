@@ -11,6 +11,7 @@ import (
 // A copy of the store from before stands in its place: one whose catalogue ends earlier, and one from before an adoption. It is the
 // same store by its identity, so only what is recorded of the newest tells.
 func TestFaultOldCopyOfAStore(t *testing.T) {
+	long(t)
 	t.Parallel()
 	cases, refused := 0, 0
 	for name, later := range map[string]func(*rig){

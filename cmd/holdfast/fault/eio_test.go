@@ -13,6 +13,7 @@ import (
 
 // The medium of a store fails at the n-th call of a kind, once or from then on, for each n of a backup.
 func TestFaultMediumErrors(t *testing.T) {
+	long(t)
 	t.Parallel()
 	var cases, failed, warned, well, most int
 	for _, c := range []struct {
@@ -30,11 +31,8 @@ func TestFaultMediumErrors(t *testing.T) {
 			r.ok("init")
 			r.ok("apply", "--auto-approve")
 			r.ok("run", "nightly")
-			good, step := 1, 1
-			if testing.Short() {
-				step = 5
-			}
-			for n := 0; ; n += step {
+			good := 1
+			for n := 0; ; n++ {
 				m.fail(c.op, n, c.times, ".")
 				got := r.want([]int{0, 10}, "run", "nightly", "--json")
 				if m.heal() == 0 {
@@ -112,14 +110,14 @@ func TestFaultStateMedium(t *testing.T) {
 		p        *process
 	}
 	points := []*point{
-		{op: "write", n: 60, times: always}, {op: "write", n: 100, times: always}, {op: "fsync", n: 5, times: always}, {op: "fsync", n: 6, times: 1},
+		{op: "write", n: 100, times: always}, {op: "fsync", n: 5, times: always},
 	}
 	if !testing.Short() {
-		for _, n := range []int{0, 20, 40, 80, 120, 140, 160, 180, 200, 220} {
+		for _, n := range []int{0, 20, 40, 60, 80, 120, 140, 160, 180, 200, 220} {
 			points = append(points, &point{op: "write", n: n, times: always}, &point{op: "write", n: n + 3, times: 1})
 		}
 		for n := range 10 {
-			points = append(points, &point{op: "fsync", n: n, times: always})
+			points = append(points, &point{op: "fsync", n: n, times: always}, &point{op: "fsync", n: n, times: 1})
 		}
 		for _, n := range []int{0, 1, 40, 130} {
 			points = append(points, &point{op: "read", n: n, times: always})
@@ -203,7 +201,7 @@ func TestFaultStatePowerLoss(t *testing.T) {
 	check(t, err)
 	step := 1
 	if testing.Short() {
-		step = 6
+		step = 9
 	}
 	cases, begun, resumed := 0, 0, 0
 	for i := 0; i < len(all); i += step {

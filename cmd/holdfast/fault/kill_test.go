@@ -76,7 +76,7 @@ backup_plan "nightly" {
 	usual := time.Since(began)
 
 	kills, cut := 0, 0
-	for range rounds(t, "HOLDFAST_FAULT_KILLS", 30, 6) {
+	for range rounds(t, "HOLDFAST_FAULT_KILLS", 30, 2) {
 		night = night.Add(24 * time.Hour)
 		began := time.Now()
 		p := r.start(apply()...)

@@ -8,6 +8,7 @@ import (
 // A device that somebody else quiesced, one that refuses, and one that cannot be quiesced at all. The long waits of the seed are proved with
 // a clock of the test in reconcile/execute.
 func TestFaultQuiesce(t *testing.T) {
+	long(t)
 	t.Parallel()
 	cases, captured := 0, 0
 	for name, c := range map[string]struct{ box, one, two string }{

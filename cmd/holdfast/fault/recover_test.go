@@ -25,6 +25,7 @@ func (r *rig) artifacts() []string {
 
 // The state is gone, and the store is all there is.
 func TestFaultLostState(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const day = 24 * time.Hour
 	r := clockRig(t, "0 23 * * *", "UTC")
@@ -72,6 +73,7 @@ func TestFaultLostState(t *testing.T) {
 
 // The state is yesterday's, and the store is asked what came since.
 func TestFaultOldStateRescanned(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const day = 24 * time.Hour
 	r := clockRig(t, "0 23 * * *", "UTC")

@@ -29,6 +29,14 @@ func check(t *testing.T, err error) {
 	}
 }
 
+// long leaves a test out of the quick pass, in which every holdfast is slow.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("NOT TESTED with -short: it starts too many processes")
+	}
+}
+
 // rig is a directory with a configuration, a state and whatever a test puts there.
 type rig struct {
 	t   *testing.T

@@ -103,6 +103,7 @@ func TestFaultDiskFull(t *testing.T) {
 
 // A store without inodes, and one that became read-only.
 func TestFaultBadMedium(t *testing.T) {
+	long(t)
 	t.Parallel()
 	config := oneDevice + `store "plain" "vault" { path = "${var.root}/disk/vault" }`
 	cases, successes, most := 0, 0, 0
@@ -194,6 +195,7 @@ func fillInodes(t *testing.T, disk string, left int) {
 
 // A store that is unmounted before, during and between the tasks of a run, plainly and lazily.
 func TestFaultUnmounted(t *testing.T) {
+	long(t)
 	t.Parallel()
 	cases, below, successes := 0, 0, 0
 	for _, when := range []string{"before", "during", "between"} {
@@ -300,6 +302,7 @@ func unmount(t *testing.T, path string, lazy bool) {
 
 // Another store stands where the recorded one was: before a run, while it captures, and by a bind mount.
 func TestFaultSwappedStore(t *testing.T) {
+	long(t)
 	t.Parallel()
 	cases := 0
 	for _, when := range []string{"before", "during", "no store at all", "damaged marker"} {

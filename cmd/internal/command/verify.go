@@ -126,6 +126,8 @@ type verdict struct {
 	Artifact string              `json:"artifact"`
 	State    state.ArtifactState `json:"state"`
 	Error    string              `json:"error,omitempty"`
+
+	read bool // something can be said of it
 }
 
 // verify checks artifacts one after another and records the outcome of each at once.
@@ -138,93 +140,115 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 	if err != nil {
 		return err
 	}
-	if err := wrongCopies(ctx, opener, snap, chosen); err != nil {
-		return err
-	}
-	fits := func(_ context.Context, address string, info providers.StoreInfo) error {
-		return store.Fits(snap.Objects[address], info)
-	}
-	verdicts, bad, unread := []verdict{}, 0, 0
-	var p *progress
+	v := &verifier{app: a, st: st, opener: opener, snap: snap, wrong: wrongCopies(ctx, opener, snap, chosen)}
 	if !c.json {
-		p = c.progress()
-		defer p.close()
+		v.progress = c.progress()
+		defer v.progress.close()
 	}
+	verdicts, bad, skipped := []verdict{}, 0, 0
 	for _, art := range chosen {
-		if art.State == state.ArtifactUnverified {
-			v := verdict{Artifact: art.ID, State: art.State, Error: "it has no manifest, so there is nothing to compare it with." + despite(art)}
-			verdicts, unread = append(verdicts, v), unread+1
-			if p != nil {
-				fmt.Fprintln(p.out, verdictLine(art, v))
-			}
-			continue
-		}
-		live := newReading(p, a, art)
-		reading, err := artifact.ReadBack(ctx, opener, art, fits, a.Now, live.read)
-		live.end()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		v := verdict{Artifact: art.ID, State: art.State}
-		if reading != nil {
-			if v.State, err = recordReading(ctx, st, *reading, err); v.State == "" {
-				return err
-			}
-		}
+		one, err := v.read(ctx, art)
 		switch {
-		case err != nil && reading == nil:
-			unread++
 		case err != nil:
+			return err
+		case !one.read:
+			skipped++
+		case one.Error != "":
 			bad++
 		}
-		if err != nil {
-			v.Error = err.Error()
-		}
-		verdicts = append(verdicts, v)
-		if p != nil {
-			fmt.Fprintln(p.out, verdictLine(art, v))
+		verdicts = append(verdicts, one)
+		if v.progress != nil {
+			fmt.Fprintln(v.progress.out, verdictLine(art, one))
 		}
 	}
 	if c.json {
 		err = view.JSON(c.out, map[string]any{"verdicts": verdicts})
 	} else {
-		text := fmt.Sprintf("%s read, %d not good", view.Count(len(chosen)-unread, "artifact", "artifacts"), bad)
-		if unread > 0 {
-			text += fmt.Sprintf("; %d could not be read", unread)
+		text := fmt.Sprintf("%s read, %d not good", view.Count(len(chosen)-skipped, "artifact", "artifacts"), bad)
+		if skipped > 0 {
+			text += fmt.Sprintf("; %d could not be read", skipped)
 		}
-		_, err = fmt.Fprintln(p.out, text+".")
+		_, err = fmt.Fprintln(v.progress.out, text+".")
 	}
 	switch {
 	case err != nil:
 		return err
-	case bad+unread > 0 && bad+unread == len(chosen):
+	case bad+skipped > 0 && bad+skipped == len(chosen):
 		return exit(exitFailed)
-	case bad+unread > 0:
+	case bad+skipped > 0:
 		return exit(exitPartial)
 	}
 	return nil
 }
 
+// verifier is one call of holdfast verify.
+type verifier struct {
+	app      *app.App
+	st       *sqlstore.Store
+	opener   *providers.Opener
+	snap     *state.Snapshot
+	wrong    map[string]error // stores that are not the recorded ones
+	progress *progress        // nil: nobody looks
+}
+
+// read checks one artifact and records the outcome. An error ends the verification.
+func (v *verifier) read(ctx context.Context, art state.Artifact) (verdict, error) {
+	found := verdict{Artifact: art.ID, State: art.State}
+	if found.Error = unread(art, v.wrong); found.Error != "" {
+		return found, nil
+	}
+	fits := func(_ context.Context, address string, info providers.StoreInfo) error {
+		return store.Fits(v.snap.Objects[address], info)
+	}
+	live := newReading(v.progress, v.app, art)
+	reading, err := artifact.ReadBack(ctx, v.opener, art, fits, v.app.Now, live.read)
+	live.end()
+	if ctx.Err() != nil {
+		return found, ctx.Err()
+	}
+	if reading != nil {
+		found.read = true
+		if found.State, err = recordReading(ctx, v.st, *reading, err); found.State == "" {
+			return found, err
+		}
+	}
+	if err != nil {
+		found.Error = err.Error()
+	}
+	return found, nil
+}
+
 // wrongCopies looks at the stores before anything is read: what is said of another copy of a store says nothing of the store. One that cannot be
-// looked at, or is not there, fails its artifacts one after another.
-func wrongCopies(ctx context.Context, opener *providers.Opener, snap *state.Snapshot, chosen []state.Artifact) (err error) {
-	looked := map[string]bool{}
+// looked at fails its artifacts, one after another.
+func wrongCopies(ctx context.Context, opener *providers.Opener, snap *state.Snapshot, chosen []state.Artifact) map[string]error {
+	wrong, looked := map[string]error{}, map[string]bool{}
 	for _, art := range chosen {
 		rec, recorded := snap.Objects[art.Store]
 		if looked[art.Store] || !recorded {
 			continue
 		}
 		looked[art.Store] = true
-		s, openErr := opener.Store(ctx, art.Store)
-		if openErr != nil {
+		s, err := opener.Store(ctx, art.Store)
+		if err != nil {
 			continue
 		}
-		if info, statErr := s.Stat(ctx); statErr == nil && info.Initialised {
-			err = errors.Join(err, store.Fits(rec, info))
+		if info, err := s.Stat(ctx); err == nil {
+			wrong[art.Store] = store.Fits(rec, info)
 		}
-		err = errors.Join(err, s.Close())
+		_ = s.Close() // nothing was written
 	}
-	return err
+	return wrong
+}
+
+// unread says why an artifact is not read; empty: it is.
+func unread(a state.Artifact, wrong map[string]error) string {
+	switch {
+	case a.State == state.ArtifactUnverified:
+		return "it has no manifest, so there is nothing to compare it with." + despite(a)
+	case wrong[a.Store] != nil:
+		return wrong[a.Store].Error()
+	}
+	return ""
 }
 
 // recordReading writes an outcome and gives what is to be told of it: nothing is wrong with an artifact whose deletion began while it was read. An
