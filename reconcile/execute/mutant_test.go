@@ -26,6 +26,8 @@ var mutants = []struct{ name, test, story string }{
 	{"lost_duty", "TestKilledAnywhere", "quiesced"},
 	{"blind_rollback", "TestKilledAnywhere", "half"},
 	{"blind_delete", "TestKilledAnywhere", "retention"},
+	{"blind_check", "TestKilledAnywhere", "verification"},
+	{"early_sweep", "TestKilledAnywhere", "restore"},
 	{"no_verify", "TestDamagedStagingIsNeverRecorded", ""},
 	{"blind_prune", "TestNothingIsPrunedAfterACopyWithErrors", ""},
 	{"no_fence", "TestTakenOver", ""},

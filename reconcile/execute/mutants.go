@@ -13,5 +13,7 @@ const (
 	mutantFreshID       = "fresh_id"       // a repeated capture takes a new artifact ID
 	mutantLostDuty      = "lost_duty"      // duties are not paid on the way out
 	mutantBlindDelete   = "blind_delete"   // files are deleted before it is recorded that their deletion begins
+	mutantBlindCheck    = "blind_check"    // an artifact is recorded as verified without being read
+	mutantEarlySweep    = "early_sweep"    // what tells a resume that a directory was restored goes before the outcome is recorded
 	mutantBlindRollback = "blind_rollback" // a failed switchover goes back without looking at the targets
 )

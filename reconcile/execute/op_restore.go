@@ -68,8 +68,10 @@ func (w *work) sweep() (left []string, err error) {
 		if s.Op != reconcile.OpArtifactRestore || w.steps[i].State == "" || json.Unmarshal(s.Args, &a) != nil || a.Dir == "" {
 			continue
 		}
-		if err := w.flush(); err != nil {
-			return nil, err
+		if mutant != mutantEarlySweep {
+			if err := w.flush(); err != nil {
+				return nil, err
+			}
 		}
 		if err := artifact.Sweep(a.Dir, a.Artifact); err != nil {
 			left = append(left, "left behind: "+w.text(err))

@@ -24,6 +24,9 @@ func checkArtifact(ctx context.Context, c *call) (outcome, error) {
 	if art.State != state.ArtifactGood {
 		return noLonger(art)
 	}
+	if mutant == mutantBlindCheck {
+		return outcome{output: &report{}, entry: state.Entry{Readings: []state.Reading{{Artifact: a.Artifact, At: c.o.Now()}}}}, nil
+	}
 	meter := c.meter()
 	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.isRecorded, c.o.Now, func(n int64) { meter.add(0, n) })
 	switch {

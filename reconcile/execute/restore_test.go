@@ -132,6 +132,15 @@ func endRestored(ctx context.Context, w world, b state.Backend, f *findings) {
 			f.addf("%s was not restored: %s", dir, diff)
 		}
 	}
+	runs, err := b.Runs(ctx, state.RunFilter{})
+	if err != nil {
+		f.addf("runs: %v", err)
+	}
+	for _, r := range runs {
+		if r.Kind == string(reconcile.ActionRestore) && !r.Status.Good() {
+			f.addf("what was restored is called %s: %s", r.Status, r.Error)
+		}
+	}
 	safety, err := b.Artifacts(ctx, state.ArtifactFilter{Device: "device.docs", State: state.ArtifactGood})
 	if err != nil || len(safety) == 0 || safety[0].BackupPlan != "" {
 		f.addf("there is no safety backup (%v)", err)
