@@ -63,6 +63,10 @@ func (c *cluster) damage(t *testing.T) func(*testing.T) {
 	const content = `SELECT concat_ws(E'\n', (SELECT md5(string_agg(a::text, ',' ORDER BY aid)) FROM pgbench_accounts a), (SELECT count(*) FROM "odd ""schema"."t.a'b"),
 		(SELECT string_agg(format('%s %s', relname, relkind), ',' ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace))`
 	want := c.value(t, "app", content)
+	t.Cleanup(func() { // other tests share the server
+		c.exec(t, "postgres", "DROP DATABASE app WITH (FORCE)")
+		c.fill(t, "app", 1)
+	})
 	c.exec(t, "app", "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 3 = 0", "DROP TABLE part CASCADE", "CREATE TABLE late (id int)", "DELETE FROM pgbench_tellers")
 	if c.value(t, "app", content) == want {
 		t.Fatal("nothing was changed")
