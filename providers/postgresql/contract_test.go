@@ -18,8 +18,12 @@ var (
 )
 
 func TestContract(t *testing.T) {
+	requests := []providers.CaptureRequest{export, runs, secure}
+	if testing.Short() {
+		requests = requests[:1]
+	}
 	providertest.Device(t, providertest.DeviceSuite{
-		Requests:    []providers.CaptureRequest{export, runs, secure},
+		Requests:    requests,
 		FindsDamage: true,
 		New: func(t *testing.T) providertest.DeviceCase {
 			c := shared(t)
