@@ -1,0 +1,6 @@
+//go:build race
+
+package execute_test
+
+// raced: the race detector watches this test binary.
+const raced = true
