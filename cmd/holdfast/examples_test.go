@@ -97,18 +97,3 @@ func TestDemo(t *testing.T) {
 		}
 	}
 }
-
-// TestOneAppliance keeps the example's simulated appliance the one that the device contract suite is run against.
-func TestOneAppliance(t *testing.T) {
-	example, err := os.ReadFile(filepath.Join("..", "..", "examples", "dpod", "appliance.sh"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tested, err := os.ReadFile(filepath.Join("..", "..", "providers", "providertest", "appliance.sh"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(example, tested) {
-		t.Error("examples/dpod/appliance.sh and providers/providertest/appliance.sh differ; copy the tested one")
-	}
-}

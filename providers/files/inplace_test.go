@@ -139,9 +139,11 @@ func TestInPlaceAcrossMounts(t *testing.T) {
 	art := captured(t, root)
 	for _, at := range []string{filepath.Join(root, "sub"), root} {
 		must(t, os.MkdirAll(at, 0o755))
-		if err := unix.Mount("none", at, "tmpfs", 0, "size=1m"); err != nil {
-			t.Skipf("mount: %v", err)
+		err := unix.Mount("none", at, "tmpfs", 0, "size=1m")
+		if errors.Is(err, unix.EPERM) && os.Getenv("CI") == "" {
+			t.Skip("mounting needs root")
 		}
+		must(t, err)
 		t.Cleanup(func() { must(t, unix.Unmount(at, 0)) })
 		write(t, at, "precious", "x")
 		if err := put(t, &files.Root{Path: root}, true, art); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "mounted") {

@@ -344,7 +344,7 @@ func diffPaths(before, after json.RawMessage) []string {
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("reconcile: " + err.Error()) // the value came from JSON
+		panic("planner: " + err.Error()) // the value came from JSON
 	}
 	return b
 }
