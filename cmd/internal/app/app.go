@@ -62,9 +62,6 @@ func New(o Options) *App {
 // Now is the time of this call.
 func (a *App) Now() time.Time { return a.o.Now() }
 
-// Registry is the list of providers.
-func (a *App) Registry() *providers.Registry { return a.registry }
-
 // ErrInvalid says that the configuration has errors; the list has them.
 var ErrInvalid = errors.New("the configuration is not valid")
 
