@@ -121,6 +121,13 @@ type QuiesceArgs struct {
 	MaxHold unit.Duration `json:"max_hold"`
 }
 
+// Words of plans that the providers use, too.
+const (
+	AllDomains   = "all-domains"  // the reserved domain name of a task on a whole device
+	Persisted    = "persisted"    // the variant of an export: what is saved
+	Nonpersisted = "nonpersisted" // what runs, with changes nobody saved
+)
+
 // CaptureArgs is one capture into one store.
 type CaptureArgs struct {
 	Device     string `json:"device"`

@@ -12,9 +12,6 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
-// allDomains is the reserved domain name of a task on a whole device; the providers use the same word.
-const allDomains = "all-domains"
-
 // backups plans every backup plan that is due.
 func (b *builder) backups() {
 	for _, bp := range all[*config.BackupPlan](b) {
@@ -178,7 +175,7 @@ func (b *builder) domains(d *config.Device, act *config.Activity) ([]string, *re
 	case inspected && (seen.Unavailable || seen.Error != ""):
 		return nil, &reconcile.Skip{Code: reconcile.SkippedUnavailable, Reason: "device unavailable (" + cmp.Or(seen.Error, "no reason given") + ")"}
 	case act.Action == "secure_backup", inspected && len(seen.Domains) == 0 && len(act.Domains) == 0:
-		return []string{allDomains}, nil
+		return []string{reconcile.AllDomains}, nil
 	case !inspected:
 		b.plan.Complete = false
 		return nil, &reconcile.Skip{Code: reconcile.SkippedUninspected, Reason: "never inspected: its domains are not known"}
@@ -209,7 +206,7 @@ func (b *builder) backupTask(t reconcile.Task, bp *config.BackupPlan, act *confi
 		BackupPlan: string(bp.Address), Activity: act.Name, Nominal: nominal,
 	}
 	if act.Action == "export_domain" {
-		args.Variant = "persisted"
+		args.Variant = reconcile.Persisted
 	}
 	captures := []reconcile.CaptureArgs{args}
 	t.Steps = append(b.checks(bp), reconcile.NewStep("inspect", reconcile.OpDeviceInspect, state.Rerun, reconcile.DeviceArgs{Device: t.Device}))
@@ -220,7 +217,7 @@ func (b *builder) backupTask(t reconcile.Task, bp *config.BackupPlan, act *confi
 	}
 	if seen, _ := b.deviceSeen(config.Address(t.Device)); act.Action == "export_domain" && seen.CanTellUnsaved {
 		t.Steps = append(t.Steps, reconcile.NewStep("unsaved", reconcile.OpDeviceUnsaved, state.Rerun, reconcile.DomainArgs{Device: t.Device, Domain: domain}))
-		args.Variant, args.IfUnsaved = "nonpersisted", true
+		args.Variant, args.IfUnsaved = reconcile.Nonpersisted, true
 		captures = append(captures, args)
 	}
 	if d, ok := config.Lookup[*config.Device](b.doc, config.Address(t.Device)); ok && d.MinFree > 0 && act.Action == "secure_backup" {
@@ -281,7 +278,7 @@ func devicePattern(act *config.Activity) string {
 
 func domainPattern(act *config.Activity) string {
 	if act.Action == "secure_backup" {
-		return allDomains
+		return reconcile.AllDomains
 	}
 	if len(act.Domains) == 0 {
 		return "*"

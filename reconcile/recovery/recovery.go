@@ -57,12 +57,6 @@ type Earlier struct {
 	Took  time.Duration
 }
 
-// allDomains is the reserved domain name of a whole device; the providers use the same word.
-const allDomains = "all-domains"
-
-// persisted is the variant of an export of what is saved.
-const persisted = "persisted"
-
 // safetyActivity is the activity of a safety backup, which is of no backup plan; package artifact uses the same word.
 const safetyActivity = "safety"
 
@@ -106,7 +100,7 @@ func Build(in Input) (*reconcile.Plan, diag.List) {
 // occupied reports whether the target may hold something: it is only known to be free when the device was asked and has no such domain.
 func (b *builder) occupied() bool {
 	seen := b.Seen.Target
-	if seen == nil || seen.Unavailable || seen.Error != "" || b.Domain == allDomains || len(seen.Domains) == 0 {
+	if seen == nil || seen.Unavailable || seen.Error != "" || b.Domain == reconcile.AllDomains || len(seen.Domains) == 0 {
 		return true
 	}
 	return slices.Contains(seen.Domains, b.Domain)
@@ -151,7 +145,7 @@ func (b *builder) where() string {
 	switch {
 	case b.Dir != "":
 		return b.Dir
-	case b.Domain == "" || b.Domain == allDomains:
+	case b.Domain == "" || b.Domain == reconcile.AllDomains:
 		return b.Device
 	}
 	return b.Device + "/" + b.Domain
@@ -172,7 +166,7 @@ func (b *builder) act() {
 	if r.Safety {
 		safety := reconcile.CaptureArgs{Device: b.Device, Domain: b.Domain, Action: b.Source.Action, Store: b.Source.Store, Activity: safetyActivity}
 		if safety.Action == "export_domain" {
-			safety.Variant = persisted
+			safety.Variant = reconcile.Persisted
 		}
 		steps = append(steps,
 			reconcile.NewStep("safety_capture", reconcile.OpDeviceCapture, state.Rerun, safety),
