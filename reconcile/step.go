@@ -121,11 +121,12 @@ type QuiesceArgs struct {
 	MaxHold unit.Duration `json:"max_hold"`
 }
 
-// Words of plans that the providers use, too.
+// Words of plans that providers and package artifact use, too.
 const (
-	AllDomains   = "all-domains"  // the reserved domain name of a task on a whole device
-	Persisted    = "persisted"    // the variant of an export: what is saved
-	Nonpersisted = "nonpersisted" // what runs, with changes nobody saved
+	AllDomains     = "all-domains"  // the reserved domain name of a task on a whole device
+	Persisted      = "persisted"    // the variant of an export: what is saved
+	Nonpersisted   = "nonpersisted" // what runs, with changes nobody saved
+	SafetyActivity = "safety"       // the activity of what a restore is about to overwrite; it is of no backup plan
 )
 
 // CaptureArgs is one capture into one store.

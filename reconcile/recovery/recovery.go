@@ -57,9 +57,6 @@ type Earlier struct {
 	Took  time.Duration
 }
 
-// safetyActivity is the activity of a safety backup, which is of no backup plan; package artifact uses the same word.
-const safetyActivity = "safety"
-
 type builder struct {
 	Input
 	plan  *reconcile.Plan
@@ -164,7 +161,7 @@ func (b *builder) act() {
 		steps = append(steps, reconcile.NewStep("inspect", reconcile.OpDeviceInspect, state.Rerun, look))
 	}
 	if r.Safety {
-		safety := reconcile.CaptureArgs{Device: b.Device, Domain: b.Domain, Action: b.Source.Action, Store: b.Source.Store, Activity: safetyActivity}
+		safety := reconcile.CaptureArgs{Device: b.Device, Domain: b.Domain, Action: b.Source.Action, Store: b.Source.Store, Activity: reconcile.SafetyActivity}
 		if safety.Action == "export_domain" {
 			safety.Variant = reconcile.Persisted
 		}
