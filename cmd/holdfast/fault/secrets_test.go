@@ -2,6 +2,7 @@ package fault_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func argvWatch(canary string) (stop func() (looks int, hits []string)) {
 // Every kind of credential carries a canary. It reaches the program that needs it and is written down nowhere.
 func TestFaultSecrets(t *testing.T) {
 	t.Parallel()
-	const canary = "CANARY"
+	canary := "CANARY" + rand.Text() // of this run alone: all command lines of the machine are looked at
 	r := newRig(t, `
 secret "env"   { env = "HOLDFAST_TEST_SECRET" }
 secret "file"  { file = "${var.root}/secret/token" }
@@ -84,7 +85,7 @@ backup_plan "bad" {
 `)
 	r.env = append(r.env, "HOLDFAST_TEST_SECRET="+canary+"-env-5a1")
 	r.write("secret/token", canary+"-file-5a1\n")
-	r.write("secret/give", "#!/bin/sh\nprintf '%s-exec-5a1\\n' CAN\"\"ARY\n")
+	r.write("secret/give", "#!/bin/sh\nprintf '%s-exec-5a1\\n' "+canary[:3]+`""`+canary[3:]+"\n")
 	r.write("secret/dsn", "postgres://op:"+canary+"-dsn-5a1@127.0.0.1:1/postgres\n")
 	r.write("secret/wrong", "postgres://op:"+canary+"-wrong-5a1@127.0.0.1:port/postgres?x=%zz\n")
 	r.write("secret/key", "# "+canary+"-comment-5a1\n"+oldPrivate+"\n")
