@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,6 +22,11 @@ func TestMain(m *testing.M) {
 // TestScript runs testdata/script/*.txtar: the program as its users see it, one topic in each file. The commands beside those of
 // testscript are in scriptcmd_test.go.
 func TestScript(t *testing.T) {
+	// Started by nohup, this process ignores SIGHUP and so would the programs it starts, of which one script asks what the end of a terminal
+	// does to them. What is caught here is not ignored there.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangup) })
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("..", "..", "testdata", "script"),
 		RequireUniqueNames: true,
