@@ -63,6 +63,7 @@ type Store struct {
 	Header
 	Type     string        `hcl:"type,label" json:"type" doc:"The provider: the layout and medium."`
 	Site     Address       `hcl:"site,optional" json:"site,omitempty" ref:"site" doc:"Where the store is."`
+	Timeout  unit.Duration `hcl:"timeout,optional" json:"timeout,omitempty" min:"1s" doc:"How long one call on the store may go unanswered before it counts as gone, 5m when absent. Media that must be fetched first need more."`
 	Verify   *Verification `hcl:"verify,block" json:"verify,omitempty" doc:"How often every artifact is read back, byte for byte. Without it only captures are verified, and what holdfast verify is told to read."`
 	Settings any           `json:"-"`
 }

@@ -1,11 +1,14 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/holdfast-dr/holdfast/config/unit"
 )
 
 // Spec is what is recorded of an object: enough to open its provider.
@@ -60,7 +63,8 @@ func (o *Opener) InPlace(address string, action Action, domain string) error {
 	return t.InPlace(settings, action, domain)
 }
 
-// Store opens the store at an address.
+// Store opens the store at an address. Its calls end: in time, or with ErrNoAnswer. Iterators and what takes as long as there is
+// content end with their context. What one opens of it ends with the context that opened it.
 func (o *Opener) Store(ctx context.Context, address string) (Store, error) {
 	spec, err := o.Lookup(address)
 	if err != nil {
@@ -74,9 +78,17 @@ func (o *Opener) Store(ctx context.Context, address string) (Store, error) {
 	if err := decode(address, spec.Body, settings); err != nil {
 		return nil, err
 	}
+	var body struct {
+		Timeout unit.Duration `json:"timeout"`
+	}
+	if err := decode(address, spec.Body, &body); err != nil {
+		return nil, err
+	}
 	env := o.Env
 	env.Identity, env.Epoch = spec.Identity, spec.Epoch
-	return t.Open(ctx, objectName(address), settings, env)
+	return answer(ctx, address, cmp.Or(body.Timeout.Std(), DefaultTimeout), func(ctx context.Context) (Store, error) {
+		return t.Open(ctx, objectName(address), settings, env)
+	})
 }
 
 // Target opens the failover target at an address.

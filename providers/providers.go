@@ -14,6 +14,7 @@ import (
 // Conditions a caller decides on. Match with errors.Is.
 var (
 	ErrUnavailable    = errors.New("not reachable")
+	ErrNoAnswer       = errors.New("no answer")
 	ErrNotFound       = errors.New("not found")
 	ErrIdentity       = errors.New("not the store that was recorded")
 	ErrNotEmpty       = errors.New("not empty")

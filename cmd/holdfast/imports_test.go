@@ -20,7 +20,7 @@ var imports = map[string][]string{
 	"config/diag":     {},
 	"config/schedule": {},
 	"config/unit":     {},
-	"providers":       {},
+	"providers":       {"config/unit"},
 	"state":           {},
 
 	"config":               {"config/diag", "config/schedule", "config/unit"},

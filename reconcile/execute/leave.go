@@ -151,6 +151,9 @@ func (w *work) interrupt() error {
 	}
 	rec := w.totals()
 	rec.Status, rec.Reason = state.Interrupted, Interrupted
+	if w.left != nil {
+		rec.Reason, rec.Error = w.left.Reason, w.left.Message
+	}
 	return w.conclude(rec)
 }
 

@@ -308,6 +308,10 @@ func (w *work) discard() {
 		}
 		var a reconcile.CaptureArgs
 		err := json.Unmarshal(s.Args, &a)
+		if w.end.Reason == FailedStoreAnswer {
+			w.end.Message += fmt.Sprintf("; what was staged is still there. When the store answers again: holdfast store check %s --sweep", name(a.Store))
+			return
+		}
 		if err == nil {
 			err = w.discardOne(a, w.steps[i].Input)
 		}

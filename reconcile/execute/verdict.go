@@ -42,9 +42,10 @@ const (
 	SkippedPinned      = "SKIPPED_ARTIFACT_PINNED"
 	SkippedNoTasks     = "SKIPPED_ALL_TASKS_SKIPPED"
 
-	Interrupted = "INTERRUPTED_PROCESS_STOP"
-	Unknown     = "OUTCOME_UNKNOWN"
-	DutyUnpaid  = "DUTY_UNPAID"
+	Interrupted      = "INTERRUPTED_PROCESS_STOP"
+	InterruptedStore = "INTERRUPTED_STORE_NO_ANSWER"
+	Unknown          = "OUTCOME_UNKNOWN"
+	DutyUnpaid       = "DUTY_UNPAID"
 
 	Failed              = "FAILED"
 	FailedScript        = "FAILED_SCRIPT"
@@ -53,6 +54,7 @@ const (
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
 	FailedDeviceSpace   = "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"
 	FailedStoreMount    = "FAILED_STORE_NOT_MOUNTED"
+	FailedStoreAnswer   = "FAILED_STORE_NO_ANSWER"
 	FailedStoreReadOnly = "FAILED_STORE_READ_ONLY"
 	FailedStoreMedium   = "FAILED_STORE_MEDIUM"
 	FailedStoreIdentity = "FAILED_STORE_IDENTITY_CHANGED"
@@ -90,6 +92,7 @@ var reasons = []struct {
 }{
 	{errWindowClosed, CancelledWindow},
 	{providers.ErrNoSpace, FailedStoreSpace},
+	{providers.ErrNoAnswer, FailedStoreAnswer},
 	{providers.ErrReadOnly, FailedStoreReadOnly},
 	{providers.ErrMedium, FailedStoreMedium},
 	{providers.ErrIdentity, FailedStoreIdentity},

@@ -37,6 +37,7 @@ type work struct {
 	pending state.Entry
 	final   state.Entry // written with the end of the task
 	end     *verdict    // set: how the task ends
+	left    *verdict    // set: why the task is left to a resume, where it is not the end of the process
 	closes  time.Time   // when the window closes; zero: it does not cut work off
 	retries map[int]int // by step: failed attempts of this life
 }
@@ -166,6 +167,8 @@ func (w *work) step(i int) error {
 		switch {
 		case err != nil && w.cut(c, err):
 			return errInterrupted
+		case errors.Is(err, providers.ErrNoAnswer):
+			return w.later(c, err)
 		case err != nil:
 			return w.unknown(c, err)
 		case done:
@@ -215,8 +218,19 @@ func (w *work) try(c *call, op *operation) error {
 		return w.succeed(c, out)
 	case w.cut(c, err):
 		return errInterrupted
+	case c.step.Class == state.Check && errors.Is(err, providers.ErrNoAnswer):
+		return w.later(c, err)
 	}
 	return w.failed(c, out, err)
+}
+
+// later leaves the task to a resume: what was asked for may still happen, and nobody could say today whether it did.
+func (w *work) later(c *call, err error) error {
+	w.left = ends(state.Interrupted, InterruptedStore, "step %q: %s. To go on: holdfast apply --resume", c.step.Name, w.text(err))
+	e := c.event(StepDone)
+	e.Status, e.Reason, e.Error = w.left.Status, w.left.Reason, w.left.Message
+	w.emit(e)
+	return errInterrupted
 }
 
 // effect calls the operation.
