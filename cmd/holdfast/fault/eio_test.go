@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -15,14 +16,27 @@ import (
 func TestFaultMediumErrors(t *testing.T) {
 	long(t)
 	t.Parallel()
-	var cases, failed, warned, well, most int
+	var cases, failed, warned, well, full, most int
 	for _, c := range []struct {
-		op    string
-		times int
-	}{{"write", 1}, {"fsync", 1}, {"name", 1}, {"read", always}, {"write", always}, {"fsync", always}, {"name", always}} {
+		op     string
+		times  int
+		with   syscall.Errno
+		reason string
+	}{
 		// A read that fails once is made again by the kernel.
+		{"write", 1, unix.EIO, "FAILED_STORE_MEDIUM"},
+		{"fsync", 1, unix.EIO, "FAILED_STORE_MEDIUM"},
+		{"name", 1, unix.EIO, "FAILED_STORE_MEDIUM"},
+		{"read", always, unix.EIO, "FAILED_STORE_MEDIUM"},
+		{"write", always, unix.EIO, "FAILED_STORE_MEDIUM"},
+		{"fsync", always, unix.EIO, "FAILED_STORE_MEDIUM"},
+		{"name", always, unix.EIO, "FAILED_STORE_MEDIUM"},
+		// The quota is used up, of which the free space of the file system says nothing.
+		{"write", always, unix.EDQUOT, "FAILED_STORE_SPACE"},
+		{"name", always, unix.EDQUOT, "FAILED_STORE_SPACE"},
+	} {
 		times := map[int]string{1: "once", always: "from then on"}[c.times]
-		t.Run(c.op+" "+times, func(t *testing.T) {
+		t.Run(c.op+" "+c.with.Error()+" "+times, func(t *testing.T) {
 			r := newRig(t, oneDevice+`store "plain" "vault" { path = "${var.root}/disk/vault" }`)
 			check(t, os.Mkdir(r.path("raw"), 0o700))
 			m := newMedium(t, r.path("raw"), r.path("disk"))
@@ -33,7 +47,7 @@ func TestFaultMediumErrors(t *testing.T) {
 			r.ok("run", "nightly")
 			good := 1
 			for n := 0; ; n++ {
-				m.fail(c.op, n, c.times, ".")
+				m.fail(c.op, c.with, n, c.times, ".")
 				got := r.want([]int{0, 10}, "run", "nightly", "--json")
 				if m.heal() == 0 {
 					good++
@@ -43,11 +57,13 @@ func TestFaultMediumErrors(t *testing.T) {
 				task := r.task("backup_plan.nightly")
 				most = max(most, got.retries())
 				switch {
-				case got.code != 0 && task.Reason == "FAILED_STORE_MEDIUM":
-					failed++
+				case got.code != 0 && task.Reason == c.reason:
+					if failed++; c.with == unix.EDQUOT {
+						full++
+					}
 				case got.code != 0:
 					t.Errorf("call %d: %s %s: %s", n, task.Status, task.Reason, task.Error)
-				case task.Status == "succeeded_with_warnings" && strings.Contains(task.Error, "the medium failed"):
+				case task.Status == "succeeded_with_warnings" && (strings.Contains(task.Error, "the medium failed") || strings.Contains(task.Error, "no space left")):
 					good, warned = good+1, warned+1
 				case c.times == 1 || c.op == "fsync" || c.op == "read": // done again, or not needed
 					good, well = good+1, well+1
@@ -72,8 +88,8 @@ func TestFaultMediumErrors(t *testing.T) {
 	if most > 2 {
 		t.Errorf("%d retries of one step", most)
 	}
-	figure(t, 4, "EIO from FUSE at each write, fsync, read and change of a name in the store, once and from then on: %d cases, %d FAILED_STORE_MEDIUM, %d committed with a warning, %d unharmed, 0 false successes, at most %d attempts",
-		cases, failed, warned, well, most+1)
+	figure(t, 4, "EIO from FUSE at each write, fsync, read and change of a name in the store, once and from then on, and a quota that is used up: %d cases, %d FAILED_STORE_MEDIUM, %d FAILED_STORE_SPACE, %d committed with a warning, %d unharmed, 0 false successes, at most %d attempts",
+		cases, failed-full, full, warned, well, most+1)
 }
 
 // stateOn puts the files of a state with content onto a medium, one by one, so that the directory is what it was. The shared memory of the
@@ -134,7 +150,7 @@ func TestFaultStateMedium(t *testing.T) {
 			c.r.ok("apply", "--auto-approve")
 			c.r.ok("run", "nightly")
 			c.m = c.r.stateOn("medium")
-			c.m.fail(c.op, c.n, c.times, ".")
+			c.m.fail(c.op, unix.EIO, c.n, c.times, ".")
 			c.p = c.r.start("run", "nightly")
 		}
 		for _, c := range group {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -70,10 +71,10 @@ func (m *medium) say(words ...any) string {
 
 const always = 1 << 30
 
-// fail lets calls of a kind (read, write, fsync or name) on paths that match fail with EIO, after some that go well.
-func (m *medium) fail(op string, well, times int, paths string) {
+// fail lets calls of a kind (read, write, fsync or name) on paths that match fail with an error, after some that go well.
+func (m *medium) fail(op string, with syscall.Errno, well, times int, paths string) {
 	m.t.Helper()
-	m.say("fail", op, well, times, paths)
+	m.say("fail", op, int(with), well, times, paths)
 }
 
 // heal ends all failures and tells how many there were.
@@ -87,6 +88,7 @@ func (m *medium) heal() int {
 // failure is one that was asked for.
 type failure struct {
 	op          string
+	with        syscall.Errno
 	well, times int
 	paths       *regexp.Regexp
 }
@@ -117,7 +119,7 @@ func mediumMain(dir, at string) error {
 			} else if f.times > 0 {
 				f.times--
 				hits++
-				return unix.EIO
+				return f.with
 			}
 		}
 		return nil
@@ -131,9 +133,11 @@ func mediumMain(dir, at string) error {
 		words := strings.Fields(commands.Text())
 		switch words[0] {
 		case "fail":
-			f := &failure{op: words[1], paths: regexp.MustCompile(words[4])}
-			f.well, _ = strconv.Atoi(words[2]) // the test wrote it
-			f.times, _ = strconv.Atoi(words[3])
+			f := &failure{op: words[1], paths: regexp.MustCompile(words[5])}
+			with, _ := strconv.Atoi(words[2]) // the test wrote it
+			f.with = syscall.Errno(with)
+			f.well, _ = strconv.Atoi(words[3])
+			f.times, _ = strconv.Atoi(words[4])
 			failures = append(failures, f)
 			fmt.Println("ok")
 		case "heal":
