@@ -39,6 +39,7 @@ var imports = map[string][]string{
 	"providers/plain/disk":   {"providers"},
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
 	"providers/sqlite":       {"providers", "providers/opened"},
+	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"},
 	"state/sqlstore":         {"state"},
@@ -52,7 +53,7 @@ var imports = map[string][]string{
 	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
 	"config/source":        {"config/diag", "config/source/remote"},
 	"config/source/remote": {"config/diag"}, // for the words of messages
-	"providers/all":        {"config", "config/language", "providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/tree"},
+	"providers/all":        {"config", "config/language", "providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/symlink", "providers/tree"},
 	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
 	"reconcile/retention":    {"state"},

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/files"
 	"github.com/holdfast-dr/holdfast/providers/plain"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/symlink"
 	"github.com/holdfast-dr/holdfast/providers/tree"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
@@ -116,7 +117,7 @@ func registry() *providers.Registry {
 	return &providers.Registry{
 		Devices: []providers.DeviceType{files.DeviceType(), command.DeviceType(), providertest.SimulatorType(nil)},
 		Stores:  []providers.StoreType{plain.StoreType()},
-		Targets: []providers.TargetType{files.TargetType(), command.TargetType()},
+		Targets: []providers.TargetType{symlink.TargetType(), command.TargetType()},
 		Mirrors: []providers.MirrorType{tree.MirrorType()},
 	}
 }
