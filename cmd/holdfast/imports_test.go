@@ -29,8 +29,11 @@ var imports = map[string][]string{
 	"providers/opened":     {},
 	"providers/secrets":    {"providers", "providers/process"},
 	"providers/command":    {"providers", "providers/process", "config/unit"},
-	"providers/files":      {"providers", "providers/opened", "providers/glob"},
+	"providers/files":      {"providers", "providers/files/archive", "providers/opened", "providers/glob"},
 	"providers/postgresql": {"providers", "providers/process", "config/unit"},
+	"providers/files/archive": {
+		"providers", "providers/opened", "providers/glob",
+	},
 	"providers/plain": {
 		"providers", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
 	},
@@ -104,7 +107,7 @@ var fences = map[string][]string{
 	"github.com/spf13/":               {"cmd/internal/command"},
 	"github.com/vbauerster/":          {"cmd/internal/command"},
 	"github.com/netresearch/go-cron":  {"config/schedule"},
-	"github.com/klauspost/compress":   {"providers/files", "providers/sqlite", "providers/command", "providers/plain/codec"},
+	"github.com/klauspost/compress":   {"providers/files/archive", "providers/sqlite", "providers/command", "providers/plain/codec"},
 	"filippo.io/age":                  {"providers/plain/codec"},
 	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain/layout", "providers/providertest"},
 	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},
