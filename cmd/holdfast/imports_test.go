@@ -34,6 +34,12 @@ var imports = map[string][]string{
 	"providers/files/archive": {
 		"providers", "providers/opened", "providers/glob",
 	},
+	"providers/providertest/faulty": {
+		"providers",
+	},
+	"providers/providertest/simulator": {
+		"providers", "providers/providertest",
+	},
 	"providers/plain": {
 		"providers", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
 	},
@@ -44,7 +50,7 @@ var imports = map[string][]string{
 	"providers/sqlite":       {"providers", "providers/opened"},
 	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
-	"providers/providertest": {"providers"},
+	"providers/providertest": {"providers"}, // a test kit, as are its children
 	"state/sqlstore":         {"state"},
 	"config/golden":          {}, // a test kit
 	"state/statetest":        {"state", "state/sqlstore"},
