@@ -40,6 +40,9 @@ var imports = map[string][]string{
 	"providers/providertest/simulator": {
 		"providers", "providers/providertest",
 	},
+	"state/sqlstore/database": {
+		"state",
+	},
 	"providers/plain": {
 		"providers", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
 	},
@@ -51,7 +54,7 @@ var imports = map[string][]string{
 	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"}, // a test kit, as are its children
-	"state/sqlstore":         {"state"},
+	"state/sqlstore":         {"state", "state/sqlstore/database"},
 	"config/golden":          {}, // a test kit
 	"state/statetest":        {"state", "state/sqlstore"},
 
@@ -107,9 +110,9 @@ var fences = map[string][]string{
 	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem", "config/load/syntax", "config/load/value"},
 	"github.com/zclconf/go-cty":       {"config/load", "config/load/value"},
 	"github.com/go-git/":              {"config/source", "config/source/remote"},
-	"modernc.org/sqlite":              {"state/sqlstore", "providers/sqlite"},
-	"database/sql":                    {"state/sqlstore", "providers/sqlite"},
-	"github.com/pressly/goose":        {"state/sqlstore"},
+	"modernc.org/sqlite":              {"state/sqlstore/database", "providers/sqlite"},
+	"database/sql":                    {"state/sqlstore/database", "providers/sqlite"},
+	"github.com/pressly/goose":        {"state/sqlstore/database"},
 	"github.com/spf13/":               {"cmd/internal/command"},
 	"github.com/vbauerster/":          {"cmd/internal/command"},
 	"github.com/netresearch/go-cron":  {"config/schedule"},
