@@ -29,8 +29,20 @@ var imports = map[string][]string{
 	"providers/opened":     {},
 	"providers/secrets":    {"providers", "providers/process"},
 	"providers/command":    {"providers", "providers/process", "config/unit"},
-	"providers/files":      {"providers", "providers/opened", "providers/glob"},
+	"providers/files":      {"providers", "providers/files/archive", "providers/opened", "providers/glob"},
 	"providers/postgresql": {"providers", "providers/process", "config/unit"},
+	"providers/files/archive": {
+		"providers", "providers/opened", "providers/glob",
+	},
+	"providers/providertest/faulty": {
+		"providers",
+	},
+	"providers/providertest/simulator": {
+		"providers", "providers/providertest",
+	},
+	"state/sqlstore/database": {
+		"state",
+	},
 	"providers/plain": {
 		"providers", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
 	},
@@ -39,9 +51,10 @@ var imports = map[string][]string{
 	"providers/plain/disk":   {"providers"},
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
 	"providers/sqlite":       {"providers", "providers/opened"},
+	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
-	"providers/providertest": {"providers"},
-	"state/sqlstore":         {"state"},
+	"providers/providertest": {"providers"}, // a test kit, as are its children
+	"state/sqlstore":         {"state", "state/sqlstore/database"},
 	"config/golden":          {}, // a test kit
 	"state/statetest":        {"state", "state/sqlstore"},
 
@@ -52,7 +65,7 @@ var imports = map[string][]string{
 	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
 	"config/source":        {"config/diag", "config/source/remote"},
 	"config/source/remote": {"config/diag"}, // for the words of messages
-	"providers/all":        {"config", "config/language", "providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/tree"},
+	"providers/all":        {"config", "config/language", "providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/symlink", "providers/tree"},
 	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
 
 	"reconcile/retention":    {"state"},
@@ -97,13 +110,13 @@ var fences = map[string][]string{
 	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem", "config/load/syntax", "config/load/value"},
 	"github.com/zclconf/go-cty":       {"config/load", "config/load/value"},
 	"github.com/go-git/":              {"config/source", "config/source/remote"},
-	"modernc.org/sqlite":              {"state/sqlstore", "providers/sqlite"},
-	"database/sql":                    {"state/sqlstore", "providers/sqlite"},
-	"github.com/pressly/goose":        {"state/sqlstore"},
+	"modernc.org/sqlite":              {"state/sqlstore/database", "providers/sqlite"},
+	"database/sql":                    {"state/sqlstore/database", "providers/sqlite"},
+	"github.com/pressly/goose":        {"state/sqlstore/database"},
 	"github.com/spf13/":               {"cmd/internal/command"},
 	"github.com/vbauerster/":          {"cmd/internal/command"},
 	"github.com/netresearch/go-cron":  {"config/schedule"},
-	"github.com/klauspost/compress":   {"providers/files", "providers/sqlite", "providers/command", "providers/plain/codec"},
+	"github.com/klauspost/compress":   {"providers/files/archive", "providers/sqlite", "providers/command", "providers/plain/codec"},
 	"filippo.io/age":                  {"providers/plain/codec"},
 	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain/layout", "providers/providertest"},
 	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},

@@ -1,1 +1,1 @@
-../../providers/providertest/appliance.sh
+../../providers/providertest/simulator/appliance.sh

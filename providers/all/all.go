@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/plain"
 	"github.com/holdfast-dr/holdfast/providers/postgresql"
 	"github.com/holdfast-dr/holdfast/providers/sqlite"
+	"github.com/holdfast-dr/holdfast/providers/symlink"
 	"github.com/holdfast-dr/holdfast/providers/tree"
 )
 
@@ -16,7 +17,7 @@ func Registry() *providers.Registry {
 	return &providers.Registry{
 		Devices: []providers.DeviceType{files.DeviceType(), sqlite.DeviceType(), postgresql.DeviceType(), command.DeviceType()},
 		Stores:  []providers.StoreType{plain.StoreType()},
-		Targets: []providers.TargetType{files.TargetType(), command.TargetType()},
+		Targets: []providers.TargetType{symlink.TargetType(), command.TargetType()},
 		Mirrors: []providers.MirrorType{tree.MirrorType()},
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/command"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/providertest/simulator"
 )
 
 // appliance is a simulated appliance and the directory in which its behavior is set.
@@ -24,7 +25,7 @@ type appliance struct {
 
 func newAppliance(t *testing.T) appliance {
 	t.Helper()
-	a := appliance{providertest.ApplianceScript(t), filepath.Join(t.TempDir(), "appliance")}
+	a := appliance{simulator.ApplianceScript(t), filepath.Join(t.TempDir(), "appliance")}
 	if out, err := exec.Command(a.program, a.dir, "init", "east", "west").CombinedOutput(); err != nil {
 		t.Fatalf("init: %v: %s", err, out)
 	}

@@ -1,6 +1,6 @@
 // Package files captures directory trees of the machine it runs on. Each named
-// root is a domain of the device. A capture is a compressed tar archive and a
-// listing with one line for each entry; a restore checks one against the other.
+// root is a domain of the device, kept as an archive (package archive) and restored from
+// one, into a directory beside it or in its place.
 package files
 
 import (
@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/files/archive"
 	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
@@ -154,6 +155,21 @@ func (d *device) DomainState(_ context.Context, domain string) (providers.Domain
 func (d *device) Quiesce(context.Context, string, time.Duration) error { return errors.ErrUnsupported }
 
 func (d *device) Unquiesce(context.Context, string) error { return errors.ErrUnsupported }
+
+// Restore extracts an artifact into an empty directory, or in place of a root: see archive.Extract and inPlace.
+func (d *device) Restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+	return d.wrap("restore", d.restore(ctx, req, src))
+}
+
+func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if req.Dir == "" {
+		return d.inPlace(ctx, req, src)
+	}
+	return archive.Extract(ctx, req, src)
+}
 
 func (d *device) Close() error { return nil }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/files/archive"
 )
 
 // place is a root that is to be replaced. The new tree is made in a workplace beside it, on the same file system:
@@ -173,7 +174,7 @@ func (p *place) make(ctx context.Context, req providers.RestoreRequest, src prov
 		return err
 	}
 	req.Dir = p.new()
-	if err := extract(ctx, req, src); err != nil {
+	if err := archive.Extract(ctx, req, src); err != nil {
 		return err
 	}
 	var st unix.Stat_t
@@ -213,6 +214,16 @@ func (p *place) exchange() error {
 // clear removes the workplace, with "ready" last: what is left of it must be told.
 func (p *place) clear() error {
 	return errors.Join(os.RemoveAll(p.old()), os.RemoveAll(p.new()), os.RemoveAll(p.workplace), syncDir(p.parent))
+}
+
+func failed(op, path string, err error) error {
+	switch err {
+	case nil:
+		return nil
+	case unix.ENOSPC, unix.EDQUOT:
+		err = fmt.Errorf("%w: %w", providers.ErrNoSpace, err)
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
 func rename(from, to string) error {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/glob"
+	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
 // old looks at a tree that is to be replaced, and finds what must not be lost with it.
 type old struct {
 	root             *Root
 	include, exclude glob.Matcher
-	own              ownFiles
+	own              opened.Own
 	replace          bool
 }
 
@@ -48,7 +49,7 @@ func (d *device) replaceable(ctx context.Context, r *Root, p *place, replace boo
 	if o.exclude, err = glob.Compile(r.Exclude); err != nil {
 		return err
 	}
-	if o.own, err = findOwnFiles(d.protected); err != nil {
+	if o.own, err = opened.FindOwn(d.protected); err != nil {
 		return err
 	}
 	return o.look(ctx, fd, p.path, "")
@@ -84,18 +85,18 @@ func (o *old) look(ctx context.Context, fd int, path, rel string) error {
 		} else if err != nil {
 			return failed("stat", filepath.Join(path, name), err)
 		}
-		if err := o.entry(ctx, fd, inodeOf(&own), filepath.Join(path, name), under(rel, name), &st); err != nil {
+		if err := o.entry(ctx, fd, opened.InodeOf(&own), filepath.Join(path, name), filepath.Join(rel, name), &st); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *old) entry(ctx context.Context, fd int, dir inode, path, rel string, st *unix.Stat_t) error {
+func (o *old) entry(ctx context.Context, fd int, dir opened.Inode, path, rel string, st *unix.Stat_t) error {
 	name := filepath.Base(path)
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	switch {
-	case o.own.has(dir, name, st):
+	case o.own.Has(dir, name, st):
 		return refused(path, "it is an open file of holdfast itself")
 	case o.exclude.Match(rel, isDir),
 		!o.include.Empty() && !o.include.Match(rel, isDir) && !(isDir && o.include.MayMatchBelow(rel)):

@@ -3,7 +3,7 @@
 // When a process closes any descriptor of a file, the kernel drops all POSIX locks the process holds on that file, and
 // SQLite's go with them: another process may then write under a reader that believes it is alone
 // (https://sqlite.org/howtocorrupt.html, section 2.2). So a database that is open in SQLite is not opened by a walker,
-// and one that a walker has open is not opened in SQLite.
+// and one that a walker has open is not opened in SQLite. Holdfast's own databases stay open for as long as it runs: Own tells them.
 package opened
 
 import (

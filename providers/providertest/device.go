@@ -1,5 +1,5 @@
-// Package providertest holds one suite of tests for each contract of package
-// providers, and the faulty and remembering counterparts that these need.
+// Package providertest holds one suite of tests for each contract of package providers - Device, Store, Mirror and Target, each a
+// function to call from the test of a new provider - and the faulty and remembering counterparts that these need.
 package providertest
 
 import (

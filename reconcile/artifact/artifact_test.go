@@ -11,7 +11,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain"
-	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/providertest/simulator"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -29,9 +29,9 @@ func must(t *testing.T, err error) {
 func committed(t *testing.T) (*providers.Opener, state.Artifact, string) {
 	t.Helper()
 	dir := t.TempDir()
-	providertest.NewSimulator(t, filepath.Join(dir, "box"), nil)
+	simulator.New(t, filepath.Join(dir, "box"), nil)
 	o := &providers.Opener{
-		Registry: &providers.Registry{Devices: []providers.DeviceType{providertest.SimulatorType(nil)}, Stores: []providers.StoreType{plain.StoreType()}},
+		Registry: &providers.Registry{Devices: []providers.DeviceType{simulator.DeviceType(nil)}, Stores: []providers.StoreType{plain.StoreType()}},
 		Lookup: func(address string) (providers.Spec, error) {
 			switch address {
 			case "device.box":

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain"
-	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/providertest/simulator"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/state"
@@ -171,19 +171,19 @@ func TestSpaceOnTheDevice(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		free   *int64
-		change func(b *providertest.Behavior)
+		change func(b *simulator.Behavior)
 		status state.Status
 		reason string
 	}{
 		{"enough", size(1 << 20), nil, state.Succeeded, ""},
 		{"too little", size(1<<20 - 1), nil, state.Failed, "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"},
 		{"not told", nil, nil, state.Warned, ""},
-		{"no answer", size(1 << 30), func(b *providertest.Behavior) { b.Fails = map[string]int{"state": -1} }, state.Failed, "FAILED"},
-		{"full in the end", size(1 << 20), func(b *providertest.Behavior) { b.Size = 1 << 20 }, state.Failed, "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"},
+		{"no answer", size(1 << 30), func(b *simulator.Behavior) { b.Fails = map[string]int{"state": -1} }, state.Failed, "FAILED"},
+		{"full in the end", size(1 << 20), func(b *simulator.Behavior) { b.Size = 1 << 20 }, state.Failed, "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			q := newQuietRig(t)
-			q.sim.Set(t, func(b *providertest.Behavior) {
+			q.sim.Set(t, func(b *simulator.Behavior) {
 				b.FreeBytes = c.free
 				if c.change != nil {
 					c.change(b)
@@ -198,7 +198,7 @@ func TestSpaceOnTheDevice(t *testing.T) {
 			if ran := err == nil; ran != (c.status != state.Failed || c.name == "full in the end") {
 				t.Errorf("the pre script ran: %t", ran)
 			}
-			q.sim.Set(t, func(b *providertest.Behavior) { b.Fails = nil })
+			q.sim.Set(t, func(b *simulator.Behavior) { b.Fails = nil })
 			q.clean()
 		})
 	}
@@ -221,7 +221,7 @@ func TestAtClose(t *testing.T) {
 				tasks = append(tasks, task)
 			}
 			if close == "stop" {
-				q.sim.Set(t, func(b *providertest.Behavior) { b.Capture = providertest.HangsHalfWay })
+				q.sim.Set(t, func(b *simulator.Behavior) { b.Capture = simulator.HangsHalfWay })
 			}
 			q.o.Events = func(e execute.Event) {
 				if e.Step == "capturepersisted" && e.Kind == execute.StepStarted && close == "finish" {
@@ -233,9 +233,9 @@ func TestAtClose(t *testing.T) {
 			for i := range tasks { // time passes only in captures: quiescing takes none
 				tasks[i].Steps = withoutOps(tasks[i].Steps, reconcile.OpDeviceWait)
 			}
-			q.sim.Set(t, func(b *providertest.Behavior) { b.QuiesceTime, b.UnquiesceTime = 0, 0 })
+			q.sim.Set(t, func(b *simulator.Behavior) { b.QuiesceTime, b.UnquiesceTime = 0, 0 })
 			res := q.apply(q.plan(manual(tasks...)))
-			q.sim.Set(t, func(b *providertest.Behavior) { b.Capture = "" })
+			q.sim.Set(t, func(b *simulator.Behavior) { b.Capture = "" })
 			t.Logf("fault 16: at_close = %q: the running task %s, the waiting one %s", close, want, cancelled)
 			if close == "stop" { // the clock stands still, and the first task ended when it closed
 				q.want(res.Runs[0].ID, want, want)

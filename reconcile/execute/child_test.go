@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/providertest/faulty"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/state"
@@ -95,7 +95,7 @@ func (l life) live() error {
 	c := &crash{at: l.At, fail: l.Fail}
 	var rep report
 	x := execute.New(execute.Options{
-		Backend: &mortal{b, c}, Registry: providertest.Faulty(registry(), c.point), Actor: "test",
+		Backend: &mortal{b, c}, Registry: faulty.Registry(registry(), c.point), Actor: "test",
 		Sleep: func(context.Context, time.Duration) error { time.Sleep(breath); return nil },
 	})
 	runs, err := b.Runs(ctx, state.RunFilter{Address: plan.Actions[0].Address})

@@ -12,7 +12,8 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/providertest/faulty"
+	"github.com/holdfast-dr/holdfast/providers/providertest/simulator"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/state"
@@ -21,7 +22,7 @@ import (
 // quietRig is a rig with a clock that moves only when somebody sleeps, for the executor and the simulated device.
 type quietRig struct {
 	*rig
-	sim *providertest.Simulator
+	sim *simulator.Simulator
 	mu  sync.Mutex
 	at  time.Time
 }
@@ -35,8 +36,8 @@ func newQuietRig(t *testing.T) *quietRig {
 		return q.at
 	}
 	r := registry()
-	r.Devices = append(r.Devices[:2:2], providertest.SimulatorType(now))
-	q.o.Registry = providertest.Faulty(r, func(p string) error {
+	r.Devices = append(r.Devices[:2:2], simulator.DeviceType(now))
+	q.o.Registry = faulty.Registry(r, func(p string) error {
 		q.rig.mu.Lock()
 		f := q.fault
 		q.rig.mu.Unlock()
@@ -49,7 +50,7 @@ func newQuietRig(t *testing.T) *quietRig {
 		q.at = q.at.Add(d)
 		return context.Cause(ctx)
 	}
-	q.sim = providertest.NewSimulator(t, q.path("box"), now)
+	q.sim = simulator.New(t, q.path("box"), now)
 	return q
 }
 
@@ -117,7 +118,7 @@ func (q *quietRig) called(ops ...string) (all []string) {
 
 func TestQuiescedForTheCapture(t *testing.T) {
 	q := newQuietRig(t)
-	q.sim.Set(t, func(b *providertest.Behavior) { b.QuiesceTime, b.UnquiesceTime = time.Minute, 30*time.Second })
+	q.sim.Set(t, func(b *simulator.Behavior) { b.QuiesceTime, b.UnquiesceTime = time.Minute, 30*time.Second })
 	began := q.at
 	task := q.backup(q.quietTask("D2", "export_domain"))
 	q.wantTask(task, state.Succeeded, "")
@@ -229,14 +230,14 @@ func TestQuiescedBySomebodyElseInBetween(t *testing.T) {
 
 func TestCannotQuiesce(t *testing.T) {
 	q := newQuietRig(t)
-	q.sim.Set(t, func(b *providertest.Behavior) { b.CannotQuiesce = true })
+	q.sim.Set(t, func(b *simulator.Behavior) { b.CannotQuiesce = true })
 	q.wantTask(q.backup(q.quietTask("D1", "export_domain")), state.Failed, execute.FailedCannotQuiesce)
 }
 
 // TestQuiesceTimeout: three minutes after the timeout the request is taken back (seed step 8).
 func TestQuiesceTimeout(t *testing.T) {
 	q := newQuietRig(t)
-	q.sim.Set(t, func(b *providertest.Behavior) { b.NeverQuiesces = true })
+	q.sim.Set(t, func(b *simulator.Behavior) { b.NeverQuiesces = true })
 	began := q.at
 	task := q.backup(q.quietTask(providers.AllDomains, "secure_backup"))
 	q.wantTask(task, state.Failed, execute.FailedQuiesce)
@@ -265,7 +266,7 @@ func TestUnquiesceTimeout(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			q := newQuietRig(t)
-			q.sim.Set(t, func(b *providertest.Behavior) { b.NeverUnquiesces = true })
+			q.sim.Set(t, func(b *simulator.Behavior) { b.NeverUnquiesces = true })
 			if c.capture != nil {
 				q.failing("device.Capture", 1, c.capture)
 			}
@@ -290,7 +291,7 @@ func TestUnquiesceTimeout(t *testing.T) {
 				t.Errorf("the next task on the device is %s", got)
 			}
 			q.healed()
-			q.sim.Set(t, func(b *providertest.Behavior) { b.NeverUnquiesces = false })
+			q.sim.Set(t, func(b *simulator.Behavior) { b.NeverUnquiesces = false })
 			if err := q.b.Resolve(t.Context(), task.ID, state.Interrupted, "ana", "the device is well again", q.at); err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +306,7 @@ func TestUnquiesceTimeout(t *testing.T) {
 // TestMaxHold: the watchdog lets the device go while the capture still runs.
 func TestMaxHold(t *testing.T) {
 	q := newQuietRig(t)
-	q.sim.Set(t, func(b *providertest.Behavior) { b.Capture = providertest.HangsHalfWay })
+	q.sim.Set(t, func(b *simulator.Behavior) { b.Capture = simulator.HangsHalfWay })
 	task := q.quietTask(providers.AllDomains, "secure_backup")
 	for i, s := range task.Steps {
 		if s.Op == reconcile.OpDeviceQuiesce || s.Op == reconcile.OpDeviceWait || s.Op == reconcile.OpDeviceUnquiesce {
@@ -324,16 +325,16 @@ func TestMaxHold(t *testing.T) {
 // TestUnquiescedOnEveryWayOut: faults of the source (row 13).
 func TestUnquiescedOnEveryWayOut(t *testing.T) {
 	for _, c := range []struct {
-		fault  providertest.CaptureFault
+		fault  simulator.CaptureFault
 		reason string
 	}{
-		{providertest.FailsAtEnd, execute.FailedSourceExit},
-		{providertest.WritesLittle, execute.FailedTooSmall},
-		{providertest.WritesNothing, execute.FailedTooSmall},
+		{simulator.FailsAtEnd, execute.FailedSourceExit},
+		{simulator.WritesLittle, execute.FailedTooSmall},
+		{simulator.WritesNothing, execute.FailedTooSmall},
 	} {
 		t.Run(string(c.fault), func(t *testing.T) {
 			q := newQuietRig(t)
-			q.sim.Set(t, func(b *providertest.Behavior) { b.Capture = c.fault })
+			q.sim.Set(t, func(b *simulator.Behavior) { b.Capture = c.fault })
 			task := q.backup(q.quietTask("D1", "export_domain"))
 			q.wantTask(task, state.Failed, c.reason)
 			q.wantBox(providers.Normal)
@@ -348,7 +349,7 @@ func TestUnquiescedOnEveryWayOut(t *testing.T) {
 // TestUnquiesceIsAskedUntilItWorks: a device that cannot be reached for a minute is no reason to ask a person.
 func TestUnquiesceIsAskedUntilItWorks(t *testing.T) {
 	q := newQuietRig(t)
-	q.sim.Set(t, func(b *providertest.Behavior) { b.Fails = map[string]int{"unquiesce": 30} })
+	q.sim.Set(t, func(b *simulator.Behavior) { b.Fails = map[string]int{"unquiesce": 30} })
 	q.wantTask(q.backup(q.quietTask("D1", "export_domain")), state.Succeeded, "")
 	q.wantBox(providers.Normal)
 }
@@ -360,7 +361,7 @@ func TestStoppedWhileQuiesced(t *testing.T) {
 			q := newQuietRig(t)
 			hangs := strings.HasPrefix(step, "capture")
 			if hangs {
-				q.sim.Set(t, func(b *providertest.Behavior) { b.Capture = providertest.HangsHalfWay })
+				q.sim.Set(t, func(b *simulator.Behavior) { b.Capture = simulator.HangsHalfWay })
 			}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
@@ -378,7 +379,7 @@ func TestStoppedWhileQuiesced(t *testing.T) {
 				t.Errorf("owes %q", open)
 			}
 			q.o.Events = func(execute.Event) {}
-			q.sim.Set(t, func(b *providertest.Behavior) { b.Capture = "" })
+			q.sim.Set(t, func(b *simulator.Behavior) { b.Capture = "" })
 			q.resume()
 			q.want(res.Runs[0].ID, "succeeded")
 			q.wantBox(providers.Normal)
@@ -393,7 +394,7 @@ func TestStoppedWhileQuiesced(t *testing.T) {
 // TestWindowClosesWhileQuiesced: with at_close = "stop" the capture is cut off and the device released (row 16).
 func TestWindowClosesWhileQuiesced(t *testing.T) {
 	q := newQuietRig(t)
-	q.sim.Set(t, func(b *providertest.Behavior) { b.Capture = providertest.HangsHalfWay })
+	q.sim.Set(t, func(b *simulator.Behavior) { b.Capture = simulator.HangsHalfWay })
 	q.at = time.Date(2026, 11, 18, 23, 30, 59, 800e6, time.UTC)
 	task := q.quietTask("D1", "export_domain")
 	task.Steps[0].Args = raw(reconcile.WindowArgs{Window: "maintenance_window.night", Start: "22:00", End: "23:31", Timezone: "UTC", AtClose: "stop"})

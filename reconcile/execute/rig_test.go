@@ -10,7 +10,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/providertest/faulty"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/state"
@@ -22,7 +22,7 @@ type rig struct {
 	world
 	b      state.Backend
 	o      execute.Options
-	fault  providertest.Fault
+	fault  faulty.Fault
 	mu     sync.Mutex
 	events []execute.Event
 }
@@ -36,7 +36,7 @@ func newRig(t *testing.T) *rig {
 	k.b = db
 	k.o = execute.Options{
 		Backend: db, Actor: "test", Version: "0.0",
-		Registry: providertest.Faulty(registry(), func(p string) error {
+		Registry: faulty.Registry(registry(), func(p string) error {
 			k.mu.Lock()
 			f := k.fault
 			k.mu.Unlock()

@@ -14,7 +14,8 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/command"
 	"github.com/holdfast-dr/holdfast/providers/files"
 	"github.com/holdfast-dr/holdfast/providers/plain"
-	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/providertest/simulator"
+	"github.com/holdfast-dr/holdfast/providers/symlink"
 	"github.com/holdfast-dr/holdfast/providers/tree"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
@@ -35,9 +36,9 @@ func (w world) path(parts ...string) string {
 }
 
 // box is the simulated device: it has unsaved changes in one of its domains, and needs time to quiesce.
-func (w world) box(t testing.TB) *providertest.Simulator {
-	s := providertest.NewSimulator(t, w.path("box"), nil)
-	s.Set(t, func(b *providertest.Behavior) {
+func (w world) box(t testing.TB) *simulator.Simulator {
+	s := simulator.New(t, w.path("box"), nil)
+	s.Set(t, func(b *simulator.Behavior) {
 		b.Info = providers.DeviceInfo{Identity: "box-1", Domains: []string{"D1", "D2"}}
 		b.Unsaved = []string{"D1"}
 		b.QuiesceTime, b.UnquiesceTime = 3*time.Millisecond, 3*time.Millisecond
@@ -114,9 +115,9 @@ func (w world) build(t testing.TB) {
 // registry has the providers that the world is made of.
 func registry() *providers.Registry {
 	return &providers.Registry{
-		Devices: []providers.DeviceType{files.DeviceType(), command.DeviceType(), providertest.SimulatorType(nil)},
+		Devices: []providers.DeviceType{files.DeviceType(), command.DeviceType(), simulator.DeviceType(nil)},
 		Stores:  []providers.StoreType{plain.StoreType()},
-		Targets: []providers.TargetType{files.TargetType(), command.TargetType()},
+		Targets: []providers.TargetType{symlink.TargetType(), command.TargetType()},
 		Mirrors: []providers.MirrorType{tree.MirrorType()},
 	}
 }

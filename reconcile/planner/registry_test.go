@@ -6,6 +6,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/command"
 	"github.com/holdfast-dr/holdfast/providers/files"
 	"github.com/holdfast-dr/holdfast/providers/plain"
+	"github.com/holdfast-dr/holdfast/providers/symlink"
 	"github.com/holdfast-dr/holdfast/providers/tree"
 )
 
@@ -13,6 +14,6 @@ import (
 var registry = all.Types(&providers.Registry{
 	Devices: []providers.DeviceType{files.DeviceType(), command.DeviceType()},
 	Stores:  []providers.StoreType{plain.StoreType()},
-	Targets: []providers.TargetType{files.TargetType(), command.TargetType()},
+	Targets: []providers.TargetType{symlink.TargetType(), command.TargetType()},
 	Mirrors: []providers.MirrorType{tree.MirrorType()},
 })

@@ -18,7 +18,7 @@ const putArtifact = `INSERT INTO artifact (` + artifactColumns + `) VALUES (?, ?
 const putIfGood = putArtifact + ` WHERE artifact.state = 'good'`
 
 func (t *tx) putArtifact(a state.Artifact, how string) error {
-	_, err := t.exec(how, a.ID, a.Store, a.BackupPlan, a.Run, a.Task, a.Device, a.Domain, a.Action, a.Variant, a.Files, a.Bytes,
+	_, err := t.Exec(how, a.ID, a.Store, a.BackupPlan, a.Run, a.Task, a.Device, a.Domain, a.Action, a.Variant, a.Files, a.Bytes,
 		text(a.Manifest), a.State, micros(a.Started), micros(a.Verified), a.Error, micros(a.Quarantined))
 	return err
 }
@@ -29,7 +29,7 @@ func (s *Store) PutArtifact(ctx context.Context, a state.Artifact) error {
 	if err == nil {
 		err = s.write(ctx, func(t *tx) error {
 			var cur state.ArtifactState
-			if _, err := t.row(`SELECT state FROM artifact WHERE id = ?`, []any{a.ID}, &cur); err != nil {
+			if _, err := t.Row(`SELECT state FROM artifact WHERE id = ?`, []any{a.ID}, &cur); err != nil {
 				return err
 			}
 			switch {

@@ -2,58 +2,16 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore/database"
 )
 
 // Backup writes a consistent copy of the database to a new file that only its owner can read. Writers are not held up. An existing file is
 // never overwritten, and the file appears complete or not at all.
-func (s *Store) Backup(ctx context.Context, path string) error {
-	if err := s.backup(ctx, path); err != nil {
-		return fmt.Errorf("back up the state to %s: %w", path, err)
-	}
-	return nil
-}
-
-func (s *Store) backup(ctx context.Context, path string) (err error) {
-	path, err = filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(path); err == nil {
-		return os.ErrExist
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".holdfast-backup-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	temp := f.Name()
-	defer func() { err = errors.Join(err, f.Close(), removeIfThere(temp)) }()
-	db, err := sql.Open(driverName, dsn(s.path, copying))
-	if err != nil {
-		return err
-	}
-	db.SetMaxOpenConns(1)
-	if err := errors.Join(copyTo(ctx, db, temp), explain(db.Close())); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	// A link, unlike a rename, refuses to replace a file that appeared meanwhile.
-	if err := os.Link(temp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
+func (s *Store) Backup(ctx context.Context, path string) error { return s.db.Backup(ctx, path) }
 
 // epochLeap is added to the fencing numbers of a restored state, so that they are above all that were given out since its backup.
 const epochLeap = 1 << 20
@@ -62,94 +20,11 @@ const epochLeap = 1 << 20
 // first and becomes a state of a new lineage, so that plans made for the old one are refused. The old database is kept beside it as
 // "<to>.replaced-<at>". It is state.ErrLocked while a process uses the old one.
 func Restore(ctx context.Context, from, to string, at time.Time) error {
-	if err := restore(ctx, from, to, at); err != nil {
-		return fmt.Errorf("restore the state from %s: %w", from, err)
-	}
-	return nil
+	return database.Restore(ctx, from, to, at, migrations, func(exec database.Exec) error { return adopt(exec, from, at) })
 }
 
-func restore(ctx context.Context, from, to string, at time.Time) (err error) {
-	to, err = locate(to, true)
-	if err != nil {
-		return err
-	}
-	processSetup.Do(func() { _ = lockByDescription() })
-	lock, err := openLockFile(to+".lock", false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.close()) }()
-	for _, at := range []int64{useByte, setupByte} {
-		if err := lock.take(at); err != nil {
-			return fmt.Errorf("%s is in use; stop the agent and other commands first: %w: %w", to, state.ErrLocked, err)
-		}
-	}
-	if live, err := lock.held(1, useByte-1); err != nil || live {
-		return errors.Join(err, fmt.Errorf("a session on %s is alive: %w", to, state.ErrLocked))
-	}
-	temp, err := copyBeside(from, to)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, removeIfThere(temp)) }()
-	if err := adopt(ctx, temp, from, at); err != nil {
-		return err
-	}
-	if err := setAside(ctx, to, to+".replaced-"+at.UTC().Format("20060102T150405Z")); err != nil {
-		return fmt.Errorf("keep the old database: %w", err)
-	}
-	if err := os.Rename(temp, to); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(to)); err != nil {
-		return err
-	}
-	return lock.markUsed()
-}
-
-// copyBeside copies a file to a temporary one in the directory of to, on disk.
-func copyBeside(from, to string) (temp string, err error) {
-	src, err := os.Open(from)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	if fi, err := src.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return "", errors.Join(err, fmt.Errorf("%s is not a regular file", from))
-	}
-	if here, err := os.Stat(to); err == nil {
-		if fi, err := src.Stat(); err == nil && os.SameFile(here, fi) {
-			return "", errors.New("it is the state database itself")
-		}
-	}
-	dst, err := os.CreateTemp(filepath.Dir(to), ".holdfast-restore-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(dst, src)
-	if err = errors.Join(err, dst.Sync(), dst.Close()); err != nil {
-		return "", errors.Join(err, removeIfThere(dst.Name()))
-	}
-	return dst.Name(), nil
-}
-
-// adopt checks a copy of a backup and makes it a state of its own.
-func adopt(ctx context.Context, path, from string, at time.Time) (err error) {
-	db, err := sql.Open(driverName, dsn(path, copying))
-	if err != nil {
-		return err
-	}
-	db.SetMaxOpenConns(1)
-	defer func() { err = errors.Join(err, explain(db.Close())) }()
-	if err := wantOurs(ctx, db); err != nil {
-		return err
-	}
-	if err := check(ctx, db, true); err != nil {
-		return fmt.Errorf("the backup is not good: %w", err)
-	}
-	if _, _, err := schema(ctx, db); err != nil {
-		return err
-	}
+// adopt makes a copy of a backup a state of its own.
+func adopt(exec database.Exec, from string, at time.Time) error {
 	detail, err := json.Marshal(map[string]string{"from": from})
 	if err != nil {
 		return err
@@ -157,10 +32,6 @@ func adopt(ctx context.Context, path, from string, at time.Time) (err error) {
 	hold, err := json.Marshal(state.Hold{Until: stored(at.Add(state.HoldTime)), Reason: "the state was restored from a backup"})
 	if err != nil {
 		return err
-	}
-	t, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return explain(err)
 	}
 	for _, change := range []struct {
 		sql  string
@@ -173,65 +44,9 @@ func adopt(ctx context.Context, path, from string, at time.Time) (err error) {
 		{`INSERT INTO audit (seq, at, actor, action, object, detail) SELECT value, ?, '', 'restore', 'state', ? FROM counter WHERE name = 'audit'`,
 			[]any{micros(at), string(detail)}},
 	} {
-		if _, err := t.ExecContext(ctx, change.sql, change.args...); err != nil {
-			return errors.Join(explain(err), t.Rollback())
-		}
-	}
-	return explain(t.Commit())
-}
-
-// setAside keeps the old database under another name while it also stays in its place, to be replaced in one step. Its write-ahead log
-// must be gone by then: the engine would apply it to the new database. It is folded into the old one, or, when that is
-// too damaged, kept beside it.
-func setAside(ctx context.Context, path, kept string) error {
-	if _, err := os.Lstat(kept); err == nil {
-		return fmt.Errorf("%s: %w", kept, os.ErrExist)
-	}
-	folded := errors.New("there is no database")
-	if _, err := os.Stat(path); err == nil {
-		folded = foldAway(ctx, path)
-		if err := ctx.Err(); err != nil {
+		if err := exec(change.sql, change.args...); err != nil {
 			return err
 		}
-		if err := os.Link(path, kept); err != nil {
-			return err
-		}
-	}
-	if folded != nil {
-		if err := os.Rename(path+"-wal", kept+"-wal"); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return errors.Join(folded, err)
-		}
-		if err := removeIfThere(path + "-shm"); err != nil {
-			return err
-		}
-	} else if _, err := os.Lstat(path + "-wal"); err == nil {
-		return errors.New("its write-ahead log did not go away")
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// foldAway lets the engine put the write-ahead log into the database; closing the last connection removes the log.
-func foldAway(ctx context.Context, path string) error {
-	db, err := sql.Open(driverName, dsn(path, copying))
-	if err != nil {
-		return err
-	}
-	db.SetMaxOpenConns(1)
-	return errors.Join(foldLog(ctx, db), explain(db.Close()))
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
-		return err
 	}
 	return nil
-}
-
-// syncDir makes new names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -72,13 +72,13 @@ func checkBegin(p state.StoredPlan, runs []state.NewRun) error {
 
 // putPlan stores a plan once. The same id with another content is an error.
 func (t *tx) putPlan(p state.StoredPlan) error {
-	n, err := t.exec(`INSERT INTO plan (`+planColumns+`) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+	n, err := t.Exec(`INSERT INTO plan (`+planColumns+`) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
 		p.ID, p.Digest, string(p.Body), micros(p.CreatedAt), p.CreatedBy)
 	if err != nil || n == 1 {
 		return err
 	}
 	var digest string
-	if _, err := t.row(`SELECT digest FROM plan WHERE id = ?`, []any{p.ID}, &digest); err != nil {
+	if _, err := t.Row(`SELECT digest FROM plan WHERE id = ?`, []any{p.ID}, &digest); err != nil {
 		return err
 	}
 	if digest != p.Digest {
@@ -90,7 +90,7 @@ func (t *tx) putPlan(p state.StoredPlan) error {
 func (t *tx) beginRun(plan string, n state.NewRun) (state.Run, error) {
 	r := n.Run
 	var old number
-	found, err := t.row(`SELECT id FROM run WHERE address = ? AND trigger_kind = ? AND trigger_key = ?`,
+	found, err := t.Row(`SELECT id FROM run WHERE address = ? AND trigger_kind = ? AND trigger_key = ?`,
 		[]any{r.Address, r.Trigger, r.TriggerKey}, &old)
 	if err != nil {
 		return r, err
@@ -110,7 +110,7 @@ func (t *tx) beginRun(plan string, n state.NewRun) (state.Run, error) {
 		r.EndedAt = r.CreatedAt
 	}
 	r.DueAt, r.CreatedAt, r.StartedAt, r.EndedAt = stored(r.DueAt), stored(r.CreatedAt), stored(r.StartedAt), stored(r.EndedAt)
-	if _, err := t.exec(`INSERT INTO run (`+runColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	if _, err := t.Exec(`INSERT INTO run (`+runColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		id, r.Plan, r.Action, r.Address, r.Kind, r.Trigger, r.TriggerKey, micros(r.DueAt), r.Commit, r.Actor, r.Status, r.Reason, r.Error,
 		micros(r.CreatedAt), micros(r.StartedAt), micros(r.EndedAt), r.Devices, r.Domains, r.Succeeded, r.Failed, r.Skipped, r.Total); err != nil {
 		return r, err
@@ -122,7 +122,7 @@ func (t *tx) beginRun(plan string, n state.NewRun) (state.Run, error) {
 		return r, err
 	}
 	if c := n.Cursor; c != nil {
-		_, err = t.exec(`INSERT INTO schedule_cursor (`+cursorColumns+`) VALUES (?, ?, ?)
+		_, err = t.Exec(`INSERT INTO schedule_cursor (`+cursorColumns+`) VALUES (?, ?, ?)
 			ON CONFLICT (address) DO UPDATE SET nominal = excluded.nominal, at = excluded.at WHERE excluded.at >= schedule_cursor.at`,
 			c.Address, c.Nominal, micros(c.At))
 	}
@@ -182,7 +182,7 @@ func (t *tx) beginTasks(run int64, at time.Time, tasks []state.TaskRun) error {
 		} else if task.Status.Terminal() {
 			ended = micros(at)
 		}
-		if _, err := t.exec(`INSERT INTO task (`+taskColumns+`, last_entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, ?, ?, ?, ?, ?, '')`,
+		if _, err := t.Exec(`INSERT INTO task (`+taskColumns+`, last_entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, ?, ?, ?, ?, ?, '')`,
 			run, i+1, task.Kind, task.Activity, task.Device, task.Domain, task.Action, locks, task.Status, task.Reason, task.Error,
 			micros(at), ended, task.Files, task.Bytes, task.Errors, text(task.Output)); err != nil {
 			return err
@@ -197,7 +197,7 @@ func (t *tx) newHead(address string, run int64, status state.Status) error {
 	if status.Good() || status == state.Partial {
 		good = run
 	}
-	_, err := t.exec(`INSERT INTO run_head (address, last_run, last_good) VALUES (?, ?, ?) ON CONFLICT (address) DO UPDATE SET
+	_, err := t.Exec(`INSERT INTO run_head (address, last_run, last_good) VALUES (?, ?, ?) ON CONFLICT (address) DO UPDATE SET
 		last_run = CASE WHEN excluded.last_run > run_head.last_run THEN excluded.last_run ELSE run_head.last_run END,
 		last_good = CASE WHEN excluded.last_good > run_head.last_good THEN excluded.last_good ELSE run_head.last_good END`,
 		address, run, good)

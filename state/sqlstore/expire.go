@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore/database"
 )
 
 const briefColumns = `backup_plan, store, device, domain, action, variant, started_at, id, state, verified_at, quarantined_at, bytes, pinned`
 
-func scanBrief(row scanner) (a state.ArtifactBrief, err error) {
+func scanBrief(row database.Row) (a state.ArtifactBrief, err error) {
 	err = row.Scan(&a.BackupPlan, &a.Store, &a.Device, &a.Domain, &a.Action, &a.Variant, (*instant)(&a.Started), &a.ID, &a.State,
 		(*instant)(&a.Verified), (*instant)(&a.Quarantined), &a.Bytes, &a.Pinned)
 	return a, err
@@ -27,13 +28,9 @@ const catalogueGroups = `SELECT backup_plan, store, device, domain, action, vari
 	verified_at || ' ' || quarantined_at || ' ' || bytes || ' ' || pinned || ' ' || id, char(10))
 	FROM artifact INDEXED BY artifact_kept WHERE state <> 'deleted' GROUP BY backup_plan, store, device, domain, action, variant`
 
-func catalogue(ctx context.Context, q querier) ([]state.ArtifactBrief, error) {
-	rows, err := q.QueryContext(ctx, catalogueGroups)
-	if err != nil {
-		return nil, explain(err)
-	}
+func catalogue(ctx context.Context, q database.Querier) ([]state.ArtifactBrief, error) {
 	var all []state.ArtifactBrief
-	err = eachRow(rows, func(row scanner) error {
+	err := database.Each(ctx, q, catalogueGroups, nil, func(row database.Row) error {
 		var group state.ArtifactBrief
 		var members string
 		if err := row.Scan(&group.BackupPlan, &group.Store, &group.Device, &group.Domain, &group.Action, &group.Variant, &members); err != nil {
@@ -114,14 +111,14 @@ func (t *tx) expire(e state.Expiry, at time.Time) error {
 	case verified == 0:
 		return stale("Artifact %s is the only verified one of its kind", a.ID)
 	}
-	_, err = t.exec(`UPDATE artifact SET state = 'expiring' WHERE id = ?`, a.ID)
+	_, err = t.Exec(`UPDATE artifact SET state = 'expiring' WHERE id = ?`, a.ID)
 	return err
 }
 
 func (t *tx) brief(id string) (state.ArtifactBrief, error) {
 	var a state.ArtifactBrief
 	found := false
-	err := t.all(`SELECT `+briefColumns+` FROM artifact WHERE id = ?`, []any{id}, func(row scanner) (err error) {
+	err := t.All(`SELECT `+briefColumns+` FROM artifact WHERE id = ?`, []any{id}, func(row database.Row) (err error) {
 		a, err = scanBrief(row)
 		found = true
 		return err
@@ -134,7 +131,7 @@ func (t *tx) brief(id string) (state.ArtifactBrief, error) {
 
 // peers counts the other good artifacts of the same group up to a time: those that are newer, and those that were verified.
 func (t *tx) peers(a state.ArtifactBrief, limit time.Time) (newer, verified int, err error) {
-	_, err = t.row(`SELECT count(CASE WHEN started_at > ? OR started_at = ? AND id > ? THEN 1 END), count(CASE WHEN verified_at > 0 THEN 1 END)
+	_, err = t.Row(`SELECT count(CASE WHEN started_at > ? OR started_at = ? AND id > ? THEN 1 END), count(CASE WHEN verified_at > 0 THEN 1 END)
 		FROM artifact INDEXED BY artifact_kept
 		WHERE backup_plan = ? AND store = ? AND device = ? AND domain = ? AND action = ? AND variant = ? AND started_at <= ?
 		AND state <> 'deleted' AND state = 'good' AND id <> ?`,
@@ -145,7 +142,7 @@ func (t *tx) peers(a state.ArtifactBrief, limit time.Time) (newer, verified int,
 
 // deleted ends a deletion that was begun.
 func (t *tx) deleted(id string) error {
-	n, err := t.exec(`UPDATE artifact SET state = 'deleted' WHERE id = ? AND state IN ('expiring', 'deleted')`, id)
+	n, err := t.Exec(`UPDATE artifact SET state = 'deleted' WHERE id = ? AND state IN ('expiring', 'deleted')`, id)
 	if err == nil && n == 0 {
 		err = stale("The deletion of artifact %s was not begun", id)
 	}
@@ -174,7 +171,7 @@ func (t *tx) pin(id string, pinned bool, actor, reason string, at time.Time) err
 	case a.Pinned == pinned:
 		return nil
 	}
-	if _, err := t.exec(`UPDATE artifact SET pinned = ? WHERE id = ?`, pinned, id); err != nil {
+	if _, err := t.Exec(`UPDATE artifact SET pinned = ? WHERE id = ?`, pinned, id); err != nil {
 		return err
 	}
 	action := "unpin"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore/database"
 )
 
 // ExportFormat and ExportVersion are in the first line of an export. The version rises when a reader of the old form would
@@ -47,13 +48,13 @@ type exportAudit struct {
 
 // Export writes the whole state as of one moment, one JSON value to a line: a header, then every record, in a fixed order, then an end mark.
 func (s *Store) Export(ctx context.Context, w io.Writer) error {
-	if err := s.read(ctx, func(q querier) error { return s.export(ctx, q, w) }); err != nil {
+	if err := s.db.Read(ctx, func(q database.Querier) error { return s.export(ctx, q, w) }); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
 	return nil
 }
 
-func (s *Store) export(ctx context.Context, q querier, w io.Writer) error {
+func (s *Store) export(ctx context.Context, q database.Querier, w io.Writer) error {
 	meta, err := s.meta(ctx, q)
 	if err != nil {
 		return err
@@ -90,22 +91,17 @@ func (s *Store) export(ctx context.Context, q querier, w io.Writer) error {
 // exporter writes records until the first error.
 type exporter struct {
 	ctx context.Context
-	q   querier
+	q   database.Querier
 	out *json.Encoder
 	n   int
 	err error
 }
 
-func exportAll[T any](e *exporter, kind string, scan func(scanner) (T, error), query string) {
+func exportAll[T any](e *exporter, kind string, scan func(database.Row) (T, error), query string) {
 	if e.err != nil {
 		return
 	}
-	rows, err := e.q.QueryContext(e.ctx, query)
-	if err != nil {
-		e.err = explain(err)
-		return
-	}
-	e.err = eachRow(rows, func(row scanner) error {
+	e.err = database.Each(e.ctx, e.q, query, nil, func(row database.Row) error {
 		v, err := scan(row)
 		if err != nil {
 			return err
@@ -115,12 +111,12 @@ func exportAll[T any](e *exporter, kind string, scan func(scanner) (T, error), q
 	})
 }
 
-func scanSession(row scanner) (s exportSession, err error) {
+func scanSession(row database.Row) (s exportSession, err error) {
 	err = row.Scan(&s.Epoch, &s.Host, &s.PID, &s.Actor, (*instant)(&s.Started), (*instant)(&s.Ended), &s.Ending)
 	return s, err
 }
 
-func scanAudit(row scanner) (a exportAudit, err error) {
+func scanAudit(row database.Row) (a exportAudit, err error) {
 	err = row.Scan(&a.Seq, (*instant)(&a.At), &a.Actor, &a.Action, &a.Object, (*rawJSON)(&a.Detail))
 	return a, err
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore/database"
 )
 
 // holdOperation marks a lock that a person holds: it belongs to no session and ends by itself.
@@ -18,14 +18,14 @@ const leaseTime = 60 * time.Second
 
 const lockColumns = `name, token, session, task, actor, host, pid, operation, reason, acquired_at, expires_at`
 
-func scanLock(row scanner) (l state.Lock, err error) {
+func scanLock(row database.Row) (l state.Lock, err error) {
 	err = row.Scan(&l.Name, &l.Token, &l.Session, &l.Task, &l.Actor, &l.Host, &l.PID, &l.Operation, &l.Reason,
 		(*instant)(&l.Acquired), (*instant)(&l.Expires))
 	return l, err
 }
 
 func (t *tx) lockNamed(name string) (l state.Lock, found bool, err error) {
-	err = t.all(`SELECT `+lockColumns+` FROM held_lock WHERE name = ?`, []any{name}, func(row scanner) error {
+	err = t.All(`SELECT `+lockColumns+` FROM held_lock WHERE name = ?`, []any{name}, func(row database.Row) error {
 		found = true
 		l, err = scanLock(row)
 		return err
@@ -39,7 +39,7 @@ func (t *tx) putLock(l state.Lock) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, err = t.exec(`INSERT INTO held_lock (`+lockColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	_, err = t.Exec(`INSERT INTO held_lock (`+lockColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (name) DO UPDATE SET token = excluded.token, session = excluded.session, task = excluded.task, actor = excluded.actor,
 		host = excluded.host, pid = excluded.pid, operation = excluded.operation, reason = excluded.reason,
 		acquired_at = excluded.acquired_at, expires_at = excluded.expires_at`,
@@ -59,11 +59,11 @@ func (s *Store) lost(t *tx, l state.Lock, at time.Time) (bool, error) {
 		return false, nil
 	}
 	var host, ending string
-	found, err := t.row(`SELECT host, ending FROM session WHERE epoch = ?`, []any{l.Session}, &host, &ending)
+	found, err := t.Row(`SELECT host, ending FROM session WHERE epoch = ?`, []any{l.Session}, &host, &ending)
 	if err != nil || !found || ending != "" {
 		return err == nil, err
 	}
-	return s.dead(l.Session, host)
+	return s.db.Dead(l.Session, host)
 }
 
 // AcquireLock takes a lock for a session, or for a person when l.Operation is "hold" (then with an expiry and without a
@@ -142,7 +142,7 @@ func sameHolding(a, b state.Lock) bool {
 // wantSession refuses a session that is over.
 func (t *tx) wantSession(epoch int64) error {
 	var one int64
-	found, err := t.row(`SELECT 1 FROM session WHERE epoch = ? AND ending = ''`, []any{epoch}, &one)
+	found, err := t.Row(`SELECT 1 FROM session WHERE epoch = ? AND ending = ''`, []any{epoch}, &one)
 	if err == nil && !found {
 		err = fmt.Errorf("session %d is over: %w", epoch, state.ErrFenced)
 	}
@@ -155,7 +155,7 @@ func (s *Store) RenewLock(ctx context.Context, l state.Lock) error {
 		return fmt.Errorf("renew lock %s: it needs an expiry", l.Name)
 	}
 	err := s.write(ctx, func(t *tx) error {
-		n, err := t.exec(`UPDATE held_lock SET expires_at = ? WHERE name = ? AND token = ? AND session = ? AND task = ?`,
+		n, err := t.Exec(`UPDATE held_lock SET expires_at = ? WHERE name = ? AND token = ? AND session = ? AND task = ?`,
 			micros(l.Expires), l.Name, l.Token, l.Session, l.Task)
 		if err == nil && n == 0 {
 			err = state.ErrFenced
@@ -171,7 +171,7 @@ func (s *Store) RenewLock(ctx context.Context, l state.Lock) error {
 // ReleaseLock gives a lock back. One that was lost already stays with its new holder.
 func (s *Store) ReleaseLock(ctx context.Context, l state.Lock) error {
 	err := s.write(ctx, func(t *tx) error {
-		_, err := t.exec(`DELETE FROM held_lock WHERE name = ? AND token = ? AND session = ? AND task = ''`, l.Name, l.Token, l.Session)
+		_, err := t.Exec(`DELETE FROM held_lock WHERE name = ? AND token = ? AND session = ? AND task = ''`, l.Name, l.Token, l.Session)
 		return err
 	})
 	if err != nil {
@@ -193,7 +193,7 @@ func (s *Store) BreakLock(ctx context.Context, name, actor, reason string, at ti
 		if !held {
 			return state.ErrNotFound
 		}
-		if _, err := t.exec(`DELETE FROM held_lock WHERE name = ?`, name); err != nil {
+		if _, err := t.Exec(`DELETE FROM held_lock WHERE name = ?`, name); err != nil {
 			return err
 		}
 		if was.Task != "" {
@@ -215,18 +215,9 @@ func (s *Store) BreakLock(ctx context.Context, name, actor, reason string, at ti
 
 // Locks lists the held locks by name, with those that expired and were not taken since.
 func (s *Store) Locks(ctx context.Context) ([]state.Lock, error) {
-	locks, err := list(ctx, s.reader, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`)
+	locks, err := database.List(ctx, s.db, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("list locks: %w", err)
 	}
 	return locks, nil
-}
-
-// hostname is how sessions of this machine name it.
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return ""
-	}
-	return name
 }

@@ -2,76 +2,17 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore/database"
 )
-
-// querier is a pool of reading connections or one read transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-// readError gives the reason of a read that was broken off, which is the context and not what the engine makes of it, and
-// what to do about damage.
-func readError(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return remedy(err)
-}
-
-// list reads all rows of a query into records.
-func list[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, explain(err)
-	}
-	var all []T
-	err = eachRow(rows, func(row scanner) error {
-		v, err := scan(row)
-		all = append(all, v)
-		return err
-	})
-	if err != nil {
-		return nil, readError(ctx, err)
-	}
-	return all, nil
-}
-
-// one reads the only row of a query, or is state.ErrNotFound.
-func one[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) (T, error) {
-	all, err := list(ctx, q, scan, query, args...)
-	var none T
-	if err != nil {
-		return none, err
-	}
-	if len(all) == 0 {
-		return none, state.ErrNotFound
-	}
-	return all[0], nil
-}
-
-// read runs a function in one read transaction: all it reads is of the same moment. It waits for no writer.
-func (s *Store) read(ctx context.Context, do func(querier) error) error {
-	t, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return explain(err)
-	}
-	err = do(t)
-	if end := t.Rollback(); !errors.Is(end, sql.ErrTxDone) { // it is done when the context ended
-		err = errors.Join(err, explain(end))
-	}
-	return readError(ctx, err)
-}
 
 // Meta tells which state this is.
 func (s *Store) Meta(ctx context.Context) (state.Meta, error) {
 	var m state.Meta
-	err := s.read(ctx, func(q querier) (err error) {
+	err := s.db.Read(ctx, func(q database.Querier) (err error) {
 		m, err = s.meta(ctx, q)
 		return err
 	})
@@ -81,9 +22,9 @@ func (s *Store) Meta(ctx context.Context) (state.Meta, error) {
 	return m, nil
 }
 
-func (s *Store) meta(ctx context.Context, q querier) (state.Meta, error) {
-	return one(ctx, q, func(row scanner) (state.Meta, error) {
-		m := state.Meta{Engine: s.engine}
+func (s *Store) meta(ctx context.Context, q database.Querier) (state.Meta, error) {
+	return database.One(ctx, q, func(row database.Row) (state.Meta, error) {
+		m := state.Meta{Engine: s.db.Engine()}
 		err := row.Scan(&m.Lineage, &m.Generation, &m.Schema, (*holdText)(&m.Hold))
 		return m, err
 	}, `SELECT (SELECT value FROM meta WHERE name = 'lineage'), (SELECT value FROM counter WHERE name = 'generation'),
@@ -92,7 +33,7 @@ func (s *Store) meta(ctx context.Context, q querier) (state.Meta, error) {
 
 const objectColumns = `address, spec, digest, generation, protect, identity, commit_id, applied_at, applied_by, epoch, heads`
 
-func scanObject(row scanner) (o state.Object, err error) {
+func scanObject(row database.Row) (o state.Object, err error) {
 	err = row.Scan(&o.Address, (*rawJSON)(&o.Spec), &o.Digest, &o.Generation, &o.Protect, &o.Identity, &o.Commit,
 		(*instant)(&o.AppliedAt), &o.AppliedBy, &o.Epoch, (*headList)(&o.Heads))
 	return o, err
@@ -100,35 +41,35 @@ func scanObject(row scanner) (o state.Object, err error) {
 
 const roleColumns = `failover, active, epoch, state, moving_to, since, reason, run`
 
-func scanRole(row scanner) (r state.Role, err error) {
+func scanRole(row database.Row) (r state.Role, err error) {
 	err = row.Scan(&r.Failover, &r.Active, &r.Epoch, &r.State, &r.MovingTo, (*instant)(&r.Since), &r.Reason, &r.Run)
 	return r, err
 }
 
 const positionColumns = `mirror, at, finished_at, files, run, source, target`
 
-func scanPosition(row scanner) (p state.Position, err error) {
+func scanPosition(row database.Row) (p state.Position, err error) {
 	err = row.Scan(&p.Mirror, (*instant)(&p.At), (*instant)(&p.Finished), &p.Files, &p.Run, &p.Source, &p.Target)
 	return p, err
 }
 
 const cursorColumns = `address, nominal, at`
 
-func scanCursor(row scanner) (c state.Cursor, err error) {
+func scanCursor(row database.Row) (c state.Cursor, err error) {
 	err = row.Scan(&c.Address, &c.Nominal, (*instant)(&c.At))
 	return c, err
 }
 
 const observationColumns = `address, at, body`
 
-func scanObservation(row scanner) (o state.Observation, err error) {
+func scanObservation(row database.Row) (o state.Observation, err error) {
 	err = row.Scan(&o.Address, (*instant)(&o.At), (*rawJSON)(&o.Body))
 	return o, err
 }
 
 const planColumns = `id, digest, body, created_at, created_by`
 
-func scanPlan(row scanner) (p state.StoredPlan, err error) {
+func scanPlan(row database.Row) (p state.StoredPlan, err error) {
 	err = row.Scan(&p.ID, &p.Digest, (*rawJSON)(&p.Body), (*instant)(&p.CreatedAt), &p.CreatedBy)
 	return p, err
 }
@@ -136,7 +77,7 @@ func scanPlan(row scanner) (p state.StoredPlan, err error) {
 const runColumns = `id, plan, action_index, address, kind, trigger_kind, trigger_key, due_at, commit_id, actor, status, reason, error,
 	created_at, started_at, ended_at, devices, domains, succeeded, failed, skipped, total`
 
-func scanRun(row scanner) (r state.Run, err error) {
+func scanRun(row database.Row) (r state.Run, err error) {
 	err = row.Scan((*number)(&r.ID), &r.Plan, &r.Action, &r.Address, &r.Kind, &r.Trigger, &r.TriggerKey, (*instant)(&r.DueAt), &r.Commit,
 		&r.Actor, &r.Status, &r.Reason, &r.Error, (*instant)(&r.CreatedAt), (*instant)(&r.StartedAt), (*instant)(&r.EndedAt),
 		&r.Devices, &r.Domains, &r.Succeeded, &r.Failed, &r.Skipped, &r.Total)
@@ -146,7 +87,7 @@ func scanRun(row scanner) (r state.Run, err error) {
 const taskColumns = `run_id, seq, kind, activity, device, domain, action, locks, status, reason, error, owner, attempt,
 	status_at, started_at, ended_at, files, bytes, errors, output`
 
-func scanTask(row scanner) (t state.TaskRun, err error) {
+func scanTask(row database.Row) (t state.TaskRun, err error) {
 	err = row.Scan((*number)(&t.Run), &t.Seq, &t.Kind, &t.Activity, &t.Device, &t.Domain, &t.Action, (*nameList)(&t.Locks), &t.Status,
 		&t.Reason, &t.Error, &t.Owner, &t.Attempt, (*instant)(&t.StatusAt), (*instant)(&t.Started), (*instant)(&t.Ended),
 		&t.Files, &t.Bytes, &t.Errors, (*rawJSON)(&t.Output))
@@ -156,7 +97,7 @@ func scanTask(row scanner) (t state.TaskRun, err error) {
 
 const stepColumns = `run_id, seq, idx, name, class, state, session, attempt, input, output, error, began_at, ended_at`
 
-func scanStep(row scanner) (s state.StepRun, err error) {
+func scanStep(row database.Row) (s state.StepRun, err error) {
 	var k taskKey
 	err = row.Scan(&k.run, &k.seq, &s.Index, &s.Name, &s.Class, &s.State, &s.Session, &s.Attempt,
 		(*rawJSON)(&s.Input), (*rawJSON)(&s.Output), &s.Error, (*instant)(&s.Began), (*instant)(&s.Ended))
@@ -166,7 +107,7 @@ func scanStep(row scanner) (s state.StepRun, err error) {
 
 const dutyColumns = `run_id, seq, name, args, paid`
 
-func scanDuty(row scanner) (d state.Duty, err error) {
+func scanDuty(row database.Row) (d state.Duty, err error) {
 	var k taskKey
 	err = row.Scan(&k.run, &k.seq, &d.Name, (*rawJSON)(&d.Args), &d.Paid)
 	d.Task = k.String()
@@ -176,7 +117,7 @@ func scanDuty(row scanner) (d state.Duty, err error) {
 const artifactColumns = `id, store, backup_plan, run, task, device, domain, action, variant, files, bytes, manifest, state,
 	started_at, verified_at, error, quarantined_at, pinned`
 
-func scanArtifact(row scanner) (a state.Artifact, err error) {
+func scanArtifact(row database.Row) (a state.Artifact, err error) {
 	err = row.Scan(&a.ID, &a.Store, &a.BackupPlan, &a.Run, &a.Task, &a.Device, &a.Domain, &a.Action, &a.Variant, &a.Files, &a.Bytes,
 		(*rawJSON)(&a.Manifest), &a.State, (*instant)(&a.Started), (*instant)(&a.Verified), &a.Error, (*instant)(&a.Quarantined), &a.Pinned)
 	return a, err
@@ -184,7 +125,7 @@ func scanArtifact(row scanner) (a state.Artifact, err error) {
 
 // Plan gives a stored plan.
 func (s *Store) Plan(ctx context.Context, id string) (state.StoredPlan, error) {
-	p, err := one(ctx, s.reader, scanPlan, `SELECT `+planColumns+` FROM plan WHERE id = ?`, id)
+	p, err := database.One(ctx, s.db, scanPlan, `SELECT `+planColumns+` FROM plan WHERE id = ?`, id)
 	if err != nil {
 		return p, fmt.Errorf("read plan %q: %w", id, err)
 	}
@@ -197,7 +138,7 @@ func (s *Store) Run(ctx context.Context, id string) (state.Run, error) {
 	if err != nil {
 		return state.Run{}, err
 	}
-	r, err := one(ctx, s.reader, scanRun, `SELECT `+runColumns+` FROM run WHERE id = ?`, n)
+	r, err := database.One(ctx, s.db, scanRun, `SELECT `+runColumns+` FROM run WHERE id = ?`, n)
 	if err != nil {
 		return r, fmt.Errorf("read run %s: %w", id, err)
 	}
@@ -239,7 +180,7 @@ func (s *Store) Runs(ctx context.Context, by state.RunFilter) ([]state.Run, erro
 		f.where = append(f.where, openStatus)
 	}
 	query, args := f.sql(`SELECT `+runColumns+` FROM run`, "id DESC", by.Limit)
-	runs, err := list(ctx, s.reader, scanRun, query, args...)
+	runs, err := database.List(ctx, s.db, scanRun, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
@@ -252,7 +193,7 @@ func (s *Store) Tasks(ctx context.Context, run string) ([]state.TaskRun, error) 
 	if err != nil {
 		return nil, err
 	}
-	tasks, err := list(ctx, s.reader, scanTask, `SELECT `+taskColumns+` FROM task WHERE run_id = ? ORDER BY seq`, n)
+	tasks, err := database.List(ctx, s.db, scanTask, `SELECT `+taskColumns+` FROM task WHERE run_id = ? ORDER BY seq`, n)
 	if err != nil {
 		return nil, fmt.Errorf("list tasks of run %s: %w", run, err)
 	}
@@ -265,7 +206,7 @@ func (s *Store) Steps(ctx context.Context, task string) ([]state.StepRun, error)
 	if err != nil {
 		return nil, err
 	}
-	steps, err := list(ctx, s.reader, scanStep, `SELECT `+stepColumns+` FROM step WHERE run_id = ? AND seq = ? ORDER BY idx`, k.run, k.seq)
+	steps, err := database.List(ctx, s.db, scanStep, `SELECT `+stepColumns+` FROM step WHERE run_id = ? AND seq = ? ORDER BY idx`, k.run, k.seq)
 	if err != nil {
 		return nil, fmt.Errorf("list steps of task %s: %w", task, err)
 	}
@@ -278,7 +219,7 @@ func (s *Store) Duties(ctx context.Context, task string) ([]state.Duty, error) {
 	if err != nil {
 		return nil, err
 	}
-	duties, err := list(ctx, s.reader, scanDuty, `SELECT `+dutyColumns+` FROM duty WHERE run_id = ? AND seq = ? ORDER BY name`, k.run, k.seq)
+	duties, err := database.List(ctx, s.db, scanDuty, `SELECT `+dutyColumns+` FROM duty WHERE run_id = ? AND seq = ? ORDER BY name`, k.run, k.seq)
 	if err != nil {
 		return nil, fmt.Errorf("list duties of task %s: %w", task, err)
 	}
@@ -297,7 +238,7 @@ func (s *Store) Artifacts(ctx context.Context, by state.ArtifactFilter) ([]state
 	f.is("task", by.Task)
 	f.is("state", string(by.State))
 	query, args := f.sql(`SELECT `+artifactColumns+` FROM artifact`, "started_at DESC, id DESC", by.Limit)
-	artifacts, err := list(ctx, s.reader, scanArtifact, query, args...)
+	artifacts, err := database.List(ctx, s.db, scanArtifact, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list artifacts: %w", err)
 	}
@@ -307,7 +248,7 @@ func (s *Store) Artifacts(ctx context.Context, by state.ArtifactFilter) ([]state
 // Snapshot reads what the planner needs as of one moment.
 func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 	n := &state.Snapshot{}
-	err := s.read(ctx, func(q querier) (err error) {
+	err := s.db.Read(ctx, func(q database.Querier) (err error) {
 		if n.Meta, err = s.meta(ctx, q); err != nil {
 			return err
 		}
@@ -343,10 +284,10 @@ func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 		if n.Gaps, err = gaps(ctx, q); err != nil {
 			return err
 		}
-		if n.OpenRuns, err = list(ctx, q, scanRun, `SELECT `+runColumns+` FROM run WHERE `+openStatus+` ORDER BY id`); err != nil {
+		if n.OpenRuns, err = database.List(ctx, q, scanRun, `SELECT `+runColumns+` FROM run WHERE `+openStatus+` ORDER BY id`); err != nil {
 			return err
 		}
-		if n.Locks, err = list(ctx, q, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`); err != nil {
+		if n.Locks, err = database.List(ctx, q, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`); err != nil {
 			return err
 		}
 		if n.Artifacts, err = holdings(ctx, q); err != nil {
@@ -362,13 +303,9 @@ func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 }
 
 // index reads records into a map.
-func index[T any](ctx context.Context, q querier, scan func(scanner) (T, error), key func(T) string, query string) (map[string]T, error) {
-	rows, err := q.QueryContext(ctx, query)
-	if err != nil {
-		return nil, explain(err)
-	}
+func index[T any](ctx context.Context, q database.Querier, scan func(database.Row) (T, error), key func(T) string, query string) (map[string]T, error) {
 	all := map[string]T{}
-	err = eachRow(rows, func(row scanner) error {
+	err := database.Each(ctx, q, query, nil, func(row database.Row) error {
 		v, err := scan(row)
 		all[key(v)] = v
 		return err
@@ -376,14 +313,10 @@ func index[T any](ctx context.Context, q querier, scan func(scanner) (T, error),
 	return all, err
 }
 
-func holdings(ctx context.Context, q querier) (map[string]state.Holdings, error) {
-	rows, err := q.QueryContext(ctx, `SELECT backup_plan, count(*), sum(bytes), min(started_at), max(started_at)
-		FROM artifact WHERE state = 'good' GROUP BY backup_plan`)
-	if err != nil {
-		return nil, explain(err)
-	}
+func holdings(ctx context.Context, q database.Querier) (map[string]state.Holdings, error) {
 	all := map[string]state.Holdings{}
-	err = eachRow(rows, func(row scanner) error {
+	err := database.Each(ctx, q, `SELECT backup_plan, count(*), sum(bytes), min(started_at), max(started_at)
+		FROM artifact WHERE state = 'good' GROUP BY backup_plan`, nil, func(row database.Row) error {
 		var owner string
 		var h state.Holdings
 		err := row.Scan(&owner, &h.Count, &h.Bytes, (*instant)(&h.Oldest), (*instant)(&h.Newest))

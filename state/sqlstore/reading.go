@@ -39,9 +39,9 @@ func (t *tx) putReading(r state.Reading) (state.ArtifactState, error) {
 		return a.State, err
 	}
 	if r.Error != "" {
-		_, err = t.exec(`UPDATE artifact SET state = 'quarantined', error = ?, quarantined_at = ? WHERE id = ?`, r.Error, micros(r.At), r.Artifact)
+		_, err = t.Exec(`UPDATE artifact SET state = 'quarantined', error = ?, quarantined_at = ? WHERE id = ?`, r.Error, micros(r.At), r.Artifact)
 		return state.ArtifactQuarantined, err
 	}
-	_, err = t.exec(`UPDATE artifact SET verified_at = ? WHERE id = ? AND verified_at < ?`, micros(r.At), r.Artifact, micros(r.At))
+	_, err = t.Exec(`UPDATE artifact SET verified_at = ? WHERE id = ? AND verified_at < ?`, micros(r.At), r.Artifact, micros(r.At))
 	return a.State, err
 }

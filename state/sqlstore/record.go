@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore/database"
 )
 
 // Record writes desired objects and roles. Making the same call again after an unknown outcome changes nothing more.
@@ -30,20 +31,20 @@ func (s *Store) Record(ctx context.Context, l state.Lock, changes []state.Change
 		if err := t.holds(l); err != nil {
 			return err
 		}
-		if _, err := t.row(`SELECT value FROM counter WHERE name = 'generation'`, nil, &generation); err != nil {
+		if _, err := t.Row(`SELECT value FROM counter WHERE name = 'generation'`, nil, &generation); err != nil {
 			return err
 		}
 		if len(changes)+len(roles) == 0 {
 			return nil
 		}
 		var last string
-		if _, err := t.row(`SELECT value FROM meta WHERE name = 'last_record'`, nil, &last); err != nil || last == print {
+		if _, err := t.Row(`SELECT value FROM meta WHERE name = 'last_record'`, nil, &last); err != nil || last == print {
 			return err
 		}
 		if generation, err = t.raise(changes, roles); err != nil {
 			return err
 		}
-		_, err = t.exec(`INSERT INTO meta (name, value) VALUES ('last_record', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, print)
+		_, err = t.Exec(`INSERT INTO meta (name, value) VALUES ('last_record', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, print)
 		return err
 	})
 	if err != nil {
@@ -55,7 +56,7 @@ func (s *Store) Record(ctx context.Context, l state.Lock, changes []state.Change
 // holds is state.ErrFenced when a lock is held no more.
 func (t *tx) holds(l state.Lock) error {
 	var one int64
-	held, err := t.row(`SELECT 1 FROM held_lock WHERE name = ? AND token = ? AND session = ? AND task = ''`, []any{l.Name, l.Token, l.Session}, &one)
+	held, err := t.Row(`SELECT 1 FROM held_lock WHERE name = ? AND token = ? AND session = ? AND task = ''`, []any{l.Name, l.Token, l.Session}, &one)
 	if err == nil && !held {
 		err = state.ErrFenced
 	}
@@ -152,7 +153,7 @@ func (t *tx) change(c state.Change, generation int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO object (`+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	_, err = t.Exec(`INSERT INTO object (`+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (address) DO UPDATE SET spec = excluded.spec, digest = excluded.digest, generation = excluded.generation,
 		protect = excluded.protect, identity = excluded.identity, commit_id = excluded.commit_id,
 		applied_at = excluded.applied_at, applied_by = excluded.applied_by, epoch = excluded.epoch, heads = excluded.heads`,
@@ -161,7 +162,7 @@ func (t *tx) change(c state.Change, generation int64) error {
 }
 
 func (t *tx) object(address string) (o state.Object, found bool, err error) {
-	err = t.all(`SELECT `+objectColumns+` FROM object WHERE address = ?`, []any{address}, func(row scanner) error {
+	err = t.All(`SELECT `+objectColumns+` FROM object WHERE address = ?`, []any{address}, func(row database.Row) error {
 		found = true
 		o, err = scanObject(row)
 		return err
@@ -203,7 +204,7 @@ func (t *tx) deleteObject(address string) error {
 // each runs statements that have one argument.
 func (t *tx) each(arg string, statements ...string) error {
 	for _, sql := range statements {
-		if _, err := t.exec(sql, arg); err != nil {
+		if _, err := t.Exec(sql, arg); err != nil {
 			return err
 		}
 	}
@@ -217,14 +218,14 @@ func (t *tx) moveObject(from, to string) error {
 		return err
 	}
 	// Two runs of one occurrence cannot be under one address: the older object's run keeps its key with its number added.
-	if _, err := t.exec(`UPDATE run SET trigger_key = trigger_key || '#' || id WHERE address = ? AND EXISTS (
+	if _, err := t.Exec(`UPDATE run SET trigger_key = trigger_key || '#' || id WHERE address = ? AND EXISTS (
 		SELECT 1 FROM run o WHERE o.address = ? AND o.trigger_kind = run.trigger_kind AND o.trigger_key = run.trigger_key)`, to, from); err != nil {
 		return err
 	}
 	if err := t.moveRole(from, to); err != nil {
 		return err
 	}
-	if _, err := t.exec(`INSERT INTO run_head (address, last_run, last_good) SELECT ?, last_run, last_good FROM run_head WHERE address = ?
+	if _, err := t.Exec(`INSERT INTO run_head (address, last_run, last_good) SELECT ?, last_run, last_good FROM run_head WHERE address = ?
 		ON CONFLICT (address) DO UPDATE SET
 		last_run = CASE WHEN excluded.last_run > run_head.last_run THEN excluded.last_run ELSE run_head.last_run END,
 		last_good = CASE WHEN excluded.last_good > run_head.last_good THEN excluded.last_good ELSE run_head.last_good END`, to, from); err != nil {
@@ -245,7 +246,7 @@ func (t *tx) moveObject(from, to string) error {
 		`UPDATE role SET active = ? WHERE active = ?`,
 		`UPDATE role SET moving_to = ? WHERE moving_to = ?`,
 	} {
-		if _, err := t.exec(sql, to, from); err != nil {
+		if _, err := t.Exec(sql, to, from); err != nil {
 			return err
 		}
 	}
@@ -270,7 +271,7 @@ func (t *tx) moveRole(from, to string) error {
 }
 
 func (t *tx) role(failover string) (r state.Role, found bool, err error) {
-	err = t.all(`SELECT `+roleColumns+` FROM role WHERE failover = ?`, []any{failover}, func(row scanner) error {
+	err = t.All(`SELECT `+roleColumns+` FROM role WHERE failover = ?`, []any{failover}, func(row database.Row) error {
 		found = true
 		r, err = scanRole(row)
 		return err
@@ -279,7 +280,7 @@ func (t *tx) role(failover string) (r state.Role, found bool, err error) {
 }
 
 func (t *tx) putRole(r state.Role) error {
-	_, err := t.exec(`INSERT INTO role (`+roleColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+	_, err := t.Exec(`INSERT INTO role (`+roleColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (failover) DO UPDATE SET active = excluded.active, epoch = excluded.epoch, state = excluded.state,
 		moving_to = excluded.moving_to, since = excluded.since, reason = excluded.reason, run = excluded.run`,
 		r.Failover, r.Active, r.Epoch, r.State, r.MovingTo, micros(r.Since), r.Reason, r.Run)
@@ -320,7 +321,7 @@ func (s *Store) Observe(ctx context.Context, seen []state.Observation) error {
 	}
 	err := s.write(ctx, func(t *tx) error {
 		for _, o := range seen {
-			if _, err := t.exec(`INSERT INTO observation (address, at, body) VALUES (?, ?, ?)
+			if _, err := t.Exec(`INSERT INTO observation (address, at, body) VALUES (?, ?, ?)
 				ON CONFLICT (address) DO UPDATE SET at = excluded.at, body = excluded.body WHERE excluded.at >= observation.at`,
 				o.Address, micros(o.At), string(o.Body)); err != nil {
 				return err
@@ -360,7 +361,7 @@ func (t *tx) audit(at time.Time, actor, action, object string, detail json.RawMe
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO audit (seq, at, actor, action, object, detail) VALUES (?, ?, ?, ?, ?, ?)`,
+	_, err = t.Exec(`INSERT INTO audit (seq, at, actor, action, object, detail) VALUES (?, ?, ?, ?, ?, ?)`,
 		seq, micros(at), actor, action, object, text(detail))
 	return err
 }

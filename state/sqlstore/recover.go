@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore/database"
 )
 
 // Recover takes in what a store tells of its artifacts. Numbers of runs that the artifacts name are not given out again.
@@ -65,7 +66,7 @@ func (t *tx) recover(r state.Recovery) (state.RecoveryResult, error) {
 		}
 	}
 	for _, c := range r.Cursors {
-		moved, err := t.exec(`INSERT INTO schedule_cursor (`+cursorColumns+`) VALUES (?, ?, ?)
+		moved, err := t.Exec(`INSERT INTO schedule_cursor (`+cursorColumns+`) VALUES (?, ?, ?)
 			ON CONFLICT (address) DO UPDATE SET nominal = excluded.nominal, at = excluded.at WHERE excluded.at > schedule_cursor.at`,
 			c.Address, c.Nominal, micros(c.At))
 		if err != nil {
@@ -90,7 +91,7 @@ func (t *tx) recover(r state.Recovery) (state.RecoveryResult, error) {
 func (t *tx) recoverOne(found state.Artifact, at time.Time, n *state.RecoveryResult) error {
 	var cur state.Artifact
 	known := false
-	err := t.all(`SELECT `+artifactColumns+` FROM artifact WHERE id = ?`, []any{found.ID}, func(row scanner) (err error) {
+	err := t.All(`SELECT `+artifactColumns+` FROM artifact WHERE id = ?`, []any{found.ID}, func(row database.Row) (err error) {
 		known = true
 		cur, err = scanArtifact(row)
 		return err
@@ -134,7 +135,7 @@ func (t *tx) reserveRun(a *state.Artifact) error {
 	}
 	var address string
 	var created int64
-	taken, err := t.row(`SELECT address, created_at FROM run WHERE id = ?`, []any{run}, &address, &created)
+	taken, err := t.Row(`SELECT address, created_at FROM run WHERE id = ?`, []any{run}, &address, &created)
 	switch {
 	case err != nil:
 		return err
@@ -142,7 +143,7 @@ func (t *tx) reserveRun(a *state.Artifact) error {
 		a.Run, a.Task = "", ""
 		return nil
 	}
-	_, err = t.exec(`UPDATE counter SET value = ? WHERE name = 'run' AND value < ?`, run, run)
+	_, err = t.Exec(`UPDATE counter SET value = ? WHERE name = 'run' AND value < ?`, run, run)
 	return err
 }
 
@@ -159,7 +160,7 @@ func (t *tx) saw(seen state.StoreSight) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`UPDATE object SET epoch = ?, heads = ? WHERE address = ?`, o.Epoch, heads, seen.Store)
+	_, err = t.Exec(`UPDATE object SET epoch = ?, heads = ? WHERE address = ?`, o.Epoch, heads, seen.Store)
 	return err
 }
 
@@ -192,19 +193,19 @@ func (t *tx) changeHold(h state.Hold, actor, reason string, at time.Time) error 
 
 func (t *tx) held() (state.Hold, error) {
 	var h state.Hold
-	_, err := t.row(`SELECT value FROM meta WHERE name = 'hold'`, nil, (*holdText)(&h))
+	_, err := t.Row(`SELECT value FROM meta WHERE name = 'hold'`, nil, (*holdText)(&h))
 	return h, err
 }
 
 func (t *tx) setHold(h state.Hold) error {
 	if h.Until.IsZero() {
-		_, err := t.exec(`DELETE FROM meta WHERE name = 'hold'`)
+		_, err := t.Exec(`DELETE FROM meta WHERE name = 'hold'`)
 		return err
 	}
 	h.Until = stored(h.Until)
 	b, err := json.Marshal(h)
 	if err == nil {
-		_, err = t.exec(`INSERT INTO meta (name, value) VALUES ('hold', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(b))
+		_, err = t.Exec(`INSERT INTO meta (name, value) VALUES ('hold', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, string(b))
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
+	"github.com/holdfast-dr/holdfast/state/sqlstore/database"
 )
 
 // settling is what changed about the tasks of a run in the open transaction. The run is settled once before the commit.
@@ -36,15 +37,6 @@ func (a settling) and(b settling) settling {
 	return settling{b.at, a.ended.and(b.ended), a.whole || b.whole}
 }
 
-func (t *tx) settleRuns() error {
-	for run, change := range t.settle {
-		if _, err := t.settleRun(run, change); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // settleRun gives a run the status and the numbers that follow from its tasks; once it has begun it has no other source of them. While a
 // running run has a task that is not ended its status stays, and the numbers grow by what ended: reading all tasks each time would
 // make a run of thousands of them slow. In every other case they are computed from all tasks.
@@ -52,17 +44,17 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 	var address string
 	var before state.Status
 	var started int64
-	if found, err := t.row(`SELECT address, status, started_at FROM run WHERE id = ?`, []any{run}, &address, &before, &started); err != nil || !found {
+	if found, err := t.Row(`SELECT address, status, started_at FROM run WHERE id = ?`, []any{run}, &address, &before, &started); err != nil || !found {
 		return "", err
 	}
 	if before == state.Running && !change.whole {
 		var open bool
-		if _, err := t.row(`SELECT EXISTS (SELECT 1 FROM task WHERE run_id = ? AND status IN ('pending', 'running'))`, []any{run}, &open); err != nil {
+		if _, err := t.Row(`SELECT EXISTS (SELECT 1 FROM task WHERE run_id = ? AND status IN ('pending', 'running'))`, []any{run}, &open); err != nil {
 			return "", err
 		}
 		if open {
 			n := change.ended
-			_, err := t.exec(`UPDATE run SET succeeded = succeeded + ?, failed = failed + ?, skipped = skipped + ? WHERE id = ?`,
+			_, err := t.Exec(`UPDATE run SET succeeded = succeeded + ?, failed = failed + ?, skipped = skipped + ? WHERE id = ?`,
 				n.succeeded, n.failed, n.skipped, run)
 			return before, err
 		}
@@ -82,7 +74,7 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 	if status.Terminal() {
 		ended = micros(change.at)
 	}
-	if _, err := t.exec(`UPDATE run SET status = ?, ended_at = ?, succeeded = ?, failed = ?, skipped = ? WHERE id = ?`,
+	if _, err := t.Exec(`UPDATE run SET status = ?, ended_at = ?, succeeded = ?, failed = ?, skipped = ? WHERE id = ?`,
 		status, ended, n.succeeded, n.failed, n.skipped, run); err != nil {
 		return "", err
 	}
@@ -94,7 +86,7 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 
 // taskStatuses gives each status that tasks of a run have, and the numbers of the ended ones.
 func (t *tx) taskStatuses(run int64) (all []state.Status, n numbers, err error) {
-	err = t.all(`SELECT status, count(*) FROM task WHERE run_id = ? GROUP BY status`, []any{run}, func(row scanner) error {
+	err = t.All(`SELECT status, count(*) FROM task WHERE run_id = ? GROUP BY status`, []any{run}, func(row database.Row) error {
 		var s state.Status
 		var count int64
 		if err := row.Scan(&s, &count); err != nil {

@@ -21,7 +21,7 @@ type position struct {
 
 func (t *tx) position(k taskKey) (position, error) {
 	var p position
-	found, err := t.row(`SELECT status, owner, attempt, status_at, locks, last_entry FROM task WHERE run_id = ? AND seq = ?`,
+	found, err := t.Row(`SELECT status, owner, attempt, status_at, locks, last_entry FROM task WHERE run_id = ? AND seq = ?`,
 		[]any{k.run, k.seq}, &p.status, &p.owner, &p.attempt, (*instant)(&p.at), (*nameList)(&p.locks), &p.last)
 	if err == nil && !found {
 		err = state.ErrNotFound
@@ -72,7 +72,7 @@ func (s *Store) claim(t *tx, session int64, k taskKey, at time.Time) (state.Clai
 	}
 	var actor, host string
 	var pid int
-	if _, err := t.row(`SELECT actor, host, pid FROM session WHERE epoch = ?`, []any{session}, &actor, &host, &pid); err != nil {
+	if _, err := t.Row(`SELECT actor, host, pid FROM session WHERE epoch = ?`, []any{session}, &actor, &host, &pid); err != nil {
 		return c, err
 	}
 	for i, name := range p.locks {
@@ -98,7 +98,7 @@ func (s *Store) claim(t *tx, session int64, k taskKey, at time.Time) (state.Clai
 		}
 	}
 	c.Attempt = p.attempt + 1
-	n, err := t.exec(`UPDATE task SET status = ?, owner = ?, attempt = ?, status_at = ?, last_entry = '',
+	n, err := t.Exec(`UPDATE task SET status = ?, owner = ?, attempt = ?, status_at = ?, last_entry = '',
 		started_at = CASE WHEN started_at = 0 THEN ? ELSE started_at END
 		WHERE run_id = ? AND seq = ? AND status = ? AND attempt = ?`,
 		to, session, c.Attempt, micros(at), micros(at), k.run, k.seq, p.status, p.attempt)
@@ -108,7 +108,7 @@ func (s *Store) claim(t *tx, session int64, k taskKey, at time.Time) (state.Clai
 	if err != nil {
 		return c, err
 	}
-	_, err = t.exec(`UPDATE run SET started_at = ? WHERE id = ? AND started_at = 0`, micros(at), k.run)
+	_, err = t.Exec(`UPDATE run SET started_at = ? WHERE id = ? AND started_at = 0`, micros(at), k.run)
 	t.now[k.run] = t.now[k.run].and(settling{at: at})
 	return c, err
 }
@@ -155,7 +155,7 @@ func (s *Store) journal(ctx context.Context, c state.Claim, e state.Entry) error
 		return err
 	}
 	return s.write(ctx, func(t *tx) error {
-		n, err := t.exec(`UPDATE task SET last_entry = ? WHERE run_id = ? AND seq = ? AND owner = ? AND attempt = ? AND status = 'running'
+		n, err := t.Exec(`UPDATE task SET last_entry = ? WHERE run_id = ? AND seq = ? AND owner = ? AND attempt = ? AND status = 'running'
 			AND last_entry <> ?`, print, k.run, k.seq, c.Session, c.Attempt, print)
 		if err != nil {
 			return err
@@ -201,12 +201,12 @@ func checkEntry(e state.Entry) error {
 
 func (t *tx) entry(k taskKey, c state.Claim, e state.Entry) error {
 	for _, name := range e.Paid {
-		if _, err := t.exec(`UPDATE duty SET paid = 1 WHERE run_id = ? AND seq = ? AND name = ?`, k.run, k.seq, name); err != nil {
+		if _, err := t.Exec(`UPDATE duty SET paid = 1 WHERE run_id = ? AND seq = ? AND name = ?`, k.run, k.seq, name); err != nil {
 			return err
 		}
 	}
 	for _, d := range e.Duties {
-		if _, err := t.exec(`INSERT INTO duty (`+dutyColumns+`) VALUES (?, ?, ?, ?, 0)
+		if _, err := t.Exec(`INSERT INTO duty (`+dutyColumns+`) VALUES (?, ?, ?, ?, 0)
 			ON CONFLICT (run_id, seq, name) DO UPDATE SET args = excluded.args, paid = 0`, k.run, k.seq, d.Name, text(d.Args)); err != nil {
 			return err
 		}
@@ -242,7 +242,7 @@ func (t *tx) entry(k taskKey, c state.Claim, e state.Entry) error {
 		}
 	}
 	for _, p := range e.Positions {
-		if _, err := t.exec(`INSERT INTO mirror_position (`+positionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)
+		if _, err := t.Exec(`INSERT INTO mirror_position (`+positionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (mirror) DO UPDATE SET at = excluded.at, finished_at = excluded.finished_at, files = excluded.files,
 			run = excluded.run, source = excluded.source, target = excluded.target`,
 			p.Mirror, micros(p.At), micros(p.Finished), p.Files, p.Run, p.Source, p.Target); err != nil {
@@ -275,7 +275,7 @@ func (t *tx) beginStep(k taskKey, c state.Claim, s state.StepRun, at time.Time) 
 
 // endStep writes the outcome of a step. A step that was never begun, such as a skipped one, is stored whole.
 func (t *tx) endStep(k taskKey, c state.Claim, s state.StepRun, at time.Time) error {
-	n, err := t.exec(`UPDATE step SET state = ?, output = ?, error = ?, ended_at = ? WHERE run_id = ? AND seq = ? AND idx = ?`,
+	n, err := t.Exec(`UPDATE step SET state = ?, output = ?, error = ?, ended_at = ? WHERE run_id = ? AND seq = ? AND idx = ?`,
 		s.State, text(s.Output), s.Error, micros(at), k.run, k.seq, s.Index)
 	if err != nil || n == 1 {
 		return err
@@ -284,7 +284,7 @@ func (t *tx) endStep(k taskKey, c state.Claim, s state.StepRun, at time.Time) er
 }
 
 func (t *tx) putStep(k taskKey, c state.Claim, s state.StepRun, began, ended int64) error {
-	_, err := t.exec(`INSERT INTO step (`+stepColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	_, err := t.Exec(`INSERT INTO step (`+stepColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (run_id, seq, idx) DO UPDATE SET name = excluded.name, class = excluded.class, state = excluded.state,
 		session = excluded.session, attempt = excluded.attempt, input = excluded.input, output = excluded.output, error = excluded.error,
 		began_at = excluded.began_at, ended_at = excluded.ended_at`,
@@ -305,7 +305,7 @@ func (t *tx) finish(k taskKey, f state.TaskRun, at time.Time) error {
 			return err
 		}
 	}
-	_, err = t.exec(`UPDATE task SET status = ?, reason = ?, error = ?, owner = 0, status_at = ?, ended_at = ?, files = ?, bytes = ?, errors = ?,
+	_, err = t.Exec(`UPDATE task SET status = ?, reason = ?, error = ?, owner = 0, status_at = ?, ended_at = ?, files = ?, bytes = ?, errors = ?,
 		output = ? WHERE run_id = ? AND seq = ? AND status = 'running'`,
 		to, f.Reason, f.Error, micros(at), ended, f.Files, f.Bytes, f.Errors, text(f.Output), k.run, k.seq)
 	t.now[k.run] = t.now[k.run].and(settling{at: at, ended: tally(to, 1)})
@@ -316,7 +316,7 @@ func (t *tx) finish(k taskKey, f state.TaskRun, at time.Time) error {
 // nobody else may use a device that is still quiesced.
 func (t *tx) releaseUnlessOwing(k taskKey, to state.Status) error {
 	if to == state.Attention {
-		owes, err := t.row(`SELECT 1 FROM duty WHERE run_id = ? AND seq = ? AND paid = 0`, []any{k.run, k.seq}, new(int))
+		owes, err := t.Row(`SELECT 1 FROM duty WHERE run_id = ? AND seq = ? AND paid = 0`, []any{k.run, k.seq}, new(int))
 		if err != nil || owes {
 			return err
 		}
@@ -325,7 +325,7 @@ func (t *tx) releaseUnlessOwing(k taskKey, to state.Status) error {
 }
 
 func (t *tx) releaseTask(k taskKey) error {
-	_, err := t.exec(`DELETE FROM held_lock WHERE task = ? AND task <> ''`, k.String())
+	_, err := t.Exec(`DELETE FROM held_lock WHERE task = ? AND task <> ''`, k.String())
 	return err
 }
 
@@ -353,14 +353,14 @@ func (s *Store) Cancel(ctx context.Context, run string, status state.Status, rea
 
 func (t *tx) cancel(id int64, status, to state.Status, reason, msg string, at time.Time) error {
 	var before state.Status
-	found, err := t.row(`SELECT status FROM run WHERE id = ?`, []any{id}, &before)
+	found, err := t.Row(`SELECT status FROM run WHERE id = ?`, []any{id}, &before)
 	if err != nil {
 		return err
 	}
 	if !found {
 		return state.ErrNotFound
 	}
-	n, err := t.exec(`UPDATE task SET status = ?, reason = ?, error = ?, status_at = ?, ended_at = ? WHERE run_id = ? AND status = 'pending'`,
+	n, err := t.Exec(`UPDATE task SET status = ?, reason = ?, error = ?, status_at = ?, ended_at = ? WHERE run_id = ? AND status = 'pending'`,
 		to, reason, msg, micros(at), micros(at), id)
 	if err != nil || n == 0 {
 		return err
@@ -371,7 +371,7 @@ func (t *tx) cancel(id int64, status, to state.Status, reason, msg string, at ti
 	if err != nil || after != to {
 		return err
 	}
-	_, err = t.exec(`UPDATE run SET status = ?, reason = ?, error = ? WHERE id = ?`, status, reason, msg, id)
+	_, err = t.Exec(`UPDATE run SET status = ?, reason = ?, error = ? WHERE id = ?`, status, reason, msg, id)
 	return err
 }
 
@@ -410,7 +410,7 @@ func (t *tx) resolve(k taskKey, to state.Status, actor, reason string, at time.T
 			return err
 		}
 	}
-	if _, err := t.exec(`UPDATE task SET status = ?, status_at = ?, ended_at = ? WHERE run_id = ? AND seq = ? AND status = 'attention'`,
+	if _, err := t.Exec(`UPDATE task SET status = ?, status_at = ?, ended_at = ? WHERE run_id = ? AND seq = ? AND status = 'attention'`,
 		to, micros(at), ended, k.run, k.seq); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,18 +12,6 @@ import (
 )
 
 // How values of the records are kept in columns.
-
-type scanner interface{ Scan(dest ...any) error }
-
-func eachRow(rows *sql.Rows, each func(scanner) error) error {
-	defer rows.Close()
-	for rows.Next() {
-		if err := each(rows); err != nil {
-			return explain(err)
-		}
-	}
-	return explain(rows.Err())
-}
 
 // micros is a time as it is stored: microseconds since 1970 UTC, 0 for none.
 func micros(t time.Time) int64 {

@@ -1,4 +1,4 @@
-package files
+package archive
 
 import (
 	"context"
@@ -46,9 +46,9 @@ func (c *counts) add(o counts) {
 // writer, which has one of its own for what must happen in order: files with
 // several names and files too large for memory. Only that one has out and links.
 type reader struct {
-	own   ownFiles
+	own   opened.Own
 	out   io.Writer
-	links map[inode]string // the first path of files with several names
+	links map[opened.Inode]string // the first path of files with several names
 
 	names   ownerNames
 	tar     tarWriter
@@ -58,7 +58,7 @@ type reader struct {
 	noatime bool
 }
 
-func newReader(own ownFiles) *reader {
+func newReader(own opened.Own) *reader {
 	return &reader{own: own, names: newOwnerNames(), data: make([]byte, smallFile+1), attrs: make([]byte, maxXattr), noatime: true}
 }
 
@@ -97,7 +97,7 @@ func (r *reader) item(ctx context.Context, b *batch, it *item) (bool, error) {
 			return true, d.fail("stat", it.name, err)
 		}
 		e.fromStat(&st)
-		if r.own.has(d.id, it.name, &st) {
+		if r.own.Has(d.id, it.name, &st) {
 			e.kind, e.note = kindSkipped, "an open file of holdfast itself"
 			b.listing = e.appendLine(b.listing)
 			return true, nil
@@ -120,7 +120,7 @@ func (r *reader) attempt(ctx context.Context, b *batch, it *item, st *unix.Stat_
 	e := &r.e
 	switch e.kind {
 	case kindFile:
-		if first, known := r.links[inode{e.dev, e.ino}]; known {
+		if first, known := r.links[opened.Inode{Dev: e.dev, Ino: e.ino}]; known {
 			e.kind, e.target, e.size, e.sparse = kindHardlink, first, 0, false
 			r.add(b, it, &b.count.files)
 			return true, nil
@@ -169,7 +169,7 @@ func (r *reader) directory(b *batch, it *item) error {
 	r.names.set(e)
 	r.xattrs(b, it, it.dir.fd)
 	e.note = it.note
-	if it.note != "" && !it.dir.tree.root.OneFilesystem {
+	if it.note != "" && !it.dir.tree.OneFilesystem {
 		b.warn(it.note, it)
 	}
 	r.add(b, it, &b.count.dirs)
@@ -283,7 +283,7 @@ func (r *reader) large(ctx context.Context, b *batch, it *item, fd int) (bool, e
 func (r *reader) finish(b *batch) {
 	b.count.bytes += r.e.size
 	if r.e.linked && r.links != nil {
-		r.links[inode{r.e.dev, r.e.ino}] = r.e.path
+		r.links[opened.Inode{Dev: r.e.dev, Ino: r.e.ino}] = r.e.path
 	}
 }
 
@@ -349,5 +349,5 @@ func readFull(fd int, b []byte) (int, error) {
 
 // unchanged compares what tells a change. The change time (ctime) cannot be set back by programs.
 func unchanged(a, b *unix.Stat_t) bool {
-	return inodeOf(a) == inodeOf(b) && a.Mode == b.Mode && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
+	return opened.InodeOf(a) == opened.InodeOf(b) && a.Mode == b.Mode && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }

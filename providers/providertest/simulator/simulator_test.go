@@ -1,4 +1,4 @@
-package providertest_test
+package simulator_test
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/providertest/simulator"
 )
 
 var (
@@ -25,11 +26,11 @@ var (
 	export = providers.CaptureRequest{Action: providers.ExportDomain, Domain: "d1", Variant: providers.Persisted}
 )
 
-// simulator gives a simulated appliance with two domains.
-func simulator(t *testing.T, change func(*providertest.Behavior)) (*providertest.Simulator, providers.Device) {
+// appliance gives a simulated appliance with two domains.
+func appliance(t *testing.T, change func(*simulator.Behavior)) (*simulator.Simulator, providers.Device) {
 	t.Helper()
-	s := providertest.NewSimulator(t, t.TempDir(), nil)
-	s.Set(t, func(b *providertest.Behavior) {
+	s := simulator.New(t, t.TempDir(), nil)
+	s.Set(t, func(b *simulator.Behavior) {
 		b.Info = providers.DeviceInfo{Identity: "SIM1", Model: "simulator", Firmware: "1.2", Build: "3", Domains: []string{"d2", "d1"}}
 		if change != nil {
 			change(b)
@@ -39,13 +40,13 @@ func simulator(t *testing.T, change func(*providertest.Behavior)) (*providertest
 }
 
 func TestSimulatorContract(t *testing.T) {
-	for name, change := range map[string]func(*providertest.Behavior){
+	for name, change := range map[string]func(*simulator.Behavior){
 		"at once": nil,
-		"slow": func(b *providertest.Behavior) {
+		"slow": func(b *simulator.Behavior) {
 			b.QuiesceTime, b.UnquiesceTime = 50*time.Millisecond, 50*time.Millisecond
 		},
-		"without quiesce": func(b *providertest.Behavior) { b.CannotQuiesce = true },
-		"without domains": func(b *providertest.Behavior) { b.Info.Domains = nil },
+		"without quiesce": func(b *simulator.Behavior) { b.CannotQuiesce = true },
+		"without domains": func(b *simulator.Behavior) { b.Info.Domains = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			requests := []providers.CaptureRequest{secure}
@@ -54,13 +55,13 @@ func TestSimulatorContract(t *testing.T) {
 				unsaved.Variant = providers.Nonpersisted
 				requests = append(requests, export, unsaved)
 			}
-			var sim *providertest.Simulator
+			var sim *simulator.Simulator
 			providertest.Device(t, providertest.DeviceSuite{
 				New: func(t *testing.T) providertest.DeviceCase {
 					var d providers.Device
-					sim, d = simulator(t, change)
+					sim, d = appliance(t, change)
 					return providertest.DeviceCase{Device: d, Break: func(t *testing.T) {
-						sim.Set(t, func(b *providertest.Behavior) { b.Unavailable = true })
+						sim.Set(t, func(b *simulator.Behavior) { b.Unavailable = true })
 					}, Change: func(t *testing.T, req providers.CaptureRequest) func(*testing.T) {
 						want := sim.Content(t, req.Domain)
 						sim.Hold(t, req.Domain, bytes.Repeat([]byte("x"), 4096))
@@ -87,23 +88,23 @@ func TestSimulatorContract(t *testing.T) {
 func TestSimulatorCaptureFaults(t *testing.T) {
 	none := int64(0)
 	for name, tc := range map[string]struct {
-		change func(*providertest.Behavior)
+		change func(*simulator.Behavior)
 		want   error
 		bytes  int
 	}{
-		"fails at end":  {func(b *providertest.Behavior) { b.Capture = providertest.FailsAtEnd }, providers.ErrSourceExit, 8192},
-		"writes little": {func(b *providertest.Behavior) { b.Capture = providertest.WritesLittle }, providers.ErrTooSmall, 4096},
-		"dies":          {func(b *providertest.Behavior) { b.Capture = providertest.DiesHalfWay }, providers.ErrUnavailable, 4096},
-		"hangs":         {func(b *providertest.Behavior) { b.Capture = providertest.HangsHalfWay }, context.DeadlineExceeded, 4096},
-		"slow":          {func(b *providertest.Behavior) { b.CaptureTime = 8 * time.Hour }, context.DeadlineExceeded, 1024},
-		"never begins":  {func(b *providertest.Behavior) { b.Hangs = []string{"capture"} }, context.DeadlineExceeded, 0},
-		"fails":         {func(b *providertest.Behavior) { b.Fails = map[string]int{"capture": 1} }, providertest.ErrFault, 0},
-		"full":          {func(b *providertest.Behavior) { b.FreeBytes = &none }, providers.ErrNoSpace, 0},
-		"unavailable":   {func(b *providertest.Behavior) { b.Unavailable = true }, providers.ErrUnavailable, 0},
+		"fails at end":  {func(b *simulator.Behavior) { b.Capture = simulator.FailsAtEnd }, providers.ErrSourceExit, 8192},
+		"writes little": {func(b *simulator.Behavior) { b.Capture = simulator.WritesLittle }, providers.ErrTooSmall, 4096},
+		"dies":          {func(b *simulator.Behavior) { b.Capture = simulator.DiesHalfWay }, providers.ErrUnavailable, 4096},
+		"hangs":         {func(b *simulator.Behavior) { b.Capture = simulator.HangsHalfWay }, context.DeadlineExceeded, 4096},
+		"slow":          {func(b *simulator.Behavior) { b.CaptureTime = 8 * time.Hour }, context.DeadlineExceeded, 1024},
+		"never begins":  {func(b *simulator.Behavior) { b.Hangs = []string{"capture"} }, context.DeadlineExceeded, 0},
+		"fails":         {func(b *simulator.Behavior) { b.Fails = map[string]int{"capture": 1} }, providertest.ErrFault, 0},
+		"full":          {func(b *simulator.Behavior) { b.FreeBytes = &none }, providers.ErrNoSpace, 0},
+		"unavailable":   {func(b *simulator.Behavior) { b.Unavailable = true }, providers.ErrUnavailable, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				sim, d := simulator(t, tc.change)
+				sim, d := appliance(t, tc.change)
 				ctx, cancel := context.WithTimeout(t.Context(), 90*time.Minute)
 				defer cancel()
 				art := new(providertest.Artifact)
@@ -123,7 +124,7 @@ func TestSimulatorCaptureFaults(t *testing.T) {
 }
 
 func TestSimulatorWritesNothing(t *testing.T) {
-	_, d := simulator(t, func(b *providertest.Behavior) { b.Capture = providertest.WritesNothing })
+	_, d := appliance(t, func(b *simulator.Behavior) { b.Capture = simulator.WritesNothing })
 	art := new(providertest.Artifact)
 	if _, err := d.Capture(t.Context(), secure, art); err != nil || len(art.Files()) != 0 {
 		t.Errorf("files %v, error %v", art.Files(), err)
@@ -131,7 +132,7 @@ func TestSimulatorWritesNothing(t *testing.T) {
 }
 
 func TestSimulatorStaysDead(t *testing.T) {
-	sim, d := simulator(t, func(b *providertest.Behavior) { b.Capture = providertest.DiesHalfWay })
+	sim, d := appliance(t, func(b *simulator.Behavior) { b.Capture = simulator.DiesHalfWay })
 	if err := d.Quiesce(t.Context(), "d1", time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestSimulatorStaysDead(t *testing.T) {
 	if err := d.Unquiesce(t.Context(), "d1"); !errors.Is(err, providers.ErrUnavailable) {
 		t.Errorf("Unquiesce of a dead device: %v", err)
 	}
-	sim.Set(t, func(b *providertest.Behavior) { b.Unavailable, b.Capture = false, "" })
+	sim.Set(t, func(b *simulator.Behavior) { b.Unavailable, b.Capture = false, "" })
 	if got := sim.State(t, "d1"); got != providers.Quiesced {
 		t.Errorf("back again it is %s", got)
 	}
@@ -152,7 +153,7 @@ func TestSimulatorStaysDead(t *testing.T) {
 
 func TestSimulatorQuiesceInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim, d := simulator(t, func(b *providertest.Behavior) { b.QuiesceTime, b.UnquiesceTime = 10*time.Minute, time.Minute })
+		sim, d := appliance(t, func(b *simulator.Behavior) { b.QuiesceTime, b.UnquiesceTime = 10*time.Minute, time.Minute })
 		step := func(wait time.Duration, want providers.QuiesceState) {
 			t.Helper()
 			time.Sleep(wait)
@@ -177,7 +178,7 @@ func TestSimulatorQuiesceInTime(t *testing.T) {
 		busy()
 		step(time.Minute, providers.Normal)
 
-		sim.Set(t, func(b *providertest.Behavior) { b.NeverQuiesces, b.NeverUnquiesces = true, true })
+		sim.Set(t, func(b *simulator.Behavior) { b.NeverQuiesces, b.NeverUnquiesces = true, true })
 		must(t, d.Quiesce(t.Context(), "d1", time.Minute))
 		step(1000*time.Hour, providers.Quiescing)
 		must(t, d.Unquiesce(t.Context(), "d1"))
@@ -186,7 +187,7 @@ func TestSimulatorQuiesceInTime(t *testing.T) {
 }
 
 func TestSimulatorOfSomebodyElse(t *testing.T) {
-	sim, d := simulator(t, nil)
+	sim, d := appliance(t, nil)
 	sim.Put(t, "d2", providers.Quiesced)
 	for domain, want := range map[string]providers.QuiesceState{"d1": providers.Normal, "d2": providers.Quiesced, providers.AllDomains: providers.Quiesced} {
 		if st, err := d.DomainState(t.Context(), domain); err != nil || st.Quiesce != want {
@@ -200,7 +201,7 @@ func TestSimulatorOfSomebodyElse(t *testing.T) {
 }
 
 func TestSimulatorUnquiesceFails(t *testing.T) {
-	sim, d := simulator(t, func(b *providertest.Behavior) { b.Fails = map[string]int{"unquiesce": 2} })
+	sim, d := appliance(t, func(b *simulator.Behavior) { b.Fails = map[string]int{"unquiesce": 2} })
 	must(t, d.Quiesce(t.Context(), "d1", time.Minute))
 	for range 2 {
 		if err := d.Unquiesce(t.Context(), "d1"); !errors.Is(err, providertest.ErrFault) {
@@ -212,7 +213,7 @@ func TestSimulatorUnquiesceFails(t *testing.T) {
 	}
 	must(t, d.Unquiesce(t.Context(), "d1"))
 
-	sim.Set(t, func(b *providertest.Behavior) { b.Fails["unquiesce"] = -1 })
+	sim.Set(t, func(b *simulator.Behavior) { b.Fails["unquiesce"] = -1 })
 	for range 5 {
 		if err := d.Unquiesce(t.Context(), "d1"); err == nil {
 			t.Error("Unquiesce that always fails succeeded")
@@ -229,7 +230,7 @@ func TestSimulatorUnquiesceFails(t *testing.T) {
 
 func TestSimulatorUnsaved(t *testing.T) {
 	free := int64(1 << 20)
-	_, d := simulator(t, func(b *providertest.Behavior) { b.Unsaved, b.FreeBytes = []string{"d1"}, &free })
+	_, d := appliance(t, func(b *simulator.Behavior) { b.Unsaved, b.FreeBytes = []string{"d1"}, &free })
 	for domain, want := range map[string]providers.DomainState{
 		"d1": {Quiesce: providers.Normal, Unsaved: true}, "d2": {Quiesce: providers.Normal},
 		providers.AllDomains: {Quiesce: providers.Normal, Unsaved: true, FreeBytes: &free},
@@ -252,7 +253,7 @@ func TestSimulatorUnsaved(t *testing.T) {
 }
 
 func TestSimulatorOneCaptureAtATime(t *testing.T) {
-	_, d := simulator(t, nil)
+	_, d := appliance(t, nil)
 	sink := &gate{Artifact: new(providertest.Artifact), reached: make(chan struct{}), leave: make(chan struct{})}
 	var first error
 	var running sync.WaitGroup
@@ -285,15 +286,15 @@ const killedDir = "HOLDFAST_TEST_SIMULATOR"
 // TestSimulatorSurvives kills a process in the middle of a capture of a quiesced domain.
 func TestSimulatorSurvives(t *testing.T) {
 	if dir := os.Getenv(killedDir); dir != "" {
-		d, err := providertest.SimulatorType(nil).Open(t.Context(), "QA1", &providertest.SimulatorSettings{Directory: dir}, providers.Env{})
+		d, err := simulator.DeviceType(nil).Open(t.Context(), "QA1", &simulator.Settings{Directory: dir}, providers.Env{})
 		must(t, err)
 		must(t, d.Quiesce(t.Context(), "d1", time.Minute))
 		_, err = d.Capture(t.Context(), export, &dying{new(providertest.Artifact)})
 		t.Fatalf("not killed: %v", err)
 	}
 	dir := t.TempDir()
-	sim := providertest.NewSimulator(t, dir, nil)
-	sim.Set(t, func(b *providertest.Behavior) { b.Info.Domains = []string{"d1"} })
+	sim := simulator.New(t, dir, nil)
+	sim.Set(t, func(b *simulator.Behavior) { b.Info.Domains = []string{"d1"} })
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSimulatorSurvives$")
 	cmd.Env = append(os.Environ(), killedDir+"="+dir)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "killed") {
@@ -326,11 +327,11 @@ func (*dying) Create(string) (io.WriteCloser, error) {
 
 func TestSimulatorSharedByProcesses(t *testing.T) {
 	dir := t.TempDir()
-	providertest.NewSimulator(t, dir, nil).Set(t, func(b *providertest.Behavior) { b.Info.Domains = []string{"d1", "d2"} })
+	simulator.New(t, dir, nil).Set(t, func(b *simulator.Behavior) { b.Info.Domains = []string{"d1", "d2"} })
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			d := providertest.NewSimulator(t, dir, nil).Device("QA1")
+			d := simulator.New(t, dir, nil).Device("QA1")
 			for range 10 {
 				if err := errors.Join(d.Quiesce(t.Context(), "d1", 0), d.Unquiesce(t.Context(), "d1")); err != nil {
 					t.Error(err)
@@ -339,14 +340,14 @@ func TestSimulatorSharedByProcesses(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got := len(providertest.NewSimulator(t, dir, nil).Calls(t)); got != 160 {
+	if got := len(simulator.New(t, dir, nil).Calls(t)); got != 160 {
 		t.Errorf("%d calls are recorded, want 160", got)
 	}
 }
 
 func TestSimulatorTypeWantsDirectory(t *testing.T) {
-	for _, settings := range []any{nil, &providertest.SimulatorSettings{}, &providertest.SimulatorSettings{Directory: "here"}} {
-		if _, err := providertest.SimulatorType(nil).Open(t.Context(), "QA1", settings, providers.Env{}); err == nil {
+	for _, settings := range []any{nil, &simulator.Settings{}, &simulator.Settings{Directory: "here"}} {
+		if _, err := simulator.DeviceType(nil).Open(t.Context(), "QA1", settings, providers.Env{}); err == nil {
 			t.Errorf("settings %v were accepted", settings)
 		}
 	}

@@ -1,4 +1,6 @@
-package files
+// Package symlink switches the failover targets of type "files": one symbolic link leads clients to the directory of the
+// active member. It reads and writes nothing behind the link, and shares only its type's name with the device of package files.
+package symlink
 
 import (
 	"context"
@@ -19,8 +21,8 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
-// TargetSettings are the arguments of a failover target of type "files".
-type TargetSettings struct {
+// Settings are the arguments of a failover target of type "files".
+type Settings struct {
 	Link string `hcl:"link" json:"link" doc:"Absolute path of the symbolic link through which clients reach the active directory. It is replaced in one step; anything else there is never touched."`
 }
 
@@ -30,7 +32,7 @@ type Member struct {
 }
 
 // Check reports what is wrong with the settings.
-func (s *TargetSettings) Check(report func(path, problem string)) {
+func (s *Settings) Check(report func(path, problem string)) {
 	checkAbsolute(report, "link", s.Link)
 }
 
@@ -50,9 +52,9 @@ func TargetType() providers.TargetType {
 	return providers.TargetType{
 		Type:     "files",
 		Doc:      "A symbolic link that leads clients to one of several directories. It cannot freeze: stop writers with a target that can, such as a service.",
-		Settings: func() any { return new(TargetSettings) },
+		Settings: func() any { return new(Settings) },
 		Member:   func() any { return new(Member) },
-		Open:     openTarget,
+		Open:     open,
 	}
 }
 
@@ -73,8 +75,8 @@ type target struct {
 
 var _ providers.Target = (*target)(nil)
 
-func openTarget(_ context.Context, name string, settings any, members map[string]any, _ providers.Env) (providers.Target, error) {
-	s, ok := settings.(*TargetSettings)
+func open(_ context.Context, name string, settings any, members map[string]any, _ providers.Env) (providers.Target, error) {
+	s, ok := settings.(*Settings)
 	if !ok {
 		return nil, fmt.Errorf("open failover target %s: settings are %T, not those of a files target", name, settings)
 	}

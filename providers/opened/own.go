@@ -1,4 +1,4 @@
-package files
+package opened
 
 import (
 	"fmt"
@@ -7,28 +7,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type inode struct{ dev, ino uint64 }
+// InodeOf names the file that a stat call told of.
+func InodeOf(st *unix.Stat_t) Inode { return Inode{uint64(st.Dev), st.Ino} }
 
-func inodeOf(st *unix.Stat_t) inode { return inode{uint64(st.Dev), st.Ino} }
-
-// ownFiles are holdfast's own open files. Opening and closing one of them in
+// Own are holdfast's own open files. Opening and closing one of them in
 // this process would drop the POSIX locks SQLite holds on it, so they are told
 // by device and inode, under any name, before anything is opened. The files
 // SQLite makes beside a database come and go, so these are also told by name in their directory.
-type ownFiles struct {
-	inodes map[inode]bool
+type Own struct {
+	inodes map[Inode]bool
 	names  map[ownName]bool
 }
 
 type ownName struct {
-	dir  inode
+	dir  Inode
 	name string
 }
 
 var siblings = []string{"", "-wal", "-shm", "-journal"}
 
-func findOwnFiles(protected []string) (ownFiles, error) {
-	own := ownFiles{inodes: map[inode]bool{}, names: map[ownName]bool{}}
+// FindOwn finds the files of the databases at these paths. What is not there yet is known by its name.
+func FindOwn(protected []string) (Own, error) {
+	own := Own{inodes: map[Inode]bool{}, names: map[ownName]bool{}}
 	for _, path := range protected {
 		for _, p := range namesOf(path) {
 			dir, base := filepath.Split(p)
@@ -44,10 +44,10 @@ func findOwnFiles(protected []string) (ownFiles, error) {
 				return own, fmt.Errorf("find own file %s: %w", p, err)
 			}
 			for _, s := range siblings {
-				own.names[ownName{inodeOf(&parent), base + s}] = true
+				own.names[ownName{InodeOf(&parent), base + s}] = true
 				switch err := unix.Stat(p+s, &st); err {
 				case nil:
-					own.inodes[inodeOf(&st)] = true
+					own.inodes[InodeOf(&st)] = true
 				case unix.ENOENT, unix.ENOTDIR:
 				default:
 					return own, fmt.Errorf("find own file %s: %w", p+s, err)
@@ -68,6 +68,7 @@ func namesOf(path string) []string {
 	return []string{path, real}
 }
 
-func (o ownFiles) has(dir inode, name string, st *unix.Stat_t) bool {
-	return o.inodes[inodeOf(st)] || o.names[ownName{dir, name}]
+// Has reports whether a name in a directory, or what st says of it, is one of them.
+func (o Own) Has(dir Inode, name string, st *unix.Stat_t) bool {
+	return o.inodes[InodeOf(st)] || o.names[ownName{dir, name}]
 }

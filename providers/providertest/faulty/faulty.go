@@ -1,4 +1,5 @@
-package providertest
+// Package faulty asks a test at every point of every call to a provider, which may then fail, stop or kill there.
+package faulty
 
 import (
 	"context"
@@ -15,8 +16,8 @@ import (
 // the caller gets: before, the call is not made; after, its answer is lost. It may also not return at all.
 type Fault func(point string) error
 
-// Faulty gives a registry whose providers ask fault. It must be safe for concurrent use.
-func Faulty(r *providers.Registry, fault Fault) *providers.Registry {
+// Registry gives a registry whose providers ask fault, which must be safe for concurrent use.
+func Registry(r *providers.Registry, fault Fault) *providers.Registry {
 	w := &providers.Registry{}
 	for _, t := range r.Devices {
 		open := t.Open
@@ -25,7 +26,7 @@ func Faulty(r *providers.Registry, fault Fault) *providers.Registry {
 			if err != nil {
 				return nil, err
 			}
-			return &faultyDevice{d, fault}, nil
+			return &device{d, fault}, nil
 		}
 		w.Devices = append(w.Devices, t)
 	}
@@ -36,18 +37,18 @@ func Faulty(r *providers.Registry, fault Fault) *providers.Registry {
 			if err != nil {
 				return nil, err
 			}
-			return &faultyStore{s, fault}, nil
+			return &store{s, fault}, nil
 		}
 		w.Stores = append(w.Stores, t)
 	}
 	for _, t := range r.Targets {
 		open := t.Open
 		t.Open = func(ctx context.Context, name string, settings any, members map[string]any, env providers.Env) (providers.Target, error) {
-			target, err := open(ctx, name, settings, members, env)
+			x, err := open(ctx, name, settings, members, env)
 			if err != nil {
 				return nil, err
 			}
-			return &faultyTarget{target, fault}, nil
+			return &target{x, fault}, nil
 		}
 		w.Targets = append(w.Targets, t)
 	}
@@ -58,7 +59,7 @@ func Faulty(r *providers.Registry, fault Fault) *providers.Registry {
 			if err != nil {
 				return nil, err
 			}
-			return &faultyMirror{m, fault}, nil
+			return &mirror{m, fault}, nil
 		}
 		w.Mirrors = append(w.Mirrors, t)
 	}
@@ -76,30 +77,30 @@ func (f Fault) call(point string, do func() error) error {
 	return f(point + ":done")
 }
 
-type faultyDevice struct {
+type device struct {
 	providers.Device
 	fault Fault
 }
 
-func (d *faultyDevice) Inspect(ctx context.Context) (info providers.DeviceInfo, err error) {
+func (d *device) Inspect(ctx context.Context) (info providers.DeviceInfo, err error) {
 	err = d.fault.call("device.Inspect", func() (err error) { info, err = d.Device.Inspect(ctx); return err })
 	return info, err
 }
 
-func (d *faultyDevice) DomainState(ctx context.Context, domain string) (st providers.DomainState, err error) {
+func (d *device) DomainState(ctx context.Context, domain string) (st providers.DomainState, err error) {
 	err = d.fault.call("device.DomainState", func() (err error) { st, err = d.Device.DomainState(ctx, domain); return err })
 	return st, err
 }
 
-func (d *faultyDevice) Quiesce(ctx context.Context, domain string, timeout time.Duration) error {
+func (d *device) Quiesce(ctx context.Context, domain string, timeout time.Duration) error {
 	return d.fault.call("device.Quiesce", func() error { return d.Device.Quiesce(ctx, domain, timeout) })
 }
 
-func (d *faultyDevice) Unquiesce(ctx context.Context, domain string) error {
+func (d *device) Unquiesce(ctx context.Context, domain string) error {
 	return d.fault.call("device.Unquiesce", func() error { return d.Device.Unquiesce(ctx, domain) })
 }
 
-func (d *faultyDevice) Capture(ctx context.Context, req providers.CaptureRequest, sink providers.Sink) (res providers.CaptureResult, err error) {
+func (d *device) Capture(ctx context.Context, req providers.CaptureRequest, sink providers.Sink) (res providers.CaptureResult, err error) {
 	err = d.fault.call("device.Capture", func() (err error) {
 		res, err = d.Device.Capture(ctx, req, &watchedSink{sink, d.fault})
 		return err
@@ -107,7 +108,7 @@ func (d *faultyDevice) Capture(ctx context.Context, req providers.CaptureRequest
 	return res, err
 }
 
-func (d *faultyDevice) Restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+func (d *device) Restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
 	return d.fault.call("device.Restore", func() error { return d.Device.Restore(ctx, req, &watchedSource{src, d.fault}) })
 }
 
@@ -189,54 +190,54 @@ func (f *watchedFile) Close() error {
 	return f.fault("device.Capture:close")
 }
 
-type faultyStore struct {
+type store struct {
 	providers.Store
 	fault Fault
 }
 
-func (s *faultyStore) Stat(ctx context.Context) (info providers.StoreInfo, err error) {
+func (s *store) Stat(ctx context.Context) (info providers.StoreInfo, err error) {
 	err = s.fault.call("store.Stat", func() (err error) { info, err = s.Store.Stat(ctx); return err })
 	return info, err
 }
 
-func (s *faultyStore) Init(ctx context.Context, identity string) error {
+func (s *store) Init(ctx context.Context, identity string) error {
 	return s.fault.call("store.Init", func() error { return s.Store.Init(ctx, identity) })
 }
 
-func (s *faultyStore) Adopt(ctx context.Context, identity string) error {
+func (s *store) Adopt(ctx context.Context, identity string) error {
 	return s.fault.call("store.Adopt", func() error { return s.Store.Adopt(ctx, identity) })
 }
 
-func (s *faultyStore) Stage(ctx context.Context, ref providers.ArtifactRef) (stage providers.Stage, err error) {
+func (s *store) Stage(ctx context.Context, ref providers.ArtifactRef) (stage providers.Stage, err error) {
 	err = s.fault.call("store.Stage", func() (err error) { stage, err = s.Store.Stage(ctx, ref); return err })
 	return stage, err
 }
 
-func (s *faultyStore) Staged(ctx context.Context, id providers.ArtifactID, name string) (r io.ReadCloser, err error) {
+func (s *store) Staged(ctx context.Context, id providers.ArtifactID, name string) (r io.ReadCloser, err error) {
 	err = s.fault.call("store.Staged", func() (err error) { r, err = s.Store.Staged(ctx, id, name); return err })
 	return r, err
 }
 
-func (s *faultyStore) Commit(ctx context.Context, m providers.Manifest) (stored providers.Manifest, err error) {
+func (s *store) Commit(ctx context.Context, m providers.Manifest) (stored providers.Manifest, err error) {
 	err = s.fault.call("store.Commit", func() (err error) { stored, err = s.Store.Commit(ctx, m); return err })
 	return stored, err
 }
 
-func (s *faultyStore) Discard(ctx context.Context, id providers.ArtifactID) error {
+func (s *store) Discard(ctx context.Context, id providers.ArtifactID) error {
 	return s.fault.call("store.Discard", func() error { return s.Store.Discard(ctx, id) })
 }
 
-func (s *faultyStore) Get(ctx context.Context, ref providers.ArtifactRef) (m providers.Manifest, err error) {
+func (s *store) Get(ctx context.Context, ref providers.ArtifactRef) (m providers.Manifest, err error) {
 	err = s.fault.call("store.Get", func() (err error) { m, err = s.Store.Get(ctx, ref); return err })
 	return m, err
 }
 
-func (s *faultyStore) Stored(ctx context.Context, m providers.Manifest, name string) (r io.ReadCloser, err error) {
+func (s *store) Stored(ctx context.Context, m providers.Manifest, name string) (r io.ReadCloser, err error) {
 	err = s.fault.call("store.Stored", func() (err error) { r, err = s.Store.Stored(ctx, m, name); return err })
 	return r, err
 }
 
-func (s *faultyStore) Check(ctx context.Context) iter.Seq2[providers.Finding, error] {
+func (s *store) Check(ctx context.Context) iter.Seq2[providers.Finding, error] {
 	return func(yield func(providers.Finding, error) bool) {
 		if err := s.fault("store.Check"); err != nil {
 			yield(providers.Finding{}, err)
@@ -246,7 +247,7 @@ func (s *faultyStore) Check(ctx context.Context) iter.Seq2[providers.Finding, er
 	}
 }
 
-func (s *faultyStore) List(ctx context.Context) iter.Seq2[providers.Manifest, error] {
+func (s *store) List(ctx context.Context) iter.Seq2[providers.Manifest, error] {
 	return func(yield func(providers.Manifest, error) bool) {
 		if err := s.fault("store.List"); err != nil {
 			yield(providers.Manifest{}, err)
@@ -256,52 +257,52 @@ func (s *faultyStore) List(ctx context.Context) iter.Seq2[providers.Manifest, er
 	}
 }
 
-func (s *faultyStore) Delete(ctx context.Context, ref providers.ArtifactRef) error {
+func (s *store) Delete(ctx context.Context, ref providers.ArtifactRef) error {
 	return s.fault.call("store.Delete", func() error { return s.Store.Delete(ctx, ref) })
 }
 
-func (s *faultyStore) Sweep(ctx context.Context, keep func(providers.ArtifactID) bool) (swept providers.Swept, err error) {
+func (s *store) Sweep(ctx context.Context, keep func(providers.ArtifactID) bool) (swept providers.Swept, err error) {
 	err = s.fault.call("store.Sweep", func() (err error) { swept, err = s.Store.Sweep(ctx, keep); return err })
 	return swept, err
 }
 
-type faultyTarget struct {
+type target struct {
 	providers.Target
 	fault Fault
 }
 
-func (t *faultyTarget) Observe(ctx context.Context) (seen providers.TargetState, err error) {
+func (t *target) Observe(ctx context.Context) (seen providers.TargetState, err error) {
 	err = t.fault.call("target.Observe", func() (err error) { seen, err = t.Target.Observe(ctx); return err })
 	return seen, err
 }
 
-func (t *faultyTarget) Freeze(ctx context.Context, mv providers.Move) error {
+func (t *target) Freeze(ctx context.Context, mv providers.Move) error {
 	return t.fault.call("target.Freeze", func() error { return t.Target.Freeze(ctx, mv) })
 }
 
-func (t *faultyTarget) Unfreeze(ctx context.Context, mv providers.Move) error {
+func (t *target) Unfreeze(ctx context.Context, mv providers.Move) error {
 	return t.fault.call("target.Unfreeze", func() error { return t.Target.Unfreeze(ctx, mv) })
 }
 
-func (t *faultyTarget) Switch(ctx context.Context, mv providers.Move) error {
+func (t *target) Switch(ctx context.Context, mv providers.Move) error {
 	return t.fault.call("target.Switch", func() error { return t.Target.Switch(ctx, mv) })
 }
 
-func (t *faultyTarget) Verify(ctx context.Context, mv providers.Move) error {
+func (t *target) Verify(ctx context.Context, mv providers.Move) error {
 	return t.fault.call("target.Verify", func() error { return t.Target.Verify(ctx, mv) })
 }
 
-type faultyMirror struct {
+type mirror struct {
 	providers.Mirror
 	fault Fault
 }
 
-func (m *faultyMirror) Compare(ctx context.Context, req providers.MirrorRequest) (diff providers.MirrorDiff, err error) {
+func (m *mirror) Compare(ctx context.Context, req providers.MirrorRequest) (diff providers.MirrorDiff, err error) {
 	err = m.fault.call("mirror.Compare", func() (err error) { diff, err = m.Mirror.Compare(ctx, req); return err })
 	return diff, err
 }
 
-func (m *faultyMirror) Copy(ctx context.Context, req providers.MirrorRequest, progress providers.Progress) (res providers.MirrorResult, err error) {
+func (m *mirror) Copy(ctx context.Context, req providers.MirrorRequest, progress providers.Progress) (res providers.MirrorResult, err error) {
 	var once sync.Once
 	err = m.fault.call("mirror.Copy", func() (err error) {
 		res, err = m.Mirror.Copy(ctx, req, func(files, bytes int64) {
@@ -315,7 +316,7 @@ func (m *faultyMirror) Copy(ctx context.Context, req providers.MirrorRequest, pr
 	return res, err
 }
 
-func (m *faultyMirror) Prune(ctx context.Context, req providers.MirrorRequest) (res providers.MirrorResult, err error) {
+func (m *mirror) Prune(ctx context.Context, req providers.MirrorRequest) (res providers.MirrorResult, err error) {
 	err = m.fault.call("mirror.Prune", func() (err error) { res, err = m.Mirror.Prune(ctx, req); return err })
 	return res, err
 }

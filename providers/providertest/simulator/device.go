@@ -1,4 +1,4 @@
-package providertest
+package simulator
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/providertest"
 )
 
 // simulated is a simulated device as the project sees it.
@@ -47,7 +48,7 @@ func (d *simulated) call(ctx context.Context, c Call, do func(m *simulation, now
 			if left > 0 {
 				m.Behavior.Fails[c.Op] = left - 1
 			}
-			err = ErrFault
+			err = providertest.ErrFault
 		case c.Domain != "" && len(m.scope(c.Domain)) == 0:
 			err = fmt.Errorf("domain %q: %w", c.Domain, providers.ErrNotFound)
 		default:
@@ -88,7 +89,7 @@ func (d *simulated) wrap(op string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s %s: %w", op, d.name, err)
 	}
-	retry := errors.Is(err, ErrFault) || errors.Is(err, errBusy) || errors.Is(err, providers.ErrUnavailable)
+	retry := errors.Is(err, providertest.ErrFault) || errors.Is(err, errBusy) || errors.Is(err, providers.ErrUnavailable)
 	return &providers.Error{Op: op, Target: d.name, Err: err, Retry: retry}
 }
 

@@ -1,9 +1,8 @@
-package sqlstore
+package database
 
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"net/url"
@@ -31,9 +30,6 @@ const (
 	driverName = "sqlite"
 	beginWrite = "BEGIN IMMEDIATE" // waits for the write lock at once; a later upgrade of a read transaction would not wait
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 type access int
 

@@ -1,4 +1,4 @@
-package files
+package archive
 
 import (
 	"archive/tar"
@@ -27,30 +27,14 @@ const (
 	maxPath   = 64 << 10
 )
 
-// Restore extracts an artifact into an empty directory, or in place of a root: see inPlace. Every entry must be in
-// the listing, and every file must have the size and hash that the listing
-// gives; anything else is ErrCorrupt and ends the restore. Nothing is
-// written outside the directory, whatever the artifact says: paths are resolved below
-// it, nothing existing is overwritten, and symbolic links are made last.
+// Extract puts the content of an artifact into req.Dir, which must be empty. Every entry must be in the listing, and every
+// file must have the size and hash that the listing gives; anything else is ErrCorrupt and ends it. Nothing is written outside
+// the directory, whatever the artifact says: paths are resolved below it, nothing existing is overwritten, and symbolic links
+// are made last.
 //
-// Owners and the setuid, setgid and sticky bits are restored only when running as root.
-// Device nodes are never made, and sockets are not in the archive. What is not put back as it was is a warning.
-func (d *device) Restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
-	return d.wrap("restore", d.restore(ctx, req, src))
-}
-
-func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if req.Dir == "" {
-		return d.inPlace(ctx, req, src)
-	}
-	return extract(ctx, req, src)
-}
-
-// extract puts the content into req.Dir.
-func extract(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+// Owners and the setuid, setgid and sticky bits are restored only when running as root. Device nodes are never made, and
+// sockets are not in the archive. What is not put back as it was is a warning.
+func Extract(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
 	files := src.Files()
 	if len(files) != 2 || files[1].Name != listingName {
 		return fmt.Errorf("%w: an artifact of a files device has an archive and %s", providers.ErrCorrupt, listingName)

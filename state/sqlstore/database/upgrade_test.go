@@ -1,9 +1,10 @@
-package sqlstore
+package database
 
 import (
 	"database/sql"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,17 +13,26 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
+// tables are those of the package above, whose files these are.
+var tables = Schema{
+	Migrations: os.DirFS(".."),
+	Sessions:   `SELECT epoch, host FROM session WHERE ending = ''`,
+	Ready:      func(Exec) error { return nil },
+	Begun:      func() {},
+	Settle:     func(*Tx) error { return nil },
+}
+
 // The next schema does not exist yet, so this test makes one and looks from inside.
 func TestUpgrade(t *testing.T) {
-	first, err := fs.ReadFile(migrations, "migrations/00001_init.sql")
+	first, err := fs.ReadFile(tables.Migrations, "migrations/00001_init.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := fs.ReadFile(migrations, "migrations/00002_retention.sql")
+	second, err := fs.ReadFile(tables.Migrations, "migrations/00002_retention.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	third, err := fs.ReadFile(migrations, "migrations/00003_stores.sql")
+	third, err := fs.ReadFile(tables.Migrations, "migrations/00003_stores.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +45,7 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "state.db")
-	s, err := Open(t.Context(), Options{Path: path})
+	s, err := Open(t.Context(), Options{Path: path}, tables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +74,7 @@ func TestUpgrade(t *testing.T) {
 	if _, err := db.Exec("SELECT note FROM run"); err != nil {
 		t.Error(err)
 	}
-	if _, err := Open(t.Context(), Options{Path: path}); !errors.Is(err, state.ErrSchema) {
+	if _, err := Open(t.Context(), Options{Path: path}, tables); !errors.Is(err, state.ErrSchema) {
 		t.Errorf("this program opened a newer schema: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package files
+package archive
 
 import (
 	"context"
@@ -15,14 +15,19 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/glob"
+	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
-// tree is one root while it is captured.
-type tree struct {
-	root    *Root
-	prefix  string // of its paths in the archive; empty for an export
-	include glob.Matcher
-	exclude glob.Matcher
+// Tree is one root that goes into an archive.
+type Tree struct {
+	Name          string // of the root, for messages
+	Path          string // the directory; a symbolic link here is followed
+	Prefix        string // of its paths in the archive; empty when it is the only root
+	Include       glob.Matcher
+	Exclude       glob.Matcher
+	OneFilesystem bool
+	AllowEmpty    bool
+
 	entries atomic.Int64 // what is in the archive, without directories
 }
 
@@ -31,9 +36,9 @@ type tree struct {
 // names that are never followed, so a name that becomes a symbolic link under our feet leads nowhere.
 type dir struct {
 	fd   int
-	tree *tree
+	tree *Tree
 	path string // in the archive; empty for the root of an export
-	id   inode
+	id   opened.Inode
 	refs atomic.Int32
 	dirs *openDirs
 }
@@ -60,11 +65,11 @@ func (d *dir) join(name string) string {
 
 // onDisk is the true path, for messages.
 func (d *dir) onDisk(name string) string {
-	path := strings.TrimPrefix(strings.TrimPrefix(d.join(name), d.tree.prefix), "/")
+	path := strings.TrimPrefix(strings.TrimPrefix(d.join(name), d.tree.Prefix), "/")
 	if path == "" || path == "." {
-		return d.tree.root.Path
+		return d.tree.Path
 	}
-	return strings.TrimSuffix(d.tree.root.Path, "/") + "/" + path
+	return strings.TrimSuffix(d.tree.Path, "/") + "/" + path
 }
 
 func (d *dir) fail(op, name string, err error) error {
@@ -128,8 +133,8 @@ type level struct {
 	emitted bool
 }
 
-func (w *walker) walk(ctx context.Context, t *tree) error {
-	fd, err := unix.Open(t.root.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func (w *walker) walk(ctx context.Context, t *Tree) error {
+	fd, err := unix.Open(t.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	var st unix.Stat_t
 	if err == nil {
 		if err = unix.Fstat(fd, &st); err != nil {
@@ -137,16 +142,16 @@ func (w *walker) walk(ctx context.Context, t *tree) error {
 		}
 	}
 	if err != nil {
-		err := fmt.Errorf("root %s: %w", t.root.Name, &fs.PathError{Op: "open", Path: t.root.Path, Err: err})
+		err := fmt.Errorf("root %s: %w", t.Name, &fs.PathError{Op: "open", Path: t.Path, Err: err})
 		if errors.Is(err, fs.ErrNotExist) {
 			return &providers.Error{
-				Op: "capture", Target: t.root.Name, Err: fmt.Errorf("%w: %w", providers.ErrNotFound, err),
+				Op: "capture", Target: t.Name, Err: fmt.Errorf("%w: %w", providers.ErrNotFound, err),
 				Hint: "Create or mount the directory, or remove the root from the configuration.",
 			}
 		}
 		return err
 	}
-	d := &dir{fd: fd, tree: t, path: t.prefix, id: inodeOf(&st)}
+	d := &dir{fd: fd, tree: t, path: t.Prefix, id: opened.InodeOf(&st)}
 	w.dirs.add(d)
 	return w.level(ctx, &level{dir: d}, "")
 }
@@ -158,7 +163,7 @@ func (w *walker) level(ctx context.Context, l *level, rel string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.include.Empty() || rel == "" || t.include.Match(rel, true) {
+	if t.Include.Empty() || rel == "" || t.Include.Match(rel, true) {
 		if err := w.emitLevel(l, ""); err != nil {
 			return err
 		}
@@ -169,7 +174,7 @@ func (w *walker) level(ctx context.Context, l *level, rel string) error {
 	}
 	for _, name := range names {
 		path := under(rel, name)
-		if t.exclude.Match(path, false) || !t.include.Empty() && !t.include.Match(path, false) {
+		if t.Exclude.Match(path, false) || !t.Include.Empty() && !t.Include.Match(path, false) {
 			continue
 		}
 		if err := w.emitItem(l, name); err != nil {
@@ -178,7 +183,7 @@ func (w *walker) level(ctx context.Context, l *level, rel string) error {
 	}
 	for _, name := range dirs {
 		path := under(rel, name)
-		if t.exclude.Match(path, true) || !t.include.Empty() && !t.include.Match(path, true) && !t.include.MayMatchBelow(path) {
+		if t.Exclude.Match(path, true) || !t.Include.Empty() && !t.Include.Match(path, true) && !t.Include.MayMatchBelow(path) {
 			continue
 		}
 		if err := w.descend(ctx, l, name, path); err != nil {
@@ -206,11 +211,11 @@ func (w *walker) descend(ctx context.Context, parent *level, name, path string) 
 	default:
 		return d.fail("open", name, err)
 	}
-	sub := &dir{fd: fd, tree: d.tree, path: d.join(name), id: inodeOf(&st)}
+	sub := &dir{fd: fd, tree: d.tree, path: d.join(name), id: opened.InodeOf(&st)}
 	w.dirs.add(sub)
 	l := &level{dir: sub, parent: parent}
-	if sub.id.dev != d.id.dev {
-		if note := leftOut(fd, d.tree.root); note != "" {
+	if sub.id.Dev != d.id.Dev {
+		if note := leftOut(fd, d.tree); note != "" {
 			defer sub.release()
 			return w.emitLevel(l, note)
 		}
@@ -219,8 +224,8 @@ func (w *walker) descend(ctx context.Context, parent *level, name, path string) 
 }
 
 // leftOut says why the content of a mount point is not captured.
-func leftOut(fd int, r *Root) string {
-	if r.OneFilesystem {
+func leftOut(fd int, t *Tree) string {
+	if t.OneFilesystem {
 		return "content left out: another file system is mounted here"
 	}
 	var fs unix.Statfs_t

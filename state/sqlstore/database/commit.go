@@ -1,4 +1,4 @@
-package sqlstore
+package database
 
 import (
 	"context"
@@ -31,18 +31,19 @@ const (
 	withdrawn
 )
 
-// request is one caller's write. The function may run more than once, in different transactions, so it sets its results anew each time.
+// request is one caller's write.
 type request struct {
-	do    func(*tx) error
+	do    func(*Tx) error
 	state atomic.Int32
 	err   error
 	done  chan struct{}
 }
 
-// write runs a function in a transaction and returns when it is durably committed. When the context ends first, nothing was
+// Write runs a function in a transaction and returns when it is durably committed. When the context ends first, nothing was
 // written, unless the commit is under way: then the outcome is awaited, and only if that takes too long it is unknown.
-func (s *Store) write(ctx context.Context, do func(*tx) error) error {
-	if s.readOnly {
+// The function may run more than once, in different transactions, so it sets its results anew each time.
+func (d *DB) Write(ctx context.Context, do func(*Tx) error) error {
+	if d.readOnly {
 		return errReadOnly
 	}
 	if err := ctx.Err(); err != nil {
@@ -50,16 +51,16 @@ func (s *Store) write(ctx context.Context, do func(*tx) error) error {
 	}
 	r := &request{do: do, done: make(chan struct{})}
 	select {
-	case s.queue <- r:
+	case d.queue <- r:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.done:
+	case <-d.done:
 		return errClosed
 	}
 	select {
 	case <-r.done:
 		return r.err
-	case <-s.done:
+	case <-d.done:
 		return r.afterEnd()
 	case <-ctx.Done():
 	}
@@ -71,7 +72,7 @@ func (s *Store) write(ctx context.Context, do func(*tx) error) error {
 	select {
 	case <-r.done:
 		return r.err
-	case <-s.done:
+	case <-d.done:
 		return r.afterEnd()
 	case <-grace.C:
 		return fmt.Errorf("whether the write is stored is not known: %w", ctx.Err())
@@ -88,25 +89,25 @@ func (r *request) afterEnd() error {
 	}
 }
 
-func (s *Store) commitLoop(ctx context.Context) {
-	defer close(s.done)
-	c := &connection{db: s.writer}
+func (d *DB) commitLoop(ctx context.Context) {
+	defer close(d.done)
+	c := &connection{db: d.writer, schema: d.schema}
 	defer c.drop()
 	last := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-s.queue:
-			last = s.commit(ctx, c, r, last)
+		case r := <-d.queue:
+			last = d.commit(ctx, c, r, last)
 		}
 	}
 }
 
 // commit takes what waits, gives everyone an answer, and tells how many they were.
-func (s *Store) commit(ctx context.Context, c *connection, first *request, last int) int {
-	batch, err := s.attempt(ctx, c, first, last)
-	if diskFull(err) && s.reserve.spend() {
+func (d *DB) commit(ctx context.Context, c *connection, first *request, last int) int {
+	batch, err := d.attempt(ctx, c, first, last)
+	if diskFull(err) && d.reserve.spend() {
 		if err = c.begin(ctx); err == nil {
 			err = c.apply(ctx, batch)
 		}
@@ -121,17 +122,17 @@ func (s *Store) commit(ctx context.Context, c *connection, first *request, last 
 		close(r.done)
 	}
 	if err == nil {
-		s.reserve.refill()
+		d.reserve.refill()
 	}
 	return len(batch)
 }
 
 // attempt begins a transaction, collects its batch and runs it. When no transaction can be begun, all that wait share the error.
-func (s *Store) attempt(ctx context.Context, c *connection, first *request, last int) ([]*request, error) {
+func (d *DB) attempt(ctx context.Context, c *connection, first *request, last int) ([]*request, error) {
 	if err := c.begin(ctx); err != nil {
-		return s.collect(first, 0), err
+		return d.collect(first, 0), err
 	}
-	batch := s.collect(first, last)
+	batch := d.collect(first, last)
 	return batch, c.apply(ctx, batch)
 }
 
@@ -140,7 +141,7 @@ func (s *Store) attempt(ctx context.Context, c *connection, first *request, last
 const gatherTime = 300 * time.Microsecond
 
 // collect gives the requests of one batch: the first, all that are waiting by now, and those that come at once.
-func (s *Store) collect(first *request, expected int) []*request {
+func (d *DB) collect(first *request, expected int) []*request {
 	var batch []*request
 	add := func(r *request) {
 		if r.state.CompareAndSwap(waiting, taken) {
@@ -151,7 +152,7 @@ func (s *Store) collect(first *request, expected int) []*request {
 	var late <-chan time.Time
 	for len(batch) < maxBatch {
 		select {
-		case r := <-s.queue:
+		case r := <-d.queue:
 			add(r)
 			continue
 		default:
@@ -165,7 +166,7 @@ func (s *Store) collect(first *request, expected int) []*request {
 			late = timer.C
 		}
 		select {
-		case r := <-s.queue:
+		case r := <-d.queue:
 			add(r)
 		case <-late:
 			expected = 0
@@ -176,9 +177,10 @@ func (s *Store) collect(first *request, expected int) []*request {
 
 // connection is the writing connection with its prepared statements. After any doubt about its condition it is dropped.
 type connection struct {
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
+	db     *sql.DB
+	schema Schema
+	conn   *sql.Conn
+	stmts  map[string]*sql.Stmt
 }
 
 // begin starts a transaction. Waiting for other processes happens only here, and ends with the context.
@@ -202,14 +204,15 @@ func (c *connection) begin(ctx context.Context) error {
 // apply runs the requests in the open transaction and commits it. An error is that of the whole batch: nothing of it is stored
 // as far as this process can tell. A request's own error undoes that request only.
 func (c *connection) apply(ctx context.Context, batch []*request) error {
-	t := &tx{ctx: context.WithoutCancel(ctx), c: c, settle: map[int64]settling{}}
+	t := &Tx{ctx: context.WithoutCancel(ctx), c: c}
+	c.schema.Begun()
 	for _, r := range batch {
 		if err := t.run(r); err != nil {
 			c.drop()
 			return err
 		}
 	}
-	if err := t.settleRuns(); err != nil {
+	if err := c.schema.Settle(t); err != nil {
 		c.drop()
 		return err
 	}
@@ -234,19 +237,16 @@ func (c *connection) drop() {
 	c.conn, c.stmts = nil, nil
 }
 
-// tx is the open write transaction, for one request at a time. Its statements wait for no lock, since the transaction holds the
+// Tx is the open write transaction, for one function at a time. Its statements wait for no lock, since the transaction holds the
 // only one; so they run under a context without end: interrupting one would undo the writes of other callers.
-type tx struct {
-	ctx    context.Context
-	c      *connection
-	settle map[int64]settling // runs whose tasks changed
-	now    map[int64]settling // those of the request that runs
+type Tx struct {
+	ctx context.Context
+	c   *connection
 }
 
 // run executes one request. It returns an error only when the transaction cannot go on.
-func (t *tx) run(r *request) error {
-	t.now = map[int64]settling{}
-	if _, err := t.exec("SAVEPOINT request"); err != nil {
+func (t *Tx) run(r *request) error {
+	if _, err := t.Exec("SAVEPOINT request"); err != nil {
 		return err
 	}
 	r.err = r.do(t)
@@ -254,19 +254,15 @@ func (t *tx) run(r *request) error {
 		return r.err
 	}
 	if r.err != nil {
-		if _, err := t.exec("ROLLBACK TO request"); err != nil {
+		if _, err := t.Exec("ROLLBACK TO request"); err != nil {
 			return err
 		}
-	} else {
-		for run, change := range t.now {
-			t.settle[run] = t.settle[run].and(change)
-		}
 	}
-	_, err := t.exec("RELEASE request")
+	_, err := t.Exec("RELEASE request")
 	return err
 }
 
-func (t *tx) prepare(query string) (*sql.Stmt, error) {
+func (t *Tx) prepare(query string) (*sql.Stmt, error) {
 	if stmt := t.c.stmts[query]; stmt != nil {
 		return stmt, nil
 	}
@@ -278,8 +274,8 @@ func (t *tx) prepare(query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-// exec runs a statement and gives the number of changed rows.
-func (t *tx) exec(query string, args ...any) (int64, error) {
+// Exec runs a statement and gives the number of changed rows.
+func (t *Tx) Exec(query string, args ...any) (int64, error) {
 	stmt, err := t.prepare(query)
 	if err != nil {
 		return 0, err
@@ -291,8 +287,8 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
-// row reads the first row of a query, if there is one.
-func (t *tx) row(query string, args []any, dest ...any) (bool, error) {
+// Row reads the first row of a query, if there is one.
+func (t *Tx) Row(query string, args []any, dest ...any) (bool, error) {
 	stmt, err := t.prepare(query)
 	if err != nil {
 		return false, err
@@ -304,8 +300,8 @@ func (t *tx) row(query string, args []any, dest ...any) (bool, error) {
 	return err == nil, explain(err)
 }
 
-// all reads every row of a query.
-func (t *tx) all(query string, args []any, each func(scanner) error) error {
+// All reads every row of a query.
+func (t *Tx) All(query string, args []any, each func(Row) error) error {
 	stmt, err := t.prepare(query)
 	if err != nil {
 		return err
@@ -315,14 +311,4 @@ func (t *tx) all(query string, args []any, each func(scanner) error) error {
 		return explain(err)
 	}
 	return eachRow(rows, each)
-}
-
-// next raises a counter and gives its new value.
-func (t *tx) next(counter string) (int64, error) {
-	var n int64
-	found, err := t.row(`UPDATE counter SET value = value + 1 WHERE name = ? RETURNING value`, []any{counter}, &n)
-	if err == nil && !found {
-		err = fmt.Errorf("there is no counter %q", counter)
-	}
-	return n, err
 }

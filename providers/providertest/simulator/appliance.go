@@ -1,4 +1,4 @@
-package providertest
+package simulator
 
 import (
 	_ "embed"

@@ -1,4 +1,4 @@
-package files_test
+package symlink_test
 
 import (
 	"errors"
@@ -8,10 +8,14 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/providers/files"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
+	"github.com/holdfast-dr/holdfast/providers/symlink"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // site is a link and two directories in one place.
 type site struct{ dir, link, berlin, dublin string }
@@ -25,10 +29,17 @@ func newSite(t *testing.T) site {
 	return s
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s site) open(t *testing.T) providers.Target {
 	t.Helper()
-	target, err := files.TargetType().Open(t.Context(), "docs", &files.TargetSettings{Link: s.link},
-		map[string]any{"berlin": &files.Member{Path: s.berlin}, "dublin": &files.Member{Path: s.dublin}}, providers.Env{})
+	target, err := symlink.TargetType().Open(t.Context(), "docs", &symlink.Settings{Link: s.link},
+		map[string]any{"berlin": &symlink.Member{Path: s.berlin}, "dublin": &symlink.Member{Path: s.dublin}}, providers.Env{})
 	must(t, err)
 	return target
 }
@@ -220,9 +231,9 @@ func TestTargetSettings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			members := map[string]any{}
 			for m, path := range tc.paths {
-				members[m] = &files.Member{Path: path}
+				members[m] = &symlink.Member{Path: path}
 			}
-			if _, err := files.TargetType().Open(t.Context(), "docs", &files.TargetSettings{Link: tc.link}, members, providers.Env{}); err == nil {
+			if _, err := symlink.TargetType().Open(t.Context(), "docs", &symlink.Settings{Link: tc.link}, members, providers.Env{}); err == nil {
 				t.Error("accepted")
 			}
 		})

@@ -1,4 +1,4 @@
-package sqlstore
+package database
 
 import (
 	"context"
@@ -16,11 +16,11 @@ import (
 // are alive: the kernel frees them at the moment a process dies, however it dies, so nobody waits for a timeout.
 //
 // It is a file of its own because opening and closing the database file or its -shm beside SQLite can drop SQLite's own
-// locks, after which two processes write at once. Every Store opens it once and keeps it open.
+// locks, after which two processes write at once. Every DB opens it once and keeps it open.
 //
 //	byte 0            exclusive while the database is created, upgraded or replaced
 //	byte 1 ...        exclusive by the session with this epoch
-//	last byte         shared by every open Store; exclusive while the database is replaced
+//	last byte         shared by every open DB; exclusive while the database is replaced
 type lockFile struct {
 	f *os.File // nil when there is none: a read-only state on a read-only file system
 }
@@ -30,7 +30,8 @@ const (
 	useByte   = math.MaxInt64 - 1
 )
 
-var errHeld = errors.New("held by another process")
+// ErrHeld is a byte that another process, or another DB, holds.
+var ErrHeld = errors.New("held by another process")
 
 func openLockFile(path string, readOnly bool) (*lockFile, error) {
 	flag := os.O_RDWR | os.O_CREATE
@@ -53,7 +54,7 @@ func (l *lockFile) set(kind int16, from, n int64) error {
 	}
 	err := unix.FcntlFlock(l.f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: from, Len: n})
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return errHeld
+		return ErrHeld
 	}
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", l.f.Name(), err)
@@ -61,7 +62,7 @@ func (l *lockFile) set(kind int16, from, n int64) error {
 	return nil
 }
 
-// take locks one byte for this Store alone, or is errHeld. Taking it again is no error.
+// take locks one byte for this DB alone, or is ErrHeld. Taking it again is no error.
 func (l *lockFile) take(at int64) error { return l.set(unix.F_WRLCK, at, 1) }
 
 // share locks one byte together with others that share it.
@@ -69,7 +70,7 @@ func (l *lockFile) share(at int64) error { return l.set(unix.F_RDLCK, at, 1) }
 
 func (l *lockFile) free(at int64) error { return l.set(unix.F_UNLCK, at, 1) }
 
-// held reports whether another open file description holds a lock in the range. What this Store holds itself does not count.
+// held reports whether another open file description holds a lock in the range. What this DB holds itself does not count.
 func (l *lockFile) held(from, n int64) (bool, error) {
 	if l.f == nil {
 		return false, nil
@@ -85,7 +86,7 @@ func (l *lockFile) held(from, n int64) (bool, error) {
 func (l *lockFile) wait(ctx context.Context, attempt func() error) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := attempt()
-		if !errors.Is(err, errHeld) {
+		if !errors.Is(err, ErrHeld) {
 			return err
 		}
 		select {

@@ -1,4 +1,4 @@
-package sqlstore
+package database
 
 import (
 	"context"
@@ -51,9 +51,9 @@ func suspect(ctx context.Context, db *sql.DB, err error) error {
 	return explain(err)
 }
 
-// schema gives the version of the database and the newest one this program knows. A newer database is state.ErrSchema.
-func schema(ctx context.Context, db *sql.DB) (have, want int64, err error) {
-	m, err := migrator(db, migrations)
+// versions gives the version of the database and the newest one this program knows. A newer database is state.ErrSchema.
+func versions(ctx context.Context, db *sql.DB, files fs.FS) (have, want int64, err error) {
+	m, err := migrator(db, files)
 	if err != nil {
 		return 0, 0, err
 	}

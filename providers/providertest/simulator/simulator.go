@@ -1,4 +1,7 @@
-package providertest
+// Package simulator holds devices that do not exist, for tests of what talks to devices: a provider whose device is a directory,
+// which several processes share and no kill harms, and a program that simulates an appliance for devices of type "command".
+// Both take time, fail and die as a test tells them.
+package simulator
 
 import (
 	"context"
@@ -16,18 +19,18 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
-// SimulatorType describes the device type "simulator": a device that is nothing
+// DeviceType describes the device type "simulator": a device that is nothing
 // but a directory, which several processes may use at once and which outlives
 // them when they are killed. A nil now is time.Now.
-func SimulatorType(now func() time.Time) providers.DeviceType {
+func DeviceType(now func() time.Time) providers.DeviceType {
 	return providers.DeviceType{
 		Type:     "simulator",
 		Doc:      "A device that does not exist, for tests.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
 		InPlace:  providers.ExportsInPlace,
-		Settings: func() any { return new(SimulatorSettings) },
+		Settings: func() any { return new(Settings) },
 		Open: func(_ context.Context, name string, settings any, _ providers.Env) (providers.Device, error) {
-			s, ok := settings.(*SimulatorSettings)
+			s, ok := settings.(*Settings)
 			if !ok || !filepath.IsAbs(s.Directory) {
 				return nil, fmt.Errorf("open device %s: settings %v name no directory", name, settings)
 			}
@@ -36,8 +39,8 @@ func SimulatorType(now func() time.Time) providers.DeviceType {
 	}
 }
 
-// SimulatorSettings are the arguments of a device of type "simulator".
-type SimulatorSettings struct {
+// Settings are the arguments of a device of type "simulator".
+type Settings struct {
 	Directory string `hcl:"directory" json:"directory" doc:"Where the simulated device lives. Absolute."`
 }
 
@@ -51,7 +54,7 @@ type Behavior struct {
 
 	Unavailable bool           // every call ends with ErrUnavailable
 	Hangs       []string       // calls that have no effect and do not return before their context is done
-	Fails       map[string]int // how many of the next calls have no effect and end with ErrFault; -1: all
+	Fails       map[string]int // how many of the next calls have no effect and end with providertest.ErrFault; -1: all
 
 	CannotQuiesce   bool          // it has no quiesce at all
 	QuiesceTime     time.Duration // from the request to quiesced
@@ -93,9 +96,9 @@ type Simulator struct {
 	now func() time.Time
 }
 
-// NewSimulator gives the simulated device that lives in a directory, and makes
+// New gives the simulated device that lives in a directory, and makes
 // one there with the zero Behavior when there is none. A nil now is time.Now.
-func NewSimulator(t testing.TB, dir string, now func() time.Time) *Simulator {
+func New(t testing.TB, dir string, now func() time.Time) *Simulator {
 	t.Helper()
 	s := &Simulator{dir: dir, now: now}
 	s.change(t, func(*simulation) {})

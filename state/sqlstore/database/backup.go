@@ -1,0 +1,214 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-dr/holdfast/state"
+)
+
+// Backup writes a consistent copy of the database to a new file that only its owner can read. Writers are not held up. An existing file is
+// never overwritten, and the file appears complete or not at all.
+func (d *DB) Backup(ctx context.Context, path string) error {
+	if err := d.backup(ctx, path); err != nil {
+		return fmt.Errorf("back up the state to %s: %w", path, err)
+	}
+	return nil
+}
+
+func (d *DB) backup(ctx context.Context, path string) (err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return os.ErrExist
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".holdfast-backup-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	temp := f.Name()
+	defer func() { err = errors.Join(err, f.Close(), removeIfThere(temp)) }()
+	db, err := sql.Open(driverName, dsn(d.path, copying))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	if err := errors.Join(copyTo(ctx, db, temp), explain(db.Close())); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	// A link, unlike a rename, refuses to replace a file that appeared meanwhile.
+	if err := os.Link(temp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Restore puts a backup in the place of the database at path to, which may be missing or damaged. The backup is checked first;
+// adopt then changes, in one transaction, what tells it from the old one. The old database is kept beside it as
+// "<to>.replaced-<at>". It is state.ErrLocked while a process uses the old one.
+func Restore(ctx context.Context, from, to string, at time.Time, migrations fs.FS, adopt func(Exec) error) error {
+	if err := restore(ctx, from, to, at, migrations, adopt); err != nil {
+		return fmt.Errorf("restore the state from %s: %w", from, err)
+	}
+	return nil
+}
+
+func restore(ctx context.Context, from, to string, at time.Time, migrations fs.FS, adopt func(Exec) error) (err error) {
+	to, err = locate(to, true)
+	if err != nil {
+		return err
+	}
+	processSetup.Do(func() { _ = lockByDescription() })
+	lock, err := openLockFile(to+".lock", false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.close()) }()
+	for _, at := range []int64{useByte, setupByte} {
+		if err := lock.take(at); err != nil {
+			return fmt.Errorf("%s is in use; stop the agent and other commands first: %w: %w", to, state.ErrLocked, err)
+		}
+	}
+	if live, err := lock.held(1, useByte-1); err != nil || live {
+		return errors.Join(err, fmt.Errorf("a session on %s is alive: %w", to, state.ErrLocked))
+	}
+	temp, err := copyBeside(from, to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeIfThere(temp)) }()
+	if err := take(ctx, temp, migrations, adopt); err != nil {
+		return err
+	}
+	if err := setAside(ctx, to, to+".replaced-"+at.UTC().Format("20060102T150405Z")); err != nil {
+		return fmt.Errorf("keep the old database: %w", err)
+	}
+	if err := os.Rename(temp, to); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	return lock.markUsed()
+}
+
+// copyBeside copies a file to a temporary one in the directory of to, on disk.
+func copyBeside(from, to string) (temp string, err error) {
+	src, err := os.Open(from)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	if fi, err := src.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return "", errors.Join(err, fmt.Errorf("%s is not a regular file", from))
+	}
+	if here, err := os.Stat(to); err == nil {
+		if fi, err := src.Stat(); err == nil && os.SameFile(here, fi) {
+			return "", errors.New("it is the state database itself")
+		}
+	}
+	dst, err := os.CreateTemp(filepath.Dir(to), ".holdfast-restore-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(dst, src)
+	if err = errors.Join(err, dst.Sync(), dst.Close()); err != nil {
+		return "", errors.Join(err, removeIfThere(dst.Name()))
+	}
+	return dst.Name(), nil
+}
+
+// take checks a copy of a backup and has it adopted.
+func take(ctx context.Context, path string, migrations fs.FS, adopt func(Exec) error) (err error) {
+	db, err := sql.Open(driverName, dsn(path, copying))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	defer func() { err = errors.Join(err, explain(db.Close())) }()
+	if err := wantOurs(ctx, db); err != nil {
+		return err
+	}
+	if err := check(ctx, db, true); err != nil {
+		return fmt.Errorf("the backup is not good: %w", err)
+	}
+	if _, _, err := versions(ctx, db, migrations); err != nil {
+		return err
+	}
+	t, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return explain(err)
+	}
+	if err := adopt(executor(ctx, t)); err != nil {
+		return errors.Join(err, t.Rollback())
+	}
+	return explain(t.Commit())
+}
+
+// setAside keeps the old database under another name while it also stays in its place, to be replaced in one step. Its write-ahead log
+// must be gone by then: the engine would apply it to the new database. It is folded into the old one, or, when that is
+// too damaged, kept beside it.
+func setAside(ctx context.Context, path, kept string) error {
+	if _, err := os.Lstat(kept); err == nil {
+		return fmt.Errorf("%s: %w", kept, os.ErrExist)
+	}
+	folded := errors.New("there is no database")
+	if _, err := os.Stat(path); err == nil {
+		folded = foldAway(ctx, path)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := os.Link(path, kept); err != nil {
+			return err
+		}
+	}
+	if folded != nil {
+		if err := os.Rename(path+"-wal", kept+"-wal"); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return errors.Join(folded, err)
+		}
+		if err := removeIfThere(path + "-shm"); err != nil {
+			return err
+		}
+	} else if _, err := os.Lstat(path + "-wal"); err == nil {
+		return errors.New("its write-ahead log did not go away")
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// foldAway lets the engine put the write-ahead log into the database; closing the last connection removes the log.
+func foldAway(ctx context.Context, path string) error {
+	db, err := sql.Open(driverName, dsn(path, copying))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	return errors.Join(foldLog(ctx, db), explain(db.Close()))
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// syncDir makes new names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
