@@ -1,4 +1,4 @@
-package command
+package configuration
 
 import (
 	"bytes"
@@ -8,131 +8,36 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/load"
 )
 
-func (c *cli) initCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "init",
-		GroupID: "work",
-		Short:   "Make the state file and check the configuration",
-		Long: `Make the state file, if there is none, and check the configuration. Running it
-again changes nothing. No device, store or target is contacted.`,
-		Example: "  holdfast init\n  holdfast init --repo https://git.example.net/continuity.git --state /var/lib/holdfast/state.db",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := c.app()
-			if err != nil {
-				return err
-			}
-			cfg, err := c.load(cmd.Context(), a)
-			if err != nil {
-				return err
-			}
-			if !c.json {
-				cfg.Warnings.WithSnippets(cfg.Doc.Sources)
-				if err := view.Diagnostics(c.err, cfg.Warnings, c.style(c.err)); err != nil {
-					return err
-				}
-			}
-			path := a.StatePath(cfg.Doc)
-			_, statErr := os.Stat(path)
-			st, err := a.OpenState(cmd.Context(), path, true)
-			if err != nil {
-				return err
-			}
-			defer st.Close()
-			meta, err := st.Meta(cmd.Context())
-			if err != nil {
-				return err
-			}
-			created := errors.Is(statErr, fs.ErrNotExist)
-			if c.json {
-				return view.JSON(c.out, map[string]any{"state": path, "created": created, "lineage": meta.Lineage, "objects": len(cfg.Doc.Objects())})
-			}
-			verb := "is there already"
-			if created {
-				verb = "was made"
-			}
-			fmt.Fprintf(c.out, "State %s %s (lineage %s).\n", path, verb, meta.Lineage)
-			fmt.Fprintf(c.out, "The configuration is valid: %s. Next: holdfast plan\n", view.Count(len(cfg.Doc.Objects()), "object", "objects"))
-			return nil
-		},
-	}
-}
-
-func (c *cli) validateCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "validate",
-		GroupID: "work",
-		Short:   "Check the configuration, without state and without contacting anything",
-		Example: "  holdfast validate\n  holdfast validate --json\n  holdfast validate --repo . --ref feature/windows",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := c.app()
-			if err != nil {
-				return err
-			}
-			cfg, diags, err := a.Load(cmd.Context())
-			switch {
-			case err == nil || errors.Is(err, app.ErrInvalid):
-				diags.WithSnippets(cfg.Doc.Sources)
-			case c.json: // a reader of the shape below gets it always
-				diags = diag.List{{Severity: diag.Error, Code: "HF-CFG-000", Summary: "The configuration cannot be read", Detail: err.Error()}}
-			default:
-				return err
-			}
-			if c.json {
-				if err := view.ValidateJSON(c.out, diags); err != nil {
-					return err
-				}
-			} else {
-				if err := view.Diagnostics(c.err, diags, c.style(c.err)); err != nil {
-					return err
-				}
-				errs, warnings := diags.Count()
-				if errs > 0 {
-					fmt.Fprintf(c.err, "%s, %s.\n", view.Count(errs, "error", "errors"), view.Count(warnings, "warning", "warnings"))
-				} else {
-					fmt.Fprintf(c.out, "The configuration is valid: %s, %s.\n", view.Count(len(cfg.Doc.Objects()), "object", "objects"), view.Count(warnings, "warning", "warnings"))
-				}
-			}
-			if diags.HasErrors() {
-				return exit(exitFault)
-			}
-			return nil
-		},
-	}
-}
-
-func (c *cli) fmtCommand() *cobra.Command {
+func fmtCommand(c *command.Call) *cobra.Command {
 	var check, recursive bool
 	cmd := &cobra.Command{
 		Use:     "fmt [FILE or DIRECTORY ...]",
-		GroupID: "work",
+		GroupID: command.SectionWork,
 		Short:   "Rewrite configuration files in the canonical style",
 		Long: `Rewrite *.hold.hcl and *.holdvars.hcl files in the canonical style: spacing and
 alignment only, nothing is reordered. "-" formats standard input to standard output.`,
 		Example: "  holdfast fmt\n  holdfast fmt --check --recursive\n  holdfast fmt - < plan.hold.hcl",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "-" {
-				return c.formatStdin(cmd.InOrStdin())
+				return formatStdin(c, cmd.InOrStdin())
 			}
 			if len(args) == 0 {
 				args = []string{"."}
 			}
 			var files []string
 			for _, arg := range args {
-				found, err := configFiles(c.file(arg), recursive)
+				found, err := configFiles(c.File(arg), recursive)
 				if err != nil {
 					return err
 				}
@@ -140,17 +45,17 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 			}
 			changed := 0
 			for _, f := range files {
-				did, err := c.formatFile(f, !check)
+				did, err := formatFile(c, f, !check)
 				if err != nil {
 					return err
 				}
 				if did {
 					changed++
-					fmt.Fprintln(c.out, f)
+					fmt.Fprintln(c.Out, f)
 				}
 			}
 			if changed > 0 && check {
-				return exit(exitFault)
+				return command.Exit(command.ExitFault, nil)
 			}
 			return nil
 		},
@@ -160,7 +65,7 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 	return cmd
 }
 
-func (c *cli) formatStdin(in io.Reader) error {
+func formatStdin(c *command.Call, in io.Reader) error {
 	src, err := io.ReadAll(io.LimitReader(in, maxSource+1))
 	if err != nil {
 		return err
@@ -169,16 +74,16 @@ func (c *cli) formatStdin(in io.Reader) error {
 		return errors.New("standard input is larger than 1 MiB")
 	}
 	out, diags := load.Format(src, "<stdin>")
-	if err := c.formatProblems("<stdin>", src, diags); err != nil {
+	if err := formatProblems(c, "<stdin>", src, diags); err != nil {
 		return err
 	}
-	_, err = c.out.Write(out)
+	_, err = c.Out.Write(out)
 	return err
 }
 
 const maxSource = 1 << 20
 
-func (c *cli) formatFile(path string, write bool) (changed bool, err error) {
+func formatFile(c *command.Call, path string, write bool) (changed bool, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return false, err
@@ -191,7 +96,7 @@ func (c *cli) formatFile(path string, write bool) (changed bool, err error) {
 		return false, err
 	}
 	out, diags := load.Format(src, path)
-	if err := c.formatProblems(path, src, diags); err != nil {
+	if err := formatProblems(c, path, src, diags); err != nil {
 		return false, err
 	}
 	if bytes.Equal(src, out) {
@@ -203,13 +108,13 @@ func (c *cli) formatFile(path string, write bool) (changed bool, err error) {
 	return true, replaceFile(path, out, info.Mode().Perm())
 }
 
-func (c *cli) formatProblems(path string, src []byte, diags diag.List) error {
+func formatProblems(c *command.Call, path string, src []byte, diags diag.List) error {
 	diags.WithSnippets(map[string][]byte{path: src})
-	if err := view.Diagnostics(c.err, diags, c.style(c.err)); err != nil {
+	if err := view.Diagnostics(c.Err, diags, c.Style(c.Err)); err != nil {
 		return err
 	}
 	if diags.HasErrors() {
-		return exit(exitFault)
+		return command.Exit(command.ExitFault, nil)
 	}
 	return nil
 }
@@ -250,45 +155,4 @@ func configFiles(path string, recursive bool) ([]string, error) {
 	})
 	slices.Sort(files)
 	return files, err
-}
-
-func (c *cli) schemaCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "schema",
-		GroupID: "look",
-		Short:   "Print the language: every block and argument",
-		Long:    "Print the language reference as Markdown, or with --json the same table for editors and other programs.",
-		Example: "  holdfast schema > reference.md\n  holdfast schema --json | jq -r '.blocks[].kind'",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			a, err := c.app()
-			if err != nil {
-				return err
-			}
-			if c.json {
-				_, err = c.out.Write(load.Schema(a.Types()))
-			} else {
-				_, err = c.out.Write(load.Reference(a.Types()))
-			}
-			return err
-		},
-	}
-	return cmd
-}
-
-func (c *cli) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		GroupID: "look",
-		Short:   "Print the version of holdfast",
-		Example: "  holdfast version\n  holdfast version --json",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if c.json {
-				return view.JSON(c.out, map[string]string{"version": Version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
-			}
-			_, err := fmt.Fprintf(c.out, "holdfast %s (%s, %s/%s)\n", Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
-	}
 }

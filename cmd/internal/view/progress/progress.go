@@ -1,4 +1,5 @@
-package command
+// Package progress shows work while it runs: live lines on a terminal, plain ones elsewhere.
+package progress
 
 import (
 	"fmt"
@@ -17,12 +18,9 @@ import (
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 )
 
-// progress shows work while it runs: live on a terminal, plain lines elsewhere, JSON lines for programs. Its
-// methods are called by one goroutine at a time.
-type progress struct {
+// Display shows the tasks that are at work. Its methods are called by one goroutine at a time.
+type Display struct {
 	out   io.Writer
-	style view.Style
-	lines *stream              // JSON lines; nil for people
 	bars  *mpb.Progress        // nil when not on a terminal
 	tasks map[string]*liveTask // by task ID
 	said  map[string]time.Time // last plain line about a task's progress
@@ -35,115 +33,114 @@ type liveTask struct {
 	step atomic.Value // string; the display reads it at its own pace
 }
 
-func (c *cli) progress() *progress {
-	p := &progress{out: c.out, style: c.style(c.out), tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
-	if c.stream != nil {
-		p.lines = c.stream
-		return p
+// New gives a display on out. It must be closed.
+func New(out io.Writer) *Display {
+	d := &Display{out: out, tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		d.bars = mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(150*time.Millisecond))
+		d.out = d.bars
 	}
-	if f, ok := c.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		p.bars = mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(150*time.Millisecond))
-		p.out = p.bars
-	}
-	return p
+	return d
 }
 
-// event shows one event of the executor.
-func (p *progress) event(e execute.Event) {
-	if p.lines != nil {
-		p.lines.event(e)
-		return
-	}
+// Event shows one event of the executor. A task that has started has a live line until it is done or dropped.
+func (d *Display) Event(e execute.Event) {
 	name := taskName(e)
 	switch e.Kind {
 	case execute.PlanRecorded:
-		p.say("", "recorded %s", view.Count(int(e.Files), "change", "changes"))
+		d.say("", "recorded %s", view.Count(int(e.Files), "change", "changes"))
 	case execute.RunStarted:
-		p.say("", "run %s: %s started", e.Run, e.Address)
+		d.say("", "run %s: %s started", e.Run, e.Address)
 	case execute.RunDone:
-		p.say("", "run %s: %s %s%s", e.Run, e.Address, e.Status, after(": ", e.Error))
+		d.say("", "run %s: %s %s%s", e.Run, e.Address, e.Status, after(": ", e.Error))
 	case execute.TaskStarted, execute.Resumed:
-		p.start(e, name)
+		d.start(e, name)
 	case execute.StepStarted:
-		if t := p.tasks[e.Task]; t != nil {
+		if t := d.tasks[e.Task]; t != nil {
 			t.step.Store(e.Step)
 		}
 	case execute.Progress:
-		p.advance(e, name)
+		d.advance(e, name)
 	case execute.StepRetry:
-		p.say(e.Task, "%s: %s failed, trying again: %s", name, e.Step, e.Error)
+		d.say(e.Task, "%s: %s failed, trying again: %s", name, e.Step, e.Error)
 	case execute.Waiting:
-		p.say(e.Task, "%s waits for %s", name, e.Reason)
+		d.say(e.Task, "%s waits for %s", name, e.Reason)
 	case execute.DutyPaid:
-		p.say(e.Task, "%s: %s done", name, e.Step)
+		d.say(e.Task, "%s: %s done", name, e.Step)
 	case execute.TakenOver:
-		p.say(e.Task, "%s: another process has it", name)
+		d.say(e.Task, "%s: another process has it", name)
 	case execute.TaskDone:
-		p.finish(e, name)
+		d.finish(e, name)
 	}
 }
 
-func (p *progress) start(e execute.Event, name string) {
-	if p.bars == nil {
+func (d *Display) start(e execute.Event, name string) {
+	if d.bars == nil {
 		return
 	}
 	t := &liveTask{}
 	t.step.Store("")
-	t.bar = p.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
+	t.bar = d.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
 		mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step.Load().(string) }, decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.CurrentKibiByte("% .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f"), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
 	)
-	p.tasks[e.Task] = t
+	d.tasks[e.Task] = t
 }
 
-func (p *progress) advance(e execute.Event, name string) {
-	if t := p.tasks[e.Task]; t != nil {
+func (d *Display) advance(e execute.Event, name string) {
+	if t := d.tasks[e.Task]; t != nil {
 		t.bar.SetCurrent(e.Bytes)
 		return
 	}
-	if p.bars == nil && e.Time.Sub(p.said[e.Task]) >= p.every {
-		if _, first := p.said[e.Task]; first {
-			p.say(e.Task, "%s: %s, %s, %s", name, e.Step, view.Count(int(e.Files), "file", "files"), unit.Bytes(e.Bytes))
+	if d.bars == nil && e.Time.Sub(d.said[e.Task]) >= d.every {
+		if _, first := d.said[e.Task]; first {
+			d.say(e.Task, "%s: %s, %s, %s", name, e.Step, view.Count(int(e.Files), "file", "files"), unit.Bytes(e.Bytes))
 		}
-		p.said[e.Task] = e.Time
+		d.said[e.Task] = e.Time
 	}
 }
 
-func (p *progress) finish(e execute.Event, name string) {
-	p.drop(e.Task)
+func (d *Display) finish(e execute.Event, name string) {
+	d.Drop(e.Task)
 	size := ""
 	if e.Files > 0 || e.Bytes > 0 {
 		size = fmt.Sprintf("  %s, %s", view.Count(int(e.Files), "file", "files"), unit.Bytes(e.Bytes))
 	}
-	p.say(e.Task, "%s %s%s%s%s", name, e.Status, size, after("  ", e.Reason), after(": ", e.Error))
+	d.say(e.Task, "%s %s%s%s%s", name, e.Status, size, after("  ", e.Reason), after(": ", e.Error))
 }
 
-// drop ends the live line of a task.
-func (p *progress) drop(task string) {
-	if t := p.tasks[task]; t != nil {
+// Drop ends the live line of a task.
+func (d *Display) Drop(task string) {
+	if t := d.tasks[task]; t != nil {
 		t.bar.Abort(true)
-		delete(p.tasks, task)
+		delete(d.tasks, task)
 	}
+}
+
+// Print prints one line above the live ones, as it is.
+func (d *Display) Print(line string) error {
+	_, err := fmt.Fprintln(d.out, line)
+	return err
 }
 
 // say prints one line; run and task come first.
-func (p *progress) say(task, format string, args ...any) {
+func (d *Display) say(task, format string, args ...any) {
 	if task != "" {
 		task = "  " + task + " "
 	}
-	fmt.Fprintln(p.out, task+view.Line(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(d.out, task+view.Line(fmt.Sprintf(format, args...)))
 }
 
-// close ends the live display; what was printed stays.
-func (p *progress) close() {
-	if p.bars == nil {
+// Close ends the live display; what was printed stays.
+func (d *Display) Close() {
+	if d.bars == nil {
 		return
 	}
-	for _, t := range p.tasks {
+	for _, t := range d.tasks {
 		t.bar.Abort(true)
 	}
-	p.bars.Wait()
+	d.bars.Wait()
 }
 
 func taskName(e execute.Event) string {
