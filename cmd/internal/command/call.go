@@ -12,6 +12,8 @@
 //
 // A command that does a plan uses package execution, and has Streams as its annotations: with --json it prints JSON lines
 // from Call.OpenStream on.
+//
+// New, Call.Flags, Call.Signals and Call.End are for package cli, which makes the call and ends it.
 package command
 
 import (

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// Signals gives a context that the first SIGINT, SIGTERM or SIGHUP (the terminal is gone) cancels; the second one closes
-// kill.
+// Signals gives a context that the first SIGINT, SIGTERM or SIGHUP (the terminal is gone) cancels; the second one closes the
+// channel of Working. The function gives the signals back.
 func (c *Call) Signals() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	got := make(chan os.Signal, 2)

@@ -1,5 +1,5 @@
-// Package record is the work on what is recorded: the commands status, history, task, state and lock. They need no configuration;
-// only state adopt reads it.
+// Package record is the work on what is recorded: the commands status, history, task, state and lock. None but state adopt
+// needs a configuration.
 package record
 
 import (
