@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-dr/holdfast/cmd/internal/command"
+	"github.com/holdfast-dr/holdfast/cmd/internal/cli"
 	"github.com/holdfast-dr/holdfast/reconcile"
 )
 
@@ -18,7 +18,7 @@ import (
 func holdfast(t *testing.T, want int, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	if code := command.Main(args, strings.NewReader(""), &out, &errs); code != want {
+	if code := cli.Main(args, strings.NewReader(""), &out, &errs); code != want {
 		t.Fatalf("holdfast %v: exit code %d, want %d\n%s%s", args, code, want, out.String(), errs.String())
 	}
 	return out.String()

@@ -89,11 +89,35 @@ var imports = map[string][]string{
 		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/observe", "reconcile/planner", "reconcile/recovery", "reconcile/store",
 		"state", "state/sqlstore",
 	},
-	"cmd/internal/command": {
-		"cmd/internal/app", "cmd/internal/view", "config", "config/diag", "config/load", "config/unit", "providers",
-		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/status", "reconcile/store", "reconcile/verification", "state", "state/sqlstore",
+	"cmd/internal/view/progress": {"cmd/internal/view", "config/unit", "reconcile/execute"},
+
+	"cmd/internal/command":               {"cmd/internal/app", "cmd/internal/view", "config", "config/diag", "state", "state/sqlstore"},
+	"cmd/internal/command/configuration": {"cmd/internal/app", "cmd/internal/command", "cmd/internal/view", "config/diag", "config/load"},
+	"cmd/internal/command/execution": {
+		"cmd/internal/app", "cmd/internal/command", "cmd/internal/view", "cmd/internal/view/progress",
+		"reconcile", "reconcile/execute", "state", "state/sqlstore",
 	},
-	"cmd/holdfast": {"cmd/internal/command"},
+	"cmd/internal/command/plan": {
+		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "config", "config/diag",
+		"reconcile", "reconcile/execute",
+	},
+	"cmd/internal/command/record": {
+		"cmd/internal/app", "cmd/internal/command", "cmd/internal/view", "config", "config/diag", "config/unit",
+		"reconcile", "reconcile/status", "state", "state/sqlstore",
+	},
+	"cmd/internal/command/recovery": {
+		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "cmd/internal/view/progress",
+		"config", "config/unit", "providers",
+		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/store", "reconcile/verification", "state", "state/sqlstore",
+	},
+	"cmd/internal/command/store": {
+		"cmd/internal/app", "cmd/internal/command", "cmd/internal/view", "config", "config/diag", "providers", "reconcile/store", "state", "state/sqlstore",
+	},
+	"cmd/internal/cli": {
+		"cmd/internal/command", "cmd/internal/command/configuration", "cmd/internal/command/plan", "cmd/internal/command/record",
+		"cmd/internal/command/recovery", "cmd/internal/command/store", "cmd/internal/view",
+	},
+	"cmd/holdfast": {"cmd/internal/cli"},
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
@@ -107,20 +131,23 @@ var (
 
 // fences keep a library behind one door.
 var fences = map[string][]string{
-	"github.com/hashicorp/hcl/":       {"config/load", "config/load/problem", "config/load/syntax", "config/load/value"},
-	"github.com/zclconf/go-cty":       {"config/load", "config/load/value"},
-	"github.com/go-git/":              {"config/source", "config/source/remote"},
-	"modernc.org/sqlite":              {"state/sqlstore/database", "providers/sqlite"},
-	"database/sql":                    {"state/sqlstore/database", "providers/sqlite"},
-	"github.com/pressly/goose":        {"state/sqlstore/database"},
-	"github.com/spf13/":               {"cmd/internal/command"},
-	"github.com/vbauerster/":          {"cmd/internal/command"},
+	"github.com/hashicorp/hcl/": {"config/load", "config/load/problem", "config/load/syntax", "config/load/value"},
+	"github.com/zclconf/go-cty": {"config/load", "config/load/value"},
+	"github.com/go-git/":        {"config/source", "config/source/remote"},
+	"modernc.org/sqlite":        {"state/sqlstore/database", "providers/sqlite"},
+	"database/sql":              {"state/sqlstore/database", "providers/sqlite"},
+	"github.com/pressly/goose":  {"state/sqlstore/database"},
+	"github.com/spf13/": {
+		"cmd/internal/cli", "cmd/internal/command", "cmd/internal/command/configuration", "cmd/internal/command/plan",
+		"cmd/internal/command/record", "cmd/internal/command/recovery", "cmd/internal/command/store",
+	},
+	"github.com/vbauerster/":          {"cmd/internal/view/progress"},
 	"github.com/netresearch/go-cron":  {"config/schedule"},
 	"github.com/klauspost/compress":   {"providers/files/archive", "providers/sqlite", "providers/command", "providers/plain/codec"},
 	"filippo.io/age":                  {"providers/plain/codec"},
 	"github.com/oklog/ulid":           {"reconcile/execute", "providers/plain/layout", "providers/providertest"},
 	"github.com/hashicorp/go-hclog":   {"cmd/internal/app", "cmd/internal/command"},
-	"golang.org/x/term":               {"cmd/internal/command"},
+	"golang.org/x/term":               {"cmd/internal/command", "cmd/internal/view/progress"},
 	"github.com/jackc/pgx/":           {"providers/postgresql"},
 	"github.com/rogpeppe/go-internal": {"config/golden"},
 }

@@ -23,7 +23,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/holdfast-dr/holdfast/cmd/internal/command"
+	"github.com/holdfast-dr/holdfast/cmd/internal/cli"
 )
 
 // goal is one fault and what must hold under it.
@@ -119,7 +119,7 @@ func TestMain(m *testing.M) {
 		_ = flag.Set("test.parallel", "6") // most tests wait for what other processes do
 	}
 	testscript.Main(table{m}, map[string]func(){
-		"holdfast": func() { os.Exit(command.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"holdfast": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"faultfs":  serveMedium,
 	})
 }

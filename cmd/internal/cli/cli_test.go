@@ -1,4 +1,4 @@
-package command_test
+package cli_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/holdfast-dr/holdfast/cmd/internal/command"
+	"github.com/holdfast-dr/holdfast/cmd/internal/cli"
 )
 
 func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
@@ -20,7 +20,7 @@ func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
 }
 
 func TestEveryCommandExplainsItself(t *testing.T) {
-	walk(command.Root(), func(cmd *cobra.Command) {
+	walk(cli.Root(), func(cmd *cobra.Command) {
 		path := cmd.CommandPath()
 		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") || !unicode.IsUpper(rune(cmd.Short[0])) {
 			t.Errorf("%s: the short text %q should start with a capital and have no full stop", path, cmd.Short)
@@ -47,10 +47,10 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 }
 
 func TestHelpOfEveryCommand(t *testing.T) {
-	walk(command.Root(), func(cmd *cobra.Command) {
+	walk(cli.Root(), func(cmd *cobra.Command) {
 		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
 		var out, errs bytes.Buffer
-		if code := command.Main(args, strings.NewReader(""), &out, &errs); code != 0 || errs.Len() > 0 {
+		if code := cli.Main(args, strings.NewReader(""), &out, &errs); code != 0 || errs.Len() > 0 {
 			t.Errorf("holdfast %v: exit code %d, %s", args, code, errs.String())
 		}
 		for line := range strings.Lines(out.String()) {
@@ -70,7 +70,7 @@ func TestClosedFlagsComplete(t *testing.T) {
 		{"plan", "--refresh"}, {"plan", "--format"}, {"show", "--format"}, {"apply", "--refresh"}, {"apply", "--allow"}, {"run", "--allow"}, {"plan", "--log-level"},
 	} {
 		var out, errs bytes.Buffer
-		command.Main(append(append([]string{"__complete"}, args...), ""), strings.NewReader(""), &out, &errs)
+		cli.Main(append(append([]string{"__complete"}, args...), ""), strings.NewReader(""), &out, &errs)
 		if lines := strings.Split(out.String(), "\n"); len(lines) < 2 || !strings.Contains(out.String(), ":4") {
 			t.Errorf("%v completes to %q", args, out.String())
 		}

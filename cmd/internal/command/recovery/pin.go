@@ -1,4 +1,4 @@
-package command
+package recovery
 
 import (
 	"errors"
@@ -7,23 +7,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
-func (c *cli) artifactCommand() *cobra.Command {
+func artifactCommand(c *command.Call) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "artifact", GroupID: "data", Short: "Keep artifacts from deletion",
+		Use: "artifact", GroupID: command.SectionData, Short: "Keep artifacts from deletion",
 		Example: "  holdfast artifact pin 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"audit 2026\"",
 	}
 	cmd.AddCommand(
-		c.pinCommand("pin", true, "Keep an artifact from deletion, whatever its retention says"),
-		c.pinCommand("unpin", false, "Let retention decide about an artifact again"),
+		pinCommand(c, "pin", true, "Keep an artifact from deletion, whatever its retention says"),
+		pinCommand(c, "unpin", false, "Let retention decide about an artifact again"),
 	)
 	return cmd
 }
 
-func (c *cli) pinCommand(word string, pinned bool, short string) *cobra.Command {
+func pinCommand(c *command.Call, word string, pinned bool, short string) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use:     word + " ARTIFACT",
@@ -32,22 +33,22 @@ func (c *cli) pinCommand(word string, pinned bool, short string) *cobra.Command 
 		Example: "  holdfast artifact " + word + " 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"audit 2026\"",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.completeArtifacts,
+		ValidArgsFunction: c.CompleteState(completeArtifacts),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
 				return errors.New("say why with --reason")
 			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				err := st.Pin(cmd.Context(), args[0], pinned, app.Actor(), reason, a.Now())
 				switch {
 				case errors.Is(err, state.ErrStale): // of the artifact, not of a plan
-					return &exitError{code: exitFault, err: err}
+					return command.Exit(command.ExitFault, err)
 				case errors.Is(err, state.ErrNotFound):
 					return fmt.Errorf("there is no artifact %s; holdfast verify --list shows what there is", args[0])
 				case err != nil:
 					return err
 				}
-				return c.done(map[string]any{"artifact": args[0], "pinned": pinned}, "Artifact %s: %sned.", args[0], word)
+				return c.Done(map[string]any{"artifact": args[0], "pinned": pinned}, "Artifact %s: %sned.", args[0], word)
 			})
 		},
 	}

@@ -1,4 +1,4 @@
-package command
+package store
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile/store"
 	"github.com/holdfast-dr/holdfast/state"
-	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
-func (c *cli) storeRescan() *cobra.Command {
+func storeRescan(c *command.Call) *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use:   "rescan STORE",
@@ -35,10 +35,10 @@ missing or not understood the exit code is 8.`,
 		Example: "  holdfast store rescan nas --dry-run\n  holdfast store rescan nas",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.completeStores,
+		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return c.withStores(ctx, func(s *stores) error {
+			return withStores(ctx, c, func(s *stores) error {
 				names, err := s.named(args)
 				if err != nil {
 					return err
@@ -46,7 +46,7 @@ missing or not understood the exit code is 8.`,
 				plans := app.BackupPlans(s.cfg, s.snap)
 				var found store.Rescanned
 				scan := func(ctx context.Context, l state.Lock) (err error) {
-					found, err = s.keeper().Rescan(ctx, l, names[0], plans, dry, c.counting())
+					found, err = s.keeper().Rescan(ctx, l, names[0], plans, dry, counting(c))
 					return err
 				}
 				if dry {
@@ -57,10 +57,10 @@ missing or not understood the exit code is 8.`,
 				switch {
 				case err != nil:
 					return err
-				case c.json:
-					return errors.Join(view.JSON(c.out, found), rescanExit(found))
+				case c.JSON:
+					return errors.Join(view.JSON(c.Out, found), rescanExit(found))
 				}
-				return errors.Join(view.Rescanned(c.out, found, c.style(c.out)), rescanExit(found))
+				return errors.Join(view.Rescanned(c.Out, found, c.Style(c.Out)), rescanExit(found))
 			})
 		},
 	}
@@ -69,15 +69,15 @@ missing or not understood the exit code is 8.`,
 }
 
 // counting shows how far a rescan is, where a person looks on.
-func (c *cli) counting() func(int) {
-	if c.json {
+func counting(c *command.Call) func(int) {
+	if c.JSON {
 		return nil
 	}
 	last := 0
 	return func(n int) {
 		if n-last >= 1000 {
 			last = n
-			fmt.Fprintf(c.err, "%d artifacts read\n", n)
+			fmt.Fprintf(c.Err, "%d artifacts read\n", n)
 		}
 	}
 }
@@ -85,40 +85,7 @@ func (c *cli) counting() func(int) {
 func rescanExit(r store.Rescanned) error {
 	lost := slices.ContainsFunc(r.Bad, func(l store.Loss) bool { return l.Condition != providers.Unverified })
 	if lost || len(r.Problems)+len(r.Unknown) > 0 {
-		return exit(exitPartial)
+		return command.Exit(command.ExitPartial, nil)
 	}
 	return nil
-}
-
-func (c *cli) stateReleaseHold() *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{
-		Use:   "release-hold",
-		Short: "Let retention delete again before a hold ends by itself",
-		Long: `After a state was restored or artifacts were recovered from a store, retention
-deletes nothing for 7 days. End that now, when the record is known to be right:
-the artifacts are listed (holdfast verify --list), and the stores fit (holdfast store check).`,
-		Example: "  holdfast state release-hold --reason \"compared with the old list\"",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if reason == "" {
-				return errors.New("say why with --reason")
-			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				meta, err := st.Meta(cmd.Context())
-				if err != nil {
-					return err
-				}
-				if !meta.Hold.Holds(a.Now()) {
-					return c.done(map[string]any{"released": false}, "Nothing holds deletions back.")
-				}
-				if err := st.Hold(cmd.Context(), state.Hold{}, app.Actor(), reason, a.Now()); err != nil {
-					return err
-				}
-				return c.done(map[string]any{"released": true, "was": meta.Hold}, "Released: retention deletes again with the next plan.")
-			})
-		},
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why; kept in the log of edits (required)")
-	return cmd
 }

@@ -1,4 +1,5 @@
-package command
+// Package store is the work on the places where artifacts lie: the command store.
+package store
 
 import (
 	"context"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
@@ -19,14 +21,17 @@ import (
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
-func (c *cli) storeCommand() *cobra.Command {
+// Commands are the command store.
+func Commands(c *command.Call) []*cobra.Command { return []*cobra.Command{storeCommand(c)} }
+
+func storeCommand(c *command.Call) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "store", GroupID: "data", Short: "Look after the places where artifacts lie",
+		Use: "store", GroupID: command.SectionData, Short: "Look after the places where artifacts lie",
 		Long: `Look after stores: mark their places, see how they stand, check them, and rebuild
 the record of artifacts from a store when the state was lost. A store that is
 recorded is looked at as it is recorded; one that is only declared, as it is declared.`,
 	}
-	cmd.AddCommand(c.storeInit(), c.storeStatus(), c.storeCheck(), c.storeRescan())
+	cmd.AddCommand(storeInit(c), storeStatus(c), storeCheck(c), storeRescan(c))
 	return cmd
 }
 
@@ -72,7 +77,7 @@ func (s *stores) named(names []string) ([]string, error) {
 	}
 	var found []string
 	for _, n := range names {
-		a := address(config.KindStore, n)
+		a := command.Address(config.KindStore, n)
 		if !slices.Contains(all, a) {
 			hint := ""
 			if near := diag.Nearest(a, all); near != "" {
@@ -88,8 +93,8 @@ func (s *stores) named(names []string) ([]string, error) {
 }
 
 // withStores opens the state and, if it can be read, the configuration.
-func (c *cli) withStores(ctx context.Context, do func(*stores) error) error {
-	return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
+func withStores(ctx context.Context, c *command.Call, do func(*stores) error) error {
+	return c.WithState(ctx, func(a *app.App, st *sqlstore.Store) error {
 		s := &stores{app: a, st: st}
 		cfg, _, err := a.Load(ctx)
 		if err == nil {
@@ -103,19 +108,21 @@ func (c *cli) withStores(ctx context.Context, do func(*stores) error) error {
 }
 
 // completeStores offers the recorded and the declared stores.
-func (c *cli) completeStores(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	err := c.withStores(cmd.Context(), func(s *stores) error {
-		names = s.addresses()
-		return nil
-	})
-	if err != nil { // no state yet: what is declared
-		return c.completeObjects(config.KindStore)(cmd, nil, "")
+func completeStores(c *command.Call) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		err := withStores(cmd.Context(), c, func(s *stores) error {
+			names = s.addresses()
+			return nil
+		})
+		if err != nil { // no state yet: what is declared
+			return c.CompleteObjects(config.KindStore)(cmd, args, word)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (c *cli) storeInit() *cobra.Command {
+func storeInit(c *command.Call) *cobra.Command {
 	var adopt, noRescan bool
 	cmd := &cobra.Command{
 		Use:   "init STORE",
@@ -134,10 +141,10 @@ state can be mixed up with this one. Nothing in the place is deleted.`,
 		Example: "  holdfast store init nas\n  holdfast store init --adopt nas\n  holdfast store init --adopt store.nas --no-rescan",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.completeStores,
+		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return c.withStores(ctx, func(s *stores) error {
+			return withStores(ctx, c, func(s *stores) error {
 				found, err := s.named(args)
 				if err != nil {
 					return err
@@ -153,9 +160,9 @@ state can be mixed up with this one. Nothing in the place is deleted.`,
 						return err
 					}
 					if !adopt || known || noRescan {
-						return c.storeDone(out, known)
+						return storeDone(c, out, known)
 					}
-					return c.adopted(ctx, s, l, out)
+					return adopted(ctx, c, s, l, out)
 				})
 			})
 		},
@@ -165,9 +172,9 @@ state can be mixed up with this one. Nothing in the place is deleted.`,
 	return cmd
 }
 
-func (c *cli) storeDone(out store.Outcome, known bool) error {
-	if c.json {
-		return view.JSON(c.out, out)
+func storeDone(c *command.Call, out store.Outcome, known bool) error {
+	if c.JSON {
+		return view.JSON(c.Out, out)
 	}
 	text := map[string]string{
 		store.Initialised: "is initialised", store.Adopted: "was taken over", store.Recorded: "carried its mark already and is recorded", store.Nothing: "is initialised already; nothing was changed",
@@ -179,30 +186,30 @@ func (c *cli) storeDone(out store.Outcome, known bool) error {
 			next += " takes in what its record does not have"
 		}
 	}
-	_, err := fmt.Fprintf(c.out, "%s %s: identity %s, epoch %d.%s\n", out.Store, text, out.Identity, out.Epoch, next)
+	_, err := fmt.Fprintf(c.Out, "%s %s: identity %s, epoch %d.%s\n", out.Store, text, out.Identity, out.Epoch, next)
 	return err
 }
 
 // adopted takes in the artifacts of a store that was just adopted.
-func (c *cli) adopted(ctx context.Context, s *stores, l state.Lock, out store.Outcome) error {
-	if !c.json {
-		fmt.Fprintf(c.out, "%s was taken over: identity %s, epoch %d.\n", out.Store, out.Identity, out.Epoch)
+func adopted(ctx context.Context, c *command.Call, s *stores, l state.Lock, out store.Outcome) error {
+	if !c.JSON {
+		fmt.Fprintf(c.Out, "%s was taken over: identity %s, epoch %d.\n", out.Store, out.Identity, out.Epoch)
 	}
 	var err error
 	if s.snap, err = s.st.Snapshot(ctx); err != nil {
 		return err
 	}
-	found, err := s.keeper().Rescan(ctx, l, out.Store, app.BackupPlans(s.cfg, s.snap), false, c.counting())
+	found, err := s.keeper().Rescan(ctx, l, out.Store, app.BackupPlans(s.cfg, s.snap), false, counting(c))
 	if err != nil {
 		return fmt.Errorf("%w; the store is taken over: go on with holdfast store rescan %s", err, config.Address(out.Store).Name())
 	}
-	if c.json {
-		return errors.Join(view.JSON(c.out, map[string]any{"init": out, "rescan": found}), rescanExit(found))
+	if c.JSON {
+		return errors.Join(view.JSON(c.Out, map[string]any{"init": out, "rescan": found}), rescanExit(found))
 	}
-	return errors.Join(view.Rescanned(c.out, found, c.style(c.out)), rescanExit(found))
+	return errors.Join(view.Rescanned(c.Out, found, c.Style(c.Out)), rescanExit(found))
 }
 
-func (c *cli) storeStatus() *cobra.Command {
+func storeStatus(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status [STORE ...]",
 		Short: "Show how stores stand: identity, space, artifacts",
@@ -211,33 +218,33 @@ space, what is recorded in them and how far their catalogues go. The exit code i
 1 when something does not fit.`,
 		Example: "  holdfast store status\n  holdfast store status nas\n  holdfast store status --json | jq '.stores[] | select(.problems != [])'",
 
-		ValidArgsFunction: c.completeStores,
+		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withStores(cmd.Context(), func(s *stores) error {
+			return withStores(cmd.Context(), c, func(s *stores) error {
 				names, err := s.named(args)
 				if err != nil {
 					return err
 				}
-				all, code := []store.Status{}, exitDone
+				all, code := []store.Status{}, command.ExitDone
 				for _, n := range names {
 					st := s.keeper().Status(cmd.Context(), s.snap, n)
 					if all = append(all, st); len(st.Problems) > 0 {
-						code = exitFault
+						code = command.ExitFault
 					}
 				}
 				if err := cmd.Context().Err(); err != nil {
 					return err
 				}
-				if c.json {
-					return errors.Join(view.JSON(c.out, map[string]any{"stores": all}), exit(code))
+				if c.JSON {
+					return errors.Join(view.JSON(c.Out, map[string]any{"stores": all}), command.Exit(code, nil))
 				}
-				return errors.Join(view.Stores(c.out, all, c.style(c.out)), exit(code))
+				return errors.Join(view.Stores(c.Out, all, c.Style(c.Out)), command.Exit(code, nil))
 			})
 		},
 	}
 }
 
-func (c *cli) storeCheck() *cobra.Command {
+func storeCheck(c *command.Call) *cobra.Command {
 	var sweep bool
 	cmd := &cobra.Command{
 		Use:   "check [STORE ...]",
@@ -252,28 +259,28 @@ to for an hour, and deletions that broke off. What a task that has not ended may
 on with stays.`,
 		Example: "  holdfast store check\n  holdfast store check nas --sweep\n  holdfast store check nas --json | jq '.stores[].findings[]'",
 
-		ValidArgsFunction: c.completeStores,
+		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withStores(cmd.Context(), func(s *stores) error {
+			return withStores(cmd.Context(), c, func(s *stores) error {
 				names, err := s.named(args)
 				if err != nil {
 					return err
 				}
 				var all []store.Checked
-				code := exitDone
+				code := command.ExitDone
 				for _, n := range names {
 					one, err := checkStore(cmd.Context(), s, n, sweep)
 					if err != nil {
 						return err
 					}
 					if all = append(all, one); one.Error != "" || len(one.Findings) > 0 {
-						code = exitFault
+						code = command.ExitFault
 					}
 				}
-				if c.json {
-					return errors.Join(view.JSON(c.out, map[string]any{"stores": append([]store.Checked{}, all...)}), exit(code))
+				if c.JSON {
+					return errors.Join(view.JSON(c.Out, map[string]any{"stores": append([]store.Checked{}, all...)}), command.Exit(code, nil))
 				}
-				return errors.Join(view.StoreChecks(c.out, all, c.style(c.out)), exit(code))
+				return errors.Join(view.StoreChecks(c.Out, all, c.Style(c.Out)), command.Exit(code, nil))
 			})
 		},
 	}

@@ -1,4 +1,4 @@
-package command
+package record
 
 import (
 	"errors"
@@ -8,27 +8,28 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
-func (c *cli) lockCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "lock", GroupID: "state", Short: "See, hold and release the locks of the state"}
+func lockCommand(c *command.Call) *cobra.Command {
+	cmd := &cobra.Command{Use: "lock", GroupID: command.SectionState, Short: "See, hold and release the locks of the state"}
 	list := &cobra.Command{
 		Use: "list", Short: "Show who holds what, since when and why", Args: cobra.NoArgs,
 		Example: "  holdfast lock list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				locks, err := st.Locks(cmd.Context())
 				if err != nil {
 					return err
 				}
-				if c.json {
-					return view.JSON(c.out, map[string]any{"locks": locks})
+				if c.JSON {
+					return view.JSON(c.Out, map[string]any{"locks": locks})
 				}
-				return view.Locks(c.out, locks, c.style(c.out))
+				return view.Locks(c.Out, locks, c.Style(c.Out))
 			})
 		},
 	}
@@ -44,7 +45,7 @@ func (c *cli) lockCommand() *cobra.Command {
 			if reason == "" || d == 0 {
 				return errors.New("say why with --reason, and until when with --expires")
 			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				now := a.Now()
 				l, err := st.AcquireLock(cmd.Context(), state.Lock{
 					Name: state.ApplyLock, Actor: app.Actor(), Operation: "hold", Reason: reason, Acquired: now, Expires: now.Add(d.Std()),
@@ -52,7 +53,7 @@ func (c *cli) lockCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.done(map[string]any{"lock": l}, "Held until %s. To end it: holdfast lock release apply --reason ...", l.Expires.Format(time.RFC3339))
+				return c.Done(map[string]any{"lock": l}, "Held until %s. To end it: holdfast lock release apply --reason ...", l.Expires.Format(time.RFC3339))
 			})
 		},
 	}
@@ -67,7 +68,7 @@ func (c *cli) lockCommand() *cobra.Command {
 			if why == "" {
 				return errors.New("say why with --reason")
 			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				was, err := st.BreakLock(cmd.Context(), args[0], app.Actor(), why, a.Now())
 				if errors.Is(err, state.ErrNotFound) {
 					return fmt.Errorf("nobody holds a lock named %q; holdfast lock list shows what is held", args[0])
@@ -75,7 +76,7 @@ func (c *cli) lockCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.done(map[string]any{"lock": was}, "Released; it was held by %s since %s.", was.Actor, was.Acquired.Format(time.RFC3339))
+				return c.Done(map[string]any{"lock": was}, "Released; it was held by %s since %s.", was.Actor, was.Acquired.Format(time.RFC3339))
 			})
 		},
 	}

@@ -1,4 +1,4 @@
-package command
+package record
 
 import (
 	"context"
@@ -10,48 +10,36 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
-// withState opens the application and the existing state for a command that needs no configuration.
-func (c *cli) withState(ctx context.Context, do func(*app.App, *sqlstore.Store) error) error {
-	a, err := c.app()
-	if err != nil {
-		return err
-	}
-	st, err := a.OpenState(ctx, c.statePath(ctx, a), false)
-	if err != nil {
-		return err
-	}
-	return errors.Join(do(a, st), st.Close())
-}
-
-func (c *cli) historyCommand() *cobra.Command {
+func historyCommand(c *command.Call) *cobra.Command {
 	var limit int
 	var open bool
 	cmd := &cobra.Command{
 		Use:     "history [RUN | TASK | ADDRESS]",
-		GroupID: "look",
+		GroupID: command.SectionLook,
 		Short:   "Show what happened: runs, their activities, tasks and files",
 		Long: `Without an argument, the last 40 runs. With an address, those of one object. With a
 run's number, its activities, tasks and files; with a task's (12.3), its steps.`,
-		ValidArgsFunction: c.completeRecorded,
+		ValidArgsFunction: c.CompleteState(completeRecorded),
 
 		Example: "  holdfast history\n  holdfast history backup_plan.nightly\n  holdfast history 12\n  holdfast history 12.3\n  holdfast history --json 12",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return c.withState(ctx, func(_ *app.App, st *sqlstore.Store) error {
+			return c.WithState(ctx, func(_ *app.App, st *sqlstore.Store) error {
 				f := state.RunFilter{Limit: limit, Open: open}
 				if len(args) == 1 {
 					switch {
 					case isNumber(args[0]):
-						return c.historyRun(ctx, st, args[0])
+						return historyRun(ctx, c, st, args[0])
 					case isTask(args[0]):
-						return c.historyTask(ctx, st, args[0])
+						return historyTask(ctx, c, st, args[0])
 					}
 					f.Address = args[0]
 				}
@@ -59,14 +47,14 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 				if err != nil {
 					return err
 				}
-				if c.json {
-					return view.JSON(c.out, map[string]any{"runs": runs})
+				if c.JSON {
+					return view.JSON(c.Out, map[string]any{"runs": runs})
 				}
 				if len(runs) == 0 && len(args) == 1 {
-					_, err := fmt.Fprintf(c.out, "No runs of %s are recorded.\n", view.Line(args[0]))
+					_, err := fmt.Fprintf(c.Out, "No runs of %s are recorded.\n", view.Line(args[0]))
 					return err
 				}
-				return errors.Join(explain(ctx, st, runs), view.Runs(c.out, runs, c.style(c.out)))
+				return errors.Join(explain(ctx, st, runs), view.Runs(c.Out, runs, c.Style(c.Out)))
 			})
 		},
 	}
@@ -121,15 +109,15 @@ func isTask(s string) bool {
 	return ok && isNumber(run) && isNumber(seq)
 }
 
-func (c *cli) historyRun(ctx context.Context, st *sqlstore.Store, id string) error {
+func historyRun(ctx context.Context, c *command.Call, st *sqlstore.Store, id string) error {
 	detail, err := runDetail(ctx, st, id)
 	if err != nil {
 		return err
 	}
-	if c.json {
-		return view.JSON(c.out, detail)
+	if c.JSON {
+		return view.JSON(c.Out, detail)
 	}
-	return view.Run(c.out, detail, c.style(c.out))
+	return view.Run(c.Out, detail, c.Style(c.Out))
 }
 
 // runDetail reads a run with everything below it.
@@ -202,7 +190,7 @@ func activityPatterns(ctx context.Context, st *sqlstore.Store, run state.Run) (m
 	return patterns, nil
 }
 
-func (c *cli) historyTask(ctx context.Context, st *sqlstore.Store, id string) error {
+func historyTask(ctx context.Context, c *command.Call, st *sqlstore.Store, id string) error {
 	run, _, _ := strings.Cut(id, ".")
 	detail, err := runDetail(ctx, st, run)
 	if err != nil {
@@ -215,58 +203,10 @@ func (c *cli) historyTask(ctx context.Context, st *sqlstore.Store, id string) er
 		if t.Steps, err = st.Steps(ctx, id); err != nil {
 			return err
 		}
-		if c.json {
-			return view.JSON(c.out, t)
+		if c.JSON {
+			return view.JSON(c.Out, t)
 		}
-		return view.Steps(c.out, t, c.style(c.out))
+		return view.Steps(c.Out, t, c.Style(c.Out))
 	}
 	return fmt.Errorf("task %s: %w", id, state.ErrNotFound)
-}
-
-func (c *cli) taskCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "task", GroupID: "work", Short: "Decide about tasks whose outcome is unknown"}
-	var done, failed, retry bool
-	var reason string
-	resolve := &cobra.Command{
-		Use:   "resolve TASK",
-		Short: "Say how a task ended that was interrupted where it must not be repeated",
-		Long: `A step that must not run twice (a script, for one) and was interrupted leaves its
-task in "attention": holdfast cannot know whether it took effect. Look, then say so.`,
-		Example: "  holdfast task resolve 12.3 --done --reason \"the announcement was sent\"\n  holdfast task resolve 12.3 --retry --reason \"it never started\"",
-		Args:    cobra.ExactArgs(1),
-
-		ValidArgsFunction: c.completeAttention,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			to := map[state.Status]bool{state.Succeeded: done, state.Failed: failed, state.Interrupted: retry}
-			var chosen []state.Status
-			for s, on := range to {
-				if on {
-					chosen = append(chosen, s)
-				}
-			}
-			if len(chosen) != 1 || reason == "" {
-				return errors.New("say one of --done, --failed and --retry, and why with --reason")
-			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				err := st.Resolve(cmd.Context(), args[0], chosen[0], app.Actor(), reason, a.Now())
-				switch {
-				case errors.Is(err, state.ErrStale): // of the task, not of a plan
-					return &exitError{code: exitFault, err: err}
-				case err != nil:
-					return err
-				}
-				if retry {
-					run, _, _ := strings.Cut(args[0], ".")
-					return c.done(map[string]any{"task": args[0], "status": chosen[0]}, "Task %s will be tried again by: holdfast apply --resume %s", args[0], run)
-				}
-				return c.done(map[string]any{"task": args[0], "status": chosen[0]}, "Task %s is %s.", args[0], chosen[0])
-			})
-		},
-	}
-	resolve.Flags().BoolVar(&done, "done", false, "the step took effect and the task is complete")
-	resolve.Flags().BoolVar(&failed, "failed", false, "the task failed")
-	resolve.Flags().BoolVar(&retry, "retry", false, "run the open step again")
-	resolve.Flags().StringVar(&reason, "reason", "", "why; kept in the log of edits (required)")
-	cmd.AddCommand(resolve)
-	return cmd
 }

@@ -1,4 +1,4 @@
-package command
+package recovery
 
 import (
 	"context"
@@ -9,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view/progress"
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
@@ -20,12 +22,12 @@ import (
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
-func (c *cli) verifyCommand() *cobra.Command {
+func verifyCommand(c *command.Call) *cobra.Command {
 	var f artifactFlags
 	var all, due, list bool
 	cmd := &cobra.Command{
 		Use:     "verify [ARTIFACT ...]",
-		GroupID: "data",
+		GroupID: command.SectionData,
 		Short:   "Read every byte of artifacts and compare it with what was recorded",
 		Long: `Read every byte of the chosen artifacts in their stores and compare size and
 SHA-256 with the record. One that differs is quarantined: it counts for nothing
@@ -37,7 +39,7 @@ A store with a verify block is read back by apply, a share at a time. --due read
 all at once that is due there.`,
 		Example: "  holdfast verify --all\n  holdfast verify --due\n  holdfast verify --device web\n  holdfast verify --list",
 
-		ValidArgsFunction: c.completeArtifacts,
+		ValidArgsFunction: c.CompleteState(completeArtifacts),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			switch {
@@ -46,7 +48,7 @@ all at once that is due there.`,
 			case len(args) > 0 && (all || due), all && due:
 				return errors.New("name artifacts, or say --all or --due: one of them")
 			}
-			return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
+			return c.WithState(ctx, func(a *app.App, st *sqlstore.Store) error {
 				chosen, err := choose(ctx, st, args, f, list && !all && !due)
 				if err == nil && due {
 					chosen, err = onlyDue(ctx, a, st, chosen)
@@ -55,17 +57,17 @@ all at once that is due there.`,
 					return err
 				}
 				if len(chosen) == 0 {
-					if err := c.nothing(ctx, st, f, due, list); err != nil || !c.json {
+					if err := nothing(ctx, c, st, f, due, list); err != nil || !c.JSON {
 						return err
 					}
 				}
 				if list {
-					if c.json {
-						return view.JSON(c.out, map[string]any{"artifacts": chosen})
+					if c.JSON {
+						return view.JSON(c.Out, map[string]any{"artifacts": chosen})
 					}
-					return view.Artifacts(c.out, chosen, c.style(c.out))
+					return view.Artifacts(c.Out, chosen, c.Style(c.Out))
 				}
-				return c.verify(ctx, a, st, chosen)
+				return verify(ctx, c, a, st, chosen)
 			})
 		},
 	}
@@ -131,8 +133,8 @@ type verdict struct {
 }
 
 // verify checks artifacts one after another and records the outcome of each at once.
-func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen []state.Artifact) error {
-	opener, err := c.recordedOpener(ctx, a, st)
+func verify(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, chosen []state.Artifact) error {
+	opener, err := recordedOpener(ctx, c, a, st)
 	if err != nil {
 		return err
 	}
@@ -141,9 +143,9 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		return err
 	}
 	v := &verifier{app: a, st: st, opener: opener, snap: snap, wrong: wrongCopies(ctx, opener, snap, chosen)}
-	if !c.json {
-		v.progress = c.progress()
-		defer v.progress.close()
+	if !c.JSON {
+		v.progress = progress.New(c.Out)
+		defer v.progress.Close()
 	}
 	verdicts, bad, skipped := []verdict{}, 0, 0
 	for _, art := range chosen {
@@ -158,25 +160,25 @@ func (c *cli) verify(ctx context.Context, a *app.App, st *sqlstore.Store, chosen
 		}
 		verdicts = append(verdicts, one)
 		if v.progress != nil {
-			fmt.Fprintln(v.progress.out, verdictLine(art, one))
+			_ = v.progress.Print(verdictLine(art, one)) // the verdict is recorded; the last line says whether anybody reads
 		}
 	}
-	if c.json {
-		err = view.JSON(c.out, map[string]any{"verdicts": verdicts})
+	if c.JSON {
+		err = view.JSON(c.Out, map[string]any{"verdicts": verdicts})
 	} else {
 		text := fmt.Sprintf("%s read, %d not good", view.Count(len(chosen)-skipped, "artifact", "artifacts"), bad)
 		if skipped > 0 {
 			text += fmt.Sprintf("; %d could not be read", skipped)
 		}
-		_, err = fmt.Fprintln(v.progress.out, text+".")
+		err = v.progress.Print(text + ".")
 	}
 	switch {
 	case err != nil:
 		return err
 	case bad+skipped > 0 && bad+skipped == len(chosen):
-		return exit(exitFailed)
+		return command.Exit(command.ExitFailed, nil)
 	case bad+skipped > 0:
-		return exit(exitPartial)
+		return command.Exit(command.ExitPartial, nil)
 	}
 	return nil
 }
@@ -187,8 +189,8 @@ type verifier struct {
 	st       *sqlstore.Store
 	opener   *providers.Opener
 	snap     *state.Snapshot
-	wrong    map[string]error // stores that are not the recorded ones
-	progress *progress        // nil: nobody looks
+	wrong    map[string]error  // stores that are not the recorded ones
+	progress *progress.Display // nil: nobody looks
 }
 
 // read checks one artifact and records the outcome. An error ends the verification.
@@ -281,12 +283,12 @@ func verdictLine(art state.Artifact, v verdict) string {
 
 // reading shows one artifact while it is read; without a progress it shows nothing.
 type reading struct {
-	p   *progress
+	p   *progress.Display
 	now func() (e execute.Event)
 	n   int64
 }
 
-func newReading(p *progress, a *app.App, art state.Artifact) *reading {
+func newReading(p *progress.Display, a *app.App, art state.Artifact) *reading {
 	r := &reading{p: p}
 	r.now = func() execute.Event {
 		return execute.Event{Time: a.Now(), Task: art.ID, Step: "read", Device: art.Device, Domain: art.Domain, Bytes: r.n}
@@ -299,7 +301,7 @@ func (r *reading) show(kind execute.EventKind) {
 	if r.p != nil {
 		e := r.now()
 		e.Kind = kind
-		r.p.event(e)
+		r.p.Event(e)
 	}
 }
 
@@ -310,6 +312,6 @@ func (r *reading) read(n int64) {
 
 func (r *reading) end() {
 	if r.p != nil {
-		r.p.drop(r.now().Task)
+		r.p.Drop(r.now().Task)
 	}
 }

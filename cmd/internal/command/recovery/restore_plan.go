@@ -1,4 +1,4 @@
-package command
+package recovery
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command/execution"
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
@@ -30,7 +32,7 @@ type restoreFlags struct {
 	reason                            string
 }
 
-func (f *restoreFlags) add(c *cli, cmd *cobra.Command) {
+func (f *restoreFlags) add(c *command.Call, cmd *cobra.Command) {
 	f.artifactFlags.add(c, cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.artifact, "artifact", "", "this artifact; holdfast verify --list shows them")
@@ -46,11 +48,11 @@ func (f *restoreFlags) add(c *cli, cmd *cobra.Command) {
 	flags.StringVar(&f.reason, "reason", "", "why there is no safety backup; kept in the plan")
 	flags.BoolVar(&f.quarantined, "allow-quarantined", false, "with --dir: restore an artifact although a check of it failed")
 	flags.BoolVar(&f.unverified, "allow-unverified", false, "with --dir and --raw: restore an artifact that has no manifest to compare it with")
-	oneOf(cmd, "variant", "persisted", "nonpersisted")
-	oneOf(cmd, "action", "secure_backup", "export_domain")
-	_ = cmd.RegisterFlagCompletionFunc("to", c.completeObjects(config.KindDevice)) // the flag was declared above
-	_ = cmd.RegisterFlagCompletionFunc("to-domain", c.completeDomains("to"))
-	_ = cmd.RegisterFlagCompletionFunc("artifact", c.completeArtifacts)
+	command.OneOf(cmd, "variant", "persisted", "nonpersisted")
+	command.OneOf(cmd, "action", "secure_backup", "export_domain")
+	_ = cmd.RegisterFlagCompletionFunc("to", c.CompleteObjects(config.KindDevice)) // the flag was declared above
+	_ = cmd.RegisterFlagCompletionFunc("to-domain", c.CompleteState(completeDomains("to")))
+	_ = cmd.RegisterFlagCompletionFunc("artifact", c.CompleteState(completeArtifacts))
 	_ = cmd.MarkFlagDirname("dir")
 }
 
@@ -94,7 +96,7 @@ func (f *restoreFlags) check() error {
 }
 
 // options finds the artifact and says where it goes.
-func (f *restoreFlags) options(ctx context.Context, c *cli, a *app.App, st *sqlstore.Store) (o app.RestoreOptions, err error) {
+func (f *restoreFlags) options(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store) (o app.RestoreOptions, err error) {
 	o = app.RestoreOptions{Raw: f.raw, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified}
 	if f.artifact != "" {
 		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: f.artifact})
@@ -110,11 +112,11 @@ func (f *restoreFlags) options(ctx context.Context, c *cli, a *app.App, st *sqls
 	}
 	switch {
 	case f.dir != "":
-		o.Dir, err = filepath.Abs(c.file(f.dir))
+		o.Dir, err = filepath.Abs(c.File(f.dir))
 	case f.inPlace:
 		o.Device, o.Domain = o.Artifact.Device, o.Artifact.Domain
 	default:
-		o.Device, o.Domain = address(config.KindDevice, f.to), f.toDomain
+		o.Device, o.Domain = command.Address(config.KindDevice, f.to), f.toDomain
 	}
 	return o, err
 }
@@ -126,7 +128,7 @@ func (f *restoreFlags) fits(a state.Artifact) bool {
 }
 
 // plan makes the plan of a restore.
-func (f *restoreFlags) plan(ctx context.Context, c *cli, a *app.App, st *sqlstore.Store) (*reconcile.Plan, error) {
+func (f *restoreFlags) plan(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store) (*reconcile.Plan, error) {
 	o, err := f.options(ctx, c, a, st)
 	if err != nil {
 		return nil, err
@@ -134,7 +136,7 @@ func (f *restoreFlags) plan(ctx context.Context, c *cli, a *app.App, st *sqlstor
 	return a.PlanRestore(ctx, st, o)
 }
 
-func (c *cli) restorePlanCommand() *cobra.Command {
+func restorePlanCommand(c *command.Call) *cobra.Command {
 	var f restoreFlags
 	var out, format string
 	cmd := &cobra.Command{
@@ -155,45 +157,45 @@ holdfast verify --list, is kept until a person deletes it, and is restored only 
 			if err := f.check(); err != nil {
 				return err
 			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				p, err := f.plan(cmd.Context(), c, a, st)
 				if err != nil {
 					return err
 				}
 				if out != "" && !p.Errored {
-					if err := app.SavePlan(c.file(out), p); err != nil {
+					if err := app.SavePlan(c.File(out), p); err != nil {
 						return err
 					}
 				}
 				code := restoreCode(p)
-				if err := c.showPlan(p, format, 0, false, code); err != nil {
+				if err := execution.Show(c, p, execution.Review{Format: format, Code: code}); err != nil {
 					return err
 				}
-				if out != "" && !p.Errored && !c.json && format == "text" {
-					fmt.Fprintf(c.out, "Saved. To do exactly this: holdfast restore apply %s\n", out)
+				if out != "" && !p.Errored && !c.JSON && format == "text" {
+					fmt.Fprintf(c.Out, "Saved. To do exactly this: holdfast restore apply %s\n", out)
 				}
-				return exit(code)
+				return command.Exit(code, nil)
 			})
 		},
 	}
 	f.add(c, cmd)
 	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for holdfast restore apply FILE")
 	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
-	oneOf(cmd, "format", "text", "markdown", "json")
+	command.OneOf(cmd, "format", "text", "markdown", "json")
 	return cmd
 }
 
 // restoreCode is the exit code of a plan: what something forbids is blocked.
 func restoreCode(p *reconcile.Plan) int {
 	if p.Errored {
-		return exitBlocked
+		return command.ExitBlocked
 	}
-	return exitDone
+	return command.ExitDone
 }
 
-func (c *cli) restoreApplyCommand() *cobra.Command {
+func restoreApplyCommand(c *command.Call) *cobra.Command {
 	var f restoreFlags
-	var do doFlags
+	var do execution.Flags
 	cmd := &cobra.Command{
 		Use:   "apply [PLANFILE]",
 		Short: "Do a restore that was planned",
@@ -208,10 +210,10 @@ holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
   holdfast restore apply --device web --domain content --in-place --auto-approve --allow=destroy
   holdfast restore apply --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --dir /srv/restored --auto-approve`,
 		Args:        cobra.MaximumNArgs(1),
-		Annotations: streams,
+		Annotations: command.Streams,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c.open(cmd)
-			allowed, err := do.allowed()
+			c.OpenStream(cmd)
+			allowed, err := do.Allowed()
 			if err != nil {
 				return err
 			}
@@ -219,54 +221,44 @@ holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
 				if f != (restoreFlags{variant: f.variant}) {
 					return errors.New("a plan file says what is restored and where to: leave the other flags away")
 				}
-				return c.restoreFile(cmd.Context(), args[0], allowed)
+				return restoreFile(cmd.Context(), c, args[0], allowed)
 			}
 			if err := f.check(); err != nil {
 				return err
 			}
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				p, err := f.plan(cmd.Context(), c, a, st)
 				if err != nil {
 					return err
 				}
-				return c.restore(cmd.Context(), a, st, p, allowed, do.approve)
+				return restore(cmd.Context(), c, a, st, p, allowed, do.Approve)
 			})
 		},
 	}
 	f.add(c, cmd)
-	cmd.Flags().BoolVar(&do.approve, "auto-approve", false, "do not ask")
-	cmd.Flags().StringSliceVar(&do.allow, "allow", nil, "destroy: allow that what the target holds is replaced")
-	oneOf(cmd, "allow", "destroy")
+	cmd.Flags().BoolVar(&do.Approve, "auto-approve", false, "do not ask")
+	cmd.Flags().StringSliceVar(&do.Allow, "allow", nil, "destroy: allow that what the target holds is replaced")
+	command.OneOf(cmd, "allow", "destroy")
 	return cmd
 }
 
 // restore shows a plan, asks, and does it.
-func (c *cli) restore(ctx context.Context, a *app.App, st *sqlstore.Store, p *reconcile.Plan, allowed reconcile.Allowed, approve bool) error {
-	if err := c.announce(p, allowed, false); err != nil {
+func restore(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, p *reconcile.Plan, allowed reconcile.Allowed, approve bool) error {
+	if err := execution.Announce(c, p, allowed, false); err != nil {
 		return err
 	}
 	if p.Errored {
-		return exit(restoreCode(p))
+		return command.Exit(restoreCode(p), nil)
 	}
-	if !approve {
-		if !c.interactive() {
-			return errors.New("nobody can be asked here: standard input is no terminal. Review holdfast restore plan, then use --auto-approve, or apply a saved plan")
-		}
-		allowed.Classes = append(allowed.Classes, reconcile.ClassDestroy) // the question names what is replaced; a yes allows it
-	}
-	if err := c.blocked(p, allowed); err != nil {
+	question := execution.Question{Approved: approve, Opens: reconcile.ClassDestroy, Review: "holdfast restore plan"}
+	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
 		return err
 	}
-	if !approve {
-		if err := c.ask(ctx, p); err != nil {
-			return err
-		}
-	}
-	return c.execute(ctx, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Run(ctx, p) })
+	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Run(ctx, p) })
 }
 
-func (c *cli) restoreFile(ctx context.Context, path string, allowed reconcile.Allowed) error {
-	p, err := app.ReadPlan(c.file(path))
+func restoreFile(ctx context.Context, c *command.Call, path string, allowed reconcile.Allowed) error {
+	p, err := app.ReadPlan(c.File(path))
 	if err != nil {
 		return err
 	}
@@ -274,9 +266,9 @@ func (c *cli) restoreFile(ctx context.Context, path string, allowed reconcile.Al
 		return fmt.Errorf("%s is no plan of a restore: do it with holdfast apply %s", path, path)
 	}
 	if !p.Applyable {
-		return &exitError{code: exitUnusable, err: errors.New("this plan cannot be applied: it was made with errors. Make a new plan")}
+		return command.Exit(command.ExitUnusable, errors.New("this plan cannot be applied: it was made with errors. Make a new plan"))
 	}
-	return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
-		return c.restore(ctx, a, st, p, allowed, true)
+	return c.WithState(ctx, func(a *app.App, st *sqlstore.Store) error {
+		return restore(ctx, c, a, st, p, allowed, true)
 	})
 }

@@ -1,9 +1,10 @@
-package command
+package record
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,86 +12,57 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
-	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
-func (c *cli) statusCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "status",
-		GroupID: "look",
-		Short:   "Show how backups, mirrors and roles stand",
-		Long:    "Show how backups, mirrors and roles stand, from the recorded state: nothing is contacted and no configuration is needed.",
-		Example: "  holdfast status\n  holdfast status --json | jq '.mirrors[] | select(.healthy | not)'",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				snap, err := st.Snapshot(cmd.Context())
-				if err != nil {
-					return err
-				}
-				standing := status.Of(snap, a.Now())
-				if c.json {
-					return view.JSON(c.out, standing)
-				}
-				return view.Status(c.out, standing, c.style(c.out))
-			})
-		},
-	}
-}
-
-func (c *cli) stateCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "state", GroupID: "state", Short: "Look at, edit, copy and restore the recorded state"}
-	cmd.AddCommand(c.stateList(), c.stateShow(), c.stateMove(), c.stateRemove(), c.statePull(), c.stateBackup(), c.stateRestore(), c.stateAdopt(), c.stateReleaseHold())
+func stateCommand(c *command.Call) *cobra.Command {
+	cmd := &cobra.Command{Use: "state", GroupID: command.SectionState, Short: "Look at, edit, copy and restore the recorded state"}
+	cmd.AddCommand(stateList(c), stateShow(c), stateMove(c), stateRemove(c), statePull(c), stateBackup(c), stateRestore(c), stateAdopt(c), stateReleaseHold(c))
 	return cmd
 }
 
-func (c *cli) stateList() *cobra.Command {
+func stateList(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list [PATTERN ...]",
 		Short:   "List recorded objects",
 		Example: "  holdfast state list\n  holdfast state list 'backup_plan.*' store.vault",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				objects, err := recordedObjects(cmd, st, args)
 				if err != nil {
 					return err
 				}
-				if c.json {
-					return view.JSON(c.out, map[string]any{"objects": objects})
+				if c.JSON {
+					return view.JSON(c.Out, map[string]any{"objects": objects})
 				}
-				return view.Objects(c.out, objects, c.style(c.out))
+				return view.Objects(c.Out, objects, c.Style(c.Out))
 			})
 		},
 	}
 }
 
 // completeRecorded offers the addresses of the recorded state.
-func (c *cli) completeRecorded(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	err := c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
-		snap, err := st.Snapshot(cmd.Context())
-		if err == nil {
-			names = sorted(snap.Objects)
-		}
-		return err
-	})
+func completeRecorded(cmd *cobra.Command, st *sqlstore.Store) ([]string, error) {
+	snap, err := st.Snapshot(cmd.Context())
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
+		return nil, err
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return addresses(snap), nil
 }
+
+func addresses(snap *state.Snapshot) []string { return slices.Sorted(maps.Keys(snap.Objects)) }
 
 // recorded finds an object by its address, or by a bare name that only one has.
 func recorded(snap *state.Snapshot, name string) (state.Object, error) {
 	if o, ok := snap.Objects[name]; ok {
 		return o, nil
 	}
-	all := sorted(snap.Objects)
+	all := addresses(snap)
 	named := slices.DeleteFunc(slices.Clone(all), func(a string) bool { return config.Address(a).Name() != name })
 	if len(named) == 1 {
 		return snap.Objects[named[0]], nil
@@ -111,7 +83,7 @@ func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) 
 		return nil, err
 	}
 	objects := []state.Object{}
-	for _, addr := range sorted(snap.Objects) {
+	for _, addr := range addresses(snap) {
 		keep := len(patterns) == 0
 		for _, p := range patterns {
 			keep = keep || config.MatchPattern(p, addr)
@@ -123,16 +95,16 @@ func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) 
 	return objects, nil
 }
 
-func (c *cli) stateShow() *cobra.Command {
+func stateShow(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show ADDRESS",
 		Short:   "Show one recorded object with its specification, as JSON",
 		Example: "  holdfast state show store.vault\n  holdfast state show failover.orders | jq .role",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.completeRecorded,
+		ValidArgsFunction: c.CompleteState(completeRecorded),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				snap, err := st.Snapshot(cmd.Context())
 				if err != nil {
 					return err
@@ -151,13 +123,13 @@ func (c *cli) stateShow() *cobra.Command {
 				if h, ok := snap.Artifacts[o.Address]; ok {
 					shown["artifacts"] = h
 				}
-				return view.JSON(c.out, shown)
+				return view.JSON(c.Out, shown)
 			})
 		},
 	}
 }
 
-func (c *cli) stateMove() *cobra.Command {
+func stateMove(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:     "mv FROM TO",
 		Short:   "Rename a recorded object; its history, artifacts and role follow",
@@ -165,7 +137,7 @@ func (c *cli) stateMove() *cobra.Command {
 		Example: "  holdfast state mv backup_plan.nightly backup_plan.night",
 		Args:    cobra.ExactArgs(2),
 
-		ValidArgsFunction: c.completeRecorded,
+		ValidArgsFunction: c.CompleteState(completeRecorded),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, err := config.ParseAddress(args[0])
 			if err != nil {
@@ -178,7 +150,7 @@ func (c *cli) stateMove() *cobra.Command {
 			if from.Kind() != to.Kind() {
 				return fmt.Errorf("%s is a %s and cannot become a %s", from, from.Kind(), to.Kind())
 			}
-			return c.edit(cmd, "state mv", string(from)+" -> "+string(to), func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
+			return edit(c, cmd, "state mv", string(from)+" -> "+string(to), func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
 				o, err := recorded(snap, string(from))
 				if err != nil {
 					return nil, nil, err
@@ -192,7 +164,7 @@ func (c *cli) stateMove() *cobra.Command {
 	}
 }
 
-func (c *cli) stateRemove() *cobra.Command {
+func stateRemove(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:     "rm ADDRESS",
 		Short:   "Forget a recorded object; its runs and artifacts stay",
@@ -200,9 +172,9 @@ func (c *cli) stateRemove() *cobra.Command {
 		Example: "  holdfast state rm mirror.old",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.completeRecorded,
+		ValidArgsFunction: c.CompleteState(completeRecorded),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.edit(cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
+			return edit(c, cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
 				o, err := recorded(snap, args[0])
 				if err != nil {
 					return nil, nil, err
@@ -214,9 +186,9 @@ func (c *cli) stateRemove() *cobra.Command {
 }
 
 // edit changes the record under the apply lock and leaves an entry in the log of edits.
-func (c *cli) edit(cmd *cobra.Command, action, object string, changes func(*state.Snapshot, time.Time) ([]state.Change, []state.RoleChange, error)) error {
+func edit(c *command.Call, cmd *cobra.Command, action, object string, changes func(*state.Snapshot, time.Time) ([]state.Change, []state.RoleChange, error)) error {
 	ctx := cmd.Context()
-	return c.withState(ctx, func(a *app.App, st *sqlstore.Store) error {
+	return c.WithState(ctx, func(a *app.App, st *sqlstore.Store) error {
 		return a.Locked(ctx, st, action, func(l state.Lock) error {
 			snap, err := st.Snapshot(ctx)
 			if err != nil {
@@ -236,41 +208,41 @@ func (c *cli) edit(cmd *cobra.Command, action, object string, changes func(*stat
 			if err := st.Log(ctx, a.Now(), app.Actor(), action, object, detail); err != nil {
 				return err
 			}
-			return c.done(map[string]any{"action": action, "object": object}, "Done: %s %s.", action, object)
+			return c.Done(map[string]any{"action": action, "object": object}, "Done: %s %s.", action, object)
 		})
 	})
 }
 
-func (c *cli) statePull() *cobra.Command {
+func statePull(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:     "pull",
 		Short:   "Write the whole state as JSON lines to standard output; it contains no secret",
 		Example: "  holdfast state pull > state.jsonl",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error { return st.Export(cmd.Context(), c.out) })
+			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error { return st.Export(cmd.Context(), c.Out) })
 		},
 	}
 }
 
-func (c *cli) stateBackup() *cobra.Command {
+func stateBackup(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:     "backup FILE",
 		Short:   "Write a consistent copy of the state to a new file, also while work runs",
 		Example: "  holdfast state backup /safe/place/holdfast-$(date +%F).db",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
-				if err := st.Backup(cmd.Context(), c.file(args[0])); err != nil {
+			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+				if err := st.Backup(cmd.Context(), c.File(args[0])); err != nil {
 					return err
 				}
-				return c.done(map[string]any{"file": args[0]}, "The state was copied to %s.", args[0])
+				return c.Done(map[string]any{"file": args[0]}, "The state was copied to %s.", args[0])
 			})
 		},
 	}
 }
 
-func (c *cli) stateRestore() *cobra.Command {
+func stateRestore(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Replace the state with a backup of it; the replaced file is kept",
@@ -281,20 +253,20 @@ what the restored state does not know is not lost; "holdfast store rescan" takes
 		Example: "  holdfast state restore /safe/place/holdfast-2026-11-20.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := c.app()
+			a, err := c.App()
 			if err != nil {
 				return err
 			}
-			path := c.statePath(cmd.Context(), a)
-			if err := sqlstore.Restore(cmd.Context(), c.file(args[0]), path, a.Now()); err != nil {
+			path := c.StatePath(cmd.Context(), a)
+			if err := sqlstore.Restore(cmd.Context(), c.File(args[0]), path, a.Now()); err != nil {
 				return err
 			}
-			return c.done(map[string]any{"state": path, "file": args[0]}, "The state %s was restored from %s. Next: holdfast plan", path, args[0])
+			return c.Done(map[string]any{"state": path, "file": args[0]}, "The state %s was restored from %s. Next: holdfast plan", path, args[0])
 		},
 	}
 }
 
-func (c *cli) stateAdopt() *cobra.Command {
+func stateAdopt(c *command.Call) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use:   "adopt FAILOVER",
@@ -305,29 +277,62 @@ side that was moved by hand, or a switchover with an unknown outcome. Refused wh
 		Example: "  holdfast state adopt failover.orders --reason \"moved by hand during the outage\"",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.completeObjects(config.KindFailover),
+		ValidArgsFunction: c.CompleteObjects(config.KindFailover),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
 				return errors.New("say why with --reason")
 			}
-			a, err := c.app()
+			a, err := c.App()
 			if err != nil {
 				return err
 			}
-			cfg, err := c.load(cmd.Context(), a)
+			cfg, err := c.Load(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
-			addr, err := resolveName(cfg.Doc, args[0], config.KindFailover)
+			addr, err := command.Resolve(cfg.Doc, args[0], config.KindFailover)
 			if err != nil {
 				return err
 			}
-			return c.edit(cmd, "state adopt", addr, func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
+			return edit(c, cmd, "state adopt", addr, func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
 				change, err := a.Adopt(cmd.Context(), cfg, snap, config.Address(addr), reason)
 				return nil, []state.RoleChange{change}, err
 			})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why; kept with the role (required)")
+	return cmd
+}
+
+func stateReleaseHold(c *command.Call) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "release-hold",
+		Short: "Let retention delete again before a hold ends by itself",
+		Long: `After a state was restored or artifacts were recovered from a store, retention
+deletes nothing for 7 days. End that now, when the record is known to be right:
+the artifacts are listed (holdfast verify --list), and the stores fit (holdfast store check).`,
+		Example: "  holdfast state release-hold --reason \"compared with the old list\"",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if reason == "" {
+				return errors.New("say why with --reason")
+			}
+			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+				meta, err := st.Meta(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if !meta.Hold.Holds(a.Now()) {
+					return c.Done(map[string]any{"released": false}, "Nothing holds deletions back.")
+				}
+				if err := st.Hold(cmd.Context(), state.Hold{}, app.Actor(), reason, a.Now()); err != nil {
+					return err
+				}
+				return c.Done(map[string]any{"released": true, "was": meta.Hold}, "Released: retention deletes again with the next plan.")
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; kept in the log of edits (required)")
 	return cmd
 }

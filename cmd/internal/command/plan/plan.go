@@ -1,4 +1,6 @@
-package command
+// Package plan is the everyday work: the commands plan, show, apply and run. A plan is made from the configuration, or for one
+// object, and done by package execution.
+package plan
 
 import (
 	"context"
@@ -9,10 +11,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
-	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command/execution"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/reconcile"
 )
+
+// Commands are plan, show, apply and run.
+func Commands(c *command.Call) []*cobra.Command {
+	return []*cobra.Command{planCommand(c), showCommand(c), applyCommand(c), runCommand(c)}
+}
 
 // planFlags are the flags that say what is planned; plan and apply share them.
 type planFlags struct {
@@ -23,22 +31,17 @@ type planFlags struct {
 	verbose          bool
 }
 
-func (f *planFlags) add(c *cli, cmd *cobra.Command) {
+func (f *planFlags) add(c *command.Call, cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.targets, "target", nil, "plan only this address (or pattern with *) and what it needs; may be repeated")
 	cmd.Flags().StringArrayVar(&f.exclude, "exclude", nil, "leave this address (or pattern with *) out; may be repeated")
 	cmd.Flags().StringVar(&f.refresh, "refresh", "live", "live: look at devices, stores and targets; recorded: use the last look, contact nothing")
 	cmd.Flags().BoolVar(&f.destroy, "destroy", false, "plan the removal of every recorded object; artifacts stay")
 	cmd.Flags().BoolVar(&f.rewind, "allow-rewind", false, "accept a commit that does not descend from the last applied one")
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "show every task and every argument")
-	oneOf(cmd, "refresh", "live", "recorded")
+	command.OneOf(cmd, "refresh", "live", "recorded")
 	for _, flag := range []string{"target", "exclude"} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, c.completeObjects()) // the flag was declared above
+		_ = cmd.RegisterFlagCompletionFunc(flag, c.CompleteObjects()) // the flag was declared above
 	}
-}
-
-// oneOf gives the completion of a declared flag whose values are few.
-func oneOf(cmd *cobra.Command, flag string, values ...string) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *planFlags) options() (app.PlanOptions, error) {
@@ -57,14 +60,14 @@ func (f *planFlags) options() (app.PlanOptions, error) {
 	return o, nil
 }
 
-func (c *cli) planCommand() *cobra.Command {
+func planCommand(c *command.Call) *cobra.Command {
 	var f planFlags
 	var out, format, against string
 	var detailed bool
 	var maxBytes int
 	cmd := &cobra.Command{
 		Use:     "plan",
-		GroupID: "work",
+		GroupID: command.SectionWork,
 		Short:   "Show what would change and what is due; do nothing",
 		Long: `Compare the configuration with the recorded state and the world, and show what
 apply would do: changes to the record, work that is due, what is deferred and
@@ -83,23 +86,23 @@ without any state.`,
 			if against != "" && out != "" {
 				return errors.New("--against compares two commits, which is nothing that can be applied: leave --out away")
 			}
-			p, err := c.makePlan(cmd.Context(), f, against)
+			p, err := makePlan(cmd.Context(), c, f, against)
 			if err != nil {
 				return err
 			}
 			if out != "" && !p.Errored {
-				if err := app.SavePlan(c.file(out), p); err != nil {
+				if err := app.SavePlan(c.File(out), p); err != nil {
 					return err
 				}
 			}
 			code := planCode(p, detailed)
-			if err := c.showPlan(p, format, maxBytes, f.verbose, code); err != nil {
+			if err := execution.Show(c, p, execution.Review{Format: format, MaxBytes: maxBytes, Verbose: f.verbose, Code: code}); err != nil {
 				return err
 			}
-			if out != "" && !p.Errored && !c.json && format == "text" {
-				fmt.Fprintf(c.out, "Saved. To do exactly this: holdfast apply %s\n", out)
+			if out != "" && !p.Errored && !c.JSON && format == "text" {
+				fmt.Fprintf(c.Out, "Saved. To do exactly this: holdfast apply %s\n", out)
 			}
-			return exit(code)
+			return command.Exit(code, nil)
 		},
 	}
 	f.add(c, cmd)
@@ -108,27 +111,27 @@ without any state.`,
 	cmd.Flags().IntVar(&maxBytes, "max-bytes", 60000, "cut --format=markdown to this size, least severe first; 0: no limit")
 	cmd.Flags().StringVar(&against, "against", "", "compare with this commit instead of the state")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes or due actions, 3 when there is only drift")
-	oneOf(cmd, "format", "text", "markdown", "json")
+	command.OneOf(cmd, "format", "text", "markdown", "json")
 	return cmd
 }
 
 // makePlan loads the configuration and plans it.
-func (c *cli) makePlan(ctx context.Context, f planFlags, against string) (*reconcile.Plan, error) {
+func makePlan(ctx context.Context, c *command.Call, f planFlags, against string) (*reconcile.Plan, error) {
 	o, err := f.options()
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.app()
+	a, err := c.App()
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := c.load(ctx, a)
+	cfg, err := c.Load(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	if against != "" {
-		base, diags, err := a.LoadRef(ctx, against)
-		if err := c.report(base, diags, err); err != nil {
+		base, err := c.LoadRef(ctx, a, against)
+		if err != nil {
 			return nil, fmt.Errorf("read the configuration of %s: %w", against, err)
 		}
 		return a.Compare(base, cfg), nil
@@ -144,12 +147,12 @@ func (c *cli) makePlan(ctx context.Context, f planFlags, against string) (*recon
 // erroredCode is the exit code of a plan with errors: what would undo an applied commit is no usable plan, and what only
 // protection stops is blocked.
 func erroredCode(p *reconcile.Plan) int {
-	codes := map[string]int{"HF-GIT-001": exitUnusable, "HF-DEL-001": exitBlocked}
-	code := exitFault
+	codes := map[string]int{"HF-GIT-001": command.ExitUnusable, "HF-DEL-001": command.ExitBlocked}
+	code := command.ExitFault
 	for i, d := range slices.DeleteFunc(slices.Clone(p.Findings), func(d diag.Diagnostic) bool { return d.Severity != diag.Error }) {
 		this, ok := codes[d.Code]
 		if !ok || i > 0 && this != code {
-			return exitFault
+			return command.ExitFault
 		}
 		code = this
 	}
@@ -161,79 +164,34 @@ func planCode(p *reconcile.Plan, detailed bool) int {
 	case p.Errored:
 		return erroredCode(p)
 	case !detailed:
-		return exitDone
+		return command.ExitDone
 	case !p.Empty():
-		return exitChanges
+		return command.ExitChanges
 	case len(p.Drift) > 0:
-		return exitDrift
+		return command.ExitDrift
 	}
-	return exitDone
+	return command.ExitDone
 }
 
-func (c *cli) showPlan(p *reconcile.Plan, format string, maxBytes int, verbose bool, code int) error {
-	if c.json {
-		format = "json"
-	}
-	allowed := defaultAllowed()
-	switch format {
-	case "json":
-		return view.PlanJSON(c.out, p, code)
-	case "markdown":
-		return view.Markdown(c.out, p, allowed, maxBytes)
-	case "text":
-		return view.Plan(c.out, p, view.PlanOptions{Style: c.style(c.out), Allowed: allowed, Verbose: verbose})
-	}
-	return fmt.Errorf("--format=%s: write text, markdown or json", format)
-}
-
-func (c *cli) showCommand() *cobra.Command {
+func showCommand(c *command.Call) *cobra.Command {
 	var format string
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:     "show FILE",
-		GroupID: "look",
+		GroupID: command.SectionLook,
 		Short:   "Show a saved plan",
 		Example: "  holdfast show tonight.plan\n  holdfast show --json tonight.plan",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			p, err := app.ReadPlan(c.file(args[0]))
+			p, err := app.ReadPlan(c.File(args[0]))
 			if err != nil {
 				return err
 			}
-			return c.showPlan(p, format, 0, verbose, exitDone)
+			return execution.Show(c, p, execution.Review{Format: format, Verbose: verbose})
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
-	oneOf(cmd, "format", "text", "markdown", "json")
+	command.OneOf(cmd, "format", "text", "markdown", "json")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "show every task and every argument")
 	return cmd
 }
-
-// defaultAllowed is what apply may do without being told.
-func defaultAllowed() reconcile.Allowed {
-	return reconcile.Allowed{Classes: []reconcile.Class{reconcile.ClassNone, reconcile.ClassSafe, reconcile.ClassDegrade}}
-}
-
-// completeObjects offers the addresses of the configuration in the working directory.
-func (c *cli) completeObjects(kinds ...string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		a, err := c.app()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		cfg, _, err := a.Load(cmd.Context())
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		var names []string
-		for _, o := range cfg.Doc.Objects() {
-			addr := o.Head().Address
-			if len(kinds) == 0 || slices.Contains(kinds, addr.Kind()) {
-				names = append(names, string(addr))
-			}
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-var errNotTerminal = errors.New("nobody can be asked here: standard input is no terminal. Review holdfast plan, then use --auto-approve, or apply a saved plan")

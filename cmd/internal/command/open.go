@@ -1,0 +1,90 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/state/sqlstore"
+)
+
+// App gives the application with the global flags.
+func (c *Call) App() (*app.App, error) {
+	o := app.Options{Dir: c.chdir, Repo: c.repo, Ref: c.ref, Path: c.path, State: c.state, VarFiles: c.varFiles, Version: Version, Vars: map[string]string{}}
+	if c.ref != "" && c.repo == "" {
+		return nil, errors.New("--ref needs --repo: name the repository, for example --repo . --ref " + c.ref)
+	}
+	for _, v := range c.vars {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok {
+			return nil, fmt.Errorf("--var %s: write NAME=VALUE", v)
+		}
+		o.Vars[name] = value
+	}
+	if c.now != "" {
+		now, err := time.Parse(time.RFC3339, c.now)
+		if err != nil {
+			return nil, fmt.Errorf("--now: %w", err)
+		}
+		started := time.Now()
+		o.Now = func() time.Time { return now.Add(time.Since(started)) }
+	}
+	level := hclog.LevelFromString(c.logLevel)
+	if level == hclog.NoLevel {
+		return nil, fmt.Errorf("--log-level %s: write trace, debug, info, warn, error or off", c.logLevel)
+	}
+	o.Log = hclog.New(&hclog.LoggerOptions{Name: "holdfast", Level: level, Output: c.Err, JSONFormat: c.JSON})
+	return app.New(o), nil
+}
+
+// Load reads the configuration. When it has errors they are printed and end the command; warnings stay with it.
+func (c *Call) Load(ctx context.Context, a *app.App) (*app.Config, error) {
+	return c.LoadRef(ctx, a, c.ref)
+}
+
+// LoadRef is Load for another commit of the same repository.
+func (c *Call) LoadRef(ctx context.Context, a *app.App, ref string) (*app.Config, error) {
+	cfg, diags, err := a.LoadRef(ctx, ref)
+	if !errors.Is(err, app.ErrInvalid) {
+		return cfg, err
+	}
+	diags.WithSnippets(cfg.Doc.Sources)
+	switch {
+	case c.stream != nil:
+		c.stream.Problems(diags)
+		return nil, Exit(ExitFault, err)
+	case c.JSON:
+		return nil, errors.Join(view.ValidateJSON(c.Out, diags), Exit(ExitFault, nil))
+	}
+	return nil, errors.Join(view.Diagnostics(c.Err, diags, c.Style(c.Err)), Exit(ExitFault, nil))
+}
+
+// StatePath finds the state for commands that need no configuration: as told, or as the configuration says if it can be read.
+func (c *Call) StatePath(ctx context.Context, a *app.App) string {
+	if c.state == "" {
+		if cfg, _, err := a.Load(ctx); err == nil {
+			return a.StatePath(cfg.Doc)
+		}
+	}
+	return a.StatePath(nil)
+}
+
+// WithState opens the application and the existing state for a command that needs no configuration. Both are do's until it
+// returns; then the state is closed.
+func (c *Call) WithState(ctx context.Context, do func(*app.App, *sqlstore.Store) error) error {
+	a, err := c.App()
+	if err != nil {
+		return err
+	}
+	st, err := a.OpenState(ctx, c.StatePath(ctx, a), false)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(a, st), st.Close())
+}

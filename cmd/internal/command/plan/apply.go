@@ -1,0 +1,162 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command"
+	"github.com/holdfast-dr/holdfast/cmd/internal/command/execution"
+	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/reconcile/execute"
+)
+
+func applyCommand(c *command.Call) *cobra.Command {
+	var f planFlags
+	var do execution.Flags
+	var run string
+	cmd := &cobra.Command{
+		Use:     "apply [PLANFILE]",
+		GroupID: command.SectionWork,
+		Short:   "Bring the record up to date and do the work that is due",
+		Long: `Make a plan, show it, ask, and do it: record the changes, take the backups, sync
+the mirrors and move the roles that the plan lists. With a plan file exactly that
+plan is done, or nothing when something it relies on has changed.
+
+Each step is written to the journal before it begins and after it ended. If the
+process dies at any point, "holdfast apply --resume" goes on from there.`,
+		Example: `  holdfast apply
+  holdfast apply tonight.plan
+  holdfast apply --auto-approve --allow=role
+  holdfast apply --resume              (everything that did not end)
+  holdfast apply --resume 12           (run 12)`,
+		Args:        cobra.MaximumNArgs(1),
+		Annotations: command.Streams,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.OpenStream(cmd)
+			if cmd.Flags().Changed("resume") {
+				if len(args) == 1 { // "--resume 12" reads like "--resume=12"
+					if run != "all" || !isNumber(args[0]) {
+						return errors.New("--resume takes the number of a run, and no plan file")
+					}
+					run = args[0]
+				}
+				return resume(cmd.Context(), c, run)
+			}
+			allowed, err := do.Allowed()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return applyFile(cmd.Context(), c, args[0], allowed)
+			}
+			o, err := f.options()
+			if err != nil {
+				return err
+			}
+			if o.Recorded {
+				return errors.New("apply always looks at what it works on: leave --refresh=recorded away, or apply a saved plan")
+			}
+			return planAndDo(cmd.Context(), c, o, allowed, do.Approve, f.verbose)
+		},
+	}
+	f.add(c, cmd)
+	cmd.Flags().BoolVar(&do.Approve, "auto-approve", false, "do not ask")
+	cmd.Flags().StringSliceVar(&do.Allow, "allow", []string{"safe", "degrade"}, "classes of change that may be applied: safe, degrade, destroy, role (added to safe and degrade)")
+	cmd.Flags().IntVar(&do.Deletes, "allow-delete", 0, "number of objects that may be removed when the brake on mass removal holds")
+	command.OneOf(cmd, "allow", "safe", "degrade", "destroy", "role")
+	cmd.Flags().StringVar(&run, "resume", "", "continue the runs that did not end: all, or one `RUN` by its number")
+	cmd.Flags().Lookup("resume").NoOptDefVal = "all"
+	return cmd
+}
+
+func planAndDo(ctx context.Context, c *command.Call, o app.PlanOptions, allowed reconcile.Allowed, approve, verbose bool) error {
+	a, err := c.App()
+	if err != nil {
+		return err
+	}
+	cfg, err := c.Load(ctx, a)
+	if err != nil {
+		return err
+	}
+	st, err := a.OpenState(ctx, a.StatePath(cfg.Doc), false)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	p, err := a.Plan(ctx, cfg, st, o)
+	if err != nil {
+		return err
+	}
+	if err := execution.Announce(c, p, allowed, verbose); err != nil {
+		return err
+	}
+	if p.Errored {
+		return command.Exit(erroredCode(p), nil)
+	}
+	if p.Empty() {
+		return nil
+	}
+	question := execution.Question{Approved: approve, Opens: reconcile.ClassRole, Review: "holdfast plan"}
+	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
+		return err
+	}
+	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
+}
+
+func applyFile(ctx context.Context, c *command.Call, path string, allowed reconcile.Allowed) error {
+	p, err := app.ReadPlan(c.File(path))
+	if err != nil {
+		return err
+	}
+	a, err := c.App()
+	if err != nil {
+		return err
+	}
+	if p.Errored || (!p.Applyable && !p.Empty()) {
+		return command.Exit(command.ExitUnusable, errors.New("this plan cannot be applied: it was made with errors or only to compare. Make a new plan"))
+	}
+	if err := execution.Announce(c, p, allowed, false); err != nil {
+		return err
+	}
+	if p.Empty() {
+		return nil
+	}
+	if err := execution.Confirm(ctx, c, p, allowed, execution.Question{Approved: true}); err != nil {
+		return err
+	}
+	st, err := a.OpenState(ctx, c.StatePath(ctx, a), false)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
+}
+
+func resume(ctx context.Context, c *command.Call, run string) error {
+	if run == "all" {
+		run = ""
+	}
+	a, err := c.App()
+	if err != nil {
+		return err
+	}
+	st, err := a.OpenState(ctx, c.StatePath(ctx, a), false)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) {
+		res, err := x.Resume(ctx, run)
+		if err == nil && len(res.Runs) == 0 && c.Stream() == nil {
+			fmt.Fprintln(c.Out, "Nothing to continue: no run waits for it.")
+		}
+		return res, err
+	})
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -1,0 +1,163 @@
+// Package progress shows work while it runs: live lines on a terminal, plain ones elsewhere.
+package progress
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config/unit"
+	"github.com/holdfast-dr/holdfast/reconcile/execute"
+)
+
+// Display shows the tasks that are at work. Its methods are called by one goroutine at a time.
+type Display struct {
+	out   io.Writer
+	bars  *mpb.Progress        // nil when not on a terminal
+	tasks map[string]*liveTask // by task ID
+	said  map[string]time.Time // last plain line about a task's progress
+	every time.Duration        // between such lines
+}
+
+// liveTask is what a line on the terminal shows.
+type liveTask struct {
+	bar  *mpb.Bar
+	step atomic.Value // string; the display reads it at its own pace
+}
+
+// New gives a display on out. It must be closed.
+func New(out io.Writer) *Display {
+	d := &Display{out: out, tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		d.bars = mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(150*time.Millisecond))
+		d.out = d.bars
+	}
+	return d
+}
+
+// Event shows one event of the executor. A task that has started has a live line until it is done or dropped.
+func (d *Display) Event(e execute.Event) {
+	name := taskName(e)
+	switch e.Kind {
+	case execute.PlanRecorded:
+		d.say("", "recorded %s", view.Count(int(e.Files), "change", "changes"))
+	case execute.RunStarted:
+		d.say("", "run %s: %s started", e.Run, e.Address)
+	case execute.RunDone:
+		d.say("", "run %s: %s %s%s", e.Run, e.Address, e.Status, after(": ", e.Error))
+	case execute.TaskStarted, execute.Resumed:
+		d.start(e, name)
+	case execute.StepStarted:
+		if t := d.tasks[e.Task]; t != nil {
+			t.step.Store(e.Step)
+		}
+	case execute.Progress:
+		d.advance(e, name)
+	case execute.StepRetry:
+		d.say(e.Task, "%s: %s failed, trying again: %s", name, e.Step, e.Error)
+	case execute.Waiting:
+		d.say(e.Task, "%s waits for %s", name, e.Reason)
+	case execute.DutyPaid:
+		d.say(e.Task, "%s: %s done", name, e.Step)
+	case execute.TakenOver:
+		d.say(e.Task, "%s: another process has it", name)
+	case execute.TaskDone:
+		d.finish(e, name)
+	}
+}
+
+func (d *Display) start(e execute.Event, name string) {
+	if d.bars == nil {
+		return
+	}
+	t := &liveTask{}
+	t.step.Store("")
+	t.bar = d.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
+		mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step.Load().(string) }, decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.CurrentKibiByte("% .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f"), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
+	)
+	d.tasks[e.Task] = t
+}
+
+func (d *Display) advance(e execute.Event, name string) {
+	if t := d.tasks[e.Task]; t != nil {
+		t.bar.SetCurrent(e.Bytes)
+		return
+	}
+	if d.bars == nil && e.Time.Sub(d.said[e.Task]) >= d.every {
+		if _, first := d.said[e.Task]; first {
+			d.say(e.Task, "%s: %s, %s, %s", name, e.Step, view.Count(int(e.Files), "file", "files"), unit.Bytes(e.Bytes))
+		}
+		d.said[e.Task] = e.Time
+	}
+}
+
+func (d *Display) finish(e execute.Event, name string) {
+	d.Drop(e.Task)
+	size := ""
+	if e.Files > 0 || e.Bytes > 0 {
+		size = fmt.Sprintf("  %s, %s", view.Count(int(e.Files), "file", "files"), unit.Bytes(e.Bytes))
+	}
+	d.say(e.Task, "%s %s%s%s%s", name, e.Status, size, after("  ", e.Reason), after(": ", e.Error))
+}
+
+// Drop ends the live line of a task.
+func (d *Display) Drop(task string) {
+	if t := d.tasks[task]; t != nil {
+		t.bar.Abort(true)
+		delete(d.tasks, task)
+	}
+}
+
+// Print prints one line above the live ones, as it is.
+func (d *Display) Print(line string) error {
+	_, err := fmt.Fprintln(d.out, line)
+	return err
+}
+
+// say prints one line; run and task come first.
+func (d *Display) say(task, format string, args ...any) {
+	if task != "" {
+		task = "  " + task + " "
+	}
+	fmt.Fprintln(d.out, task+view.Line(fmt.Sprintf(format, args...)))
+}
+
+// Close ends the live display; what was printed stays.
+func (d *Display) Close() {
+	if d.bars == nil {
+		return
+	}
+	for _, t := range d.tasks {
+		t.bar.Abort(true)
+	}
+	d.bars.Wait()
+}
+
+func taskName(e execute.Event) string {
+	name := e.Device
+	if name == "" {
+		name = e.Address
+	}
+	name = strings.TrimPrefix(name, "device.")
+	if e.Domain != "" {
+		name += "/" + e.Domain
+	}
+	return name
+}
+
+func after(sep, text string) string {
+	if text == "" {
+		return ""
+	}
+	return sep + text
+}
