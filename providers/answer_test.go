@@ -287,3 +287,73 @@ func TestSilenceLate(t *testing.T) {
 		}
 	})
 }
+
+type silentDevice struct {
+	providers.Device
+	back chan struct{}
+}
+
+func (d silentDevice) Capture(context.Context, providers.CaptureRequest, providers.Sink) (providers.CaptureResult, error) {
+	<-d.back
+	return providers.CaptureResult{}, nil
+}
+
+type silentMirror struct {
+	providers.Mirror
+	back chan struct{}
+}
+
+func (m silentMirror) Copy(context.Context, providers.MirrorRequest, providers.Progress) (providers.MirrorResult, error) {
+	<-m.back
+	return providers.MirrorResult{}, nil
+}
+
+// Captures and mirror passes take as long as they take. When their time is over, they end even if the source does not answer.
+func TestSilentSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		back := make(chan struct{})
+		opener := &providers.Opener{
+			Registry: &providers.Registry{
+				Devices: []providers.DeviceType{{
+					Type: "silent", Settings: func() any { return new(struct{}) },
+					Open: func(context.Context, string, any, providers.Env) (providers.Device, error) { return silentDevice{back: back}, nil },
+				}},
+				Mirrors: []providers.MirrorType{{Source: "a", Target: "b", Open: func(context.Context, string, providers.Env) (providers.Mirror, error) {
+					return silentMirror{back: back}, nil
+				}}},
+			},
+			Lookup: func(string) (providers.Spec, error) { return providers.Spec{Type: "silent", Body: json.RawMessage(`{}`)}, nil },
+		}
+		d, err := opener.Device(t.Context(), "device.web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := opener.Mirror(t.Context(), "mirror.web", "a://x", "b://y")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, call := range map[string]func(context.Context) error{
+			"capture": func(ctx context.Context) error {
+				_, err := d.Capture(ctx, providers.CaptureRequest{}, nil)
+				return err
+			},
+			"copy": func(ctx context.Context) error {
+				_, err := m.Copy(ctx, providers.MirrorRequest{}, nil)
+				return err
+			},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Hour)
+			began := time.Now()
+			err := call(ctx)
+			took := time.Since(began)
+			cancel()
+			if !errors.Is(err, providers.ErrNoAnswer) || errors.Is(err, providers.ErrStoreNoAnswer) || took < 10*time.Hour || took > 10*time.Hour+10*time.Minute {
+				t.Errorf("%s: after %s: %v", name, took, err)
+			}
+		}
+		if err := errors.Join(d.Close(), m.Close()); err != nil { // neither is called
+			t.Error(err)
+		}
+		close(back)
+	})
+}

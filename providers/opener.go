@@ -26,7 +26,7 @@ type Opener struct {
 	Lookup   func(address string) (Spec, error) // the specification of an object
 }
 
-// Device opens the device at an address.
+// Device opens the device at an address. Its calls end with their context, soon after it, if with ErrNoAnswer.
 func (o *Opener) Device(ctx context.Context, address string) (Device, error) {
 	spec, err := o.Lookup(address)
 	if err != nil {
@@ -40,7 +40,7 @@ func (o *Opener) Device(ctx context.Context, address string) (Device, error) {
 	if err := decode(address, spec.Body, settings); err != nil {
 		return nil, err
 	}
-	return t.Open(ctx, objectName(address), settings, o.Env)
+	return answerDevice(ctx, address, func(ctx context.Context) (Device, error) { return t.Open(ctx, objectName(address), settings, o.Env) })
 }
 
 // InPlace says why the device at an address cannot take the artifacts of an action back into one of its domains; nil: it can.
@@ -63,8 +63,8 @@ func (o *Opener) InPlace(address string, action Action, domain string) error {
 	return t.InPlace(settings, action, domain)
 }
 
-// Store opens the store at an address. Its calls end: in time, or with ErrNoAnswer. Iterators and what takes as long as there is
-// content end with their context. What one opens of it ends with the context that opened it.
+// Store opens the store at an address. Its calls end in time, if with ErrStoreNoAnswer; iterators and what takes as long as there is
+// content end with their context, as those of a device do. What one opens of a store ends with the context that opened it.
 func (o *Opener) Store(ctx context.Context, address string) (Store, error) {
 	spec, err := o.Lookup(address)
 	if err != nil {
@@ -86,7 +86,7 @@ func (o *Opener) Store(ctx context.Context, address string) (Store, error) {
 	}
 	env := o.Env
 	env.Identity, env.Epoch = spec.Identity, spec.Epoch
-	return answer(ctx, address, cmp.Or(body.Timeout.Std(), DefaultTimeout), func(ctx context.Context) (Store, error) {
+	return answerStore(ctx, address, cmp.Or(body.Timeout.Std(), DefaultTimeout), func(ctx context.Context) (Store, error) {
 		return t.Open(ctx, objectName(address), settings, env)
 	})
 }
@@ -127,13 +127,13 @@ func (o *Opener) Target(ctx context.Context, address string) (Target, error) {
 	return t.Open(ctx, objectName(address), settings, members, o.Env)
 }
 
-// Mirror opens the implementation that copies source to target (endpoint URLs) for the mirror at an address.
+// Mirror opens the implementation that copies source to target (endpoint URLs) for the mirror at an address. Its calls end as those of a device.
 func (o *Opener) Mirror(ctx context.Context, address, source, target string) (Mirror, error) {
 	t, err := o.Registry.Mirror(source, target)
 	if err != nil {
 		return nil, err
 	}
-	return t.Open(ctx, objectName(address), o.Env)
+	return answerMirror(ctx, address, func(ctx context.Context) (Mirror, error) { return t.Open(ctx, objectName(address), o.Env) })
 }
 
 func decode(address string, body json.RawMessage, into any) error {

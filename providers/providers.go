@@ -29,6 +29,9 @@ var (
 	ErrEmptySource    = errors.New("source is empty")
 	ErrCorrupt        = errors.New("content does not match its checksum")
 	ErrNoKey          = errors.New("cannot be decrypted")
+
+	// ErrStoreNoAnswer is the ErrNoAnswer of a store.
+	ErrStoreNoAnswer = fmt.Errorf("the store gives %w", ErrNoAnswer)
 )
 
 // Error is a failed call to the outside world.

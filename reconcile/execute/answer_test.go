@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-dr/holdfast/state"
 )
 
-var errSilent = &providers.Error{Op: "commit", Target: "store.vault", Err: providers.ErrNoAnswer}
+var errSilent = &providers.Error{Op: "commit", Target: "store.vault", Err: providers.ErrStoreNoAnswer}
 
 // silent is a store whose server is gone while gone is set: what it was asked for last may still happen.
 type silent struct {

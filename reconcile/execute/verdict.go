@@ -51,6 +51,7 @@ const (
 	FailedScript        = "FAILED_SCRIPT"
 	FailedTimeout       = "FAILED_TIMEOUT"
 	FailedUnavailable   = "FAILED_NOT_AVAILABLE"
+	FailedNoAnswer      = "FAILED_NO_ANSWER"
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
 	FailedDeviceSpace   = "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"
 	FailedStoreMount    = "FAILED_STORE_NOT_MOUNTED"
@@ -92,7 +93,8 @@ var reasons = []struct {
 }{
 	{errWindowClosed, CancelledWindow},
 	{providers.ErrNoSpace, FailedStoreSpace},
-	{providers.ErrNoAnswer, FailedStoreAnswer},
+	{providers.ErrStoreNoAnswer, FailedStoreAnswer},
+	{providers.ErrNoAnswer, FailedNoAnswer},
 	{providers.ErrReadOnly, FailedStoreReadOnly},
 	{providers.ErrMedium, FailedStoreMedium},
 	{providers.ErrIdentity, FailedStoreIdentity},

@@ -167,7 +167,7 @@ func (w *work) step(i int) error {
 		switch {
 		case err != nil && w.cut(c, err):
 			return errInterrupted
-		case errors.Is(err, providers.ErrNoAnswer):
+		case errors.Is(err, providers.ErrStoreNoAnswer):
 			return w.later(c, err)
 		case err != nil:
 			return w.unknown(c, err)
@@ -218,7 +218,7 @@ func (w *work) try(c *call, op *operation) error {
 		return w.succeed(c, out)
 	case w.cut(c, err):
 		return errInterrupted
-	case c.step.Class == state.Check && errors.Is(err, providers.ErrNoAnswer):
+	case c.step.Class == state.Check && errors.Is(err, providers.ErrStoreNoAnswer):
 		return w.later(c, err)
 	}
 	return w.failed(c, out, err)
