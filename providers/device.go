@@ -81,7 +81,7 @@ type Device interface {
 	// Restore puts an artifact's content into a directory, or into the device
 	// itself where that is supported. It never writes outside the directory.
 	Restore(ctx context.Context, req RestoreRequest, src Source) error
-	// Forget removes what a restore into the device itself left there to know its RestoreRequest.ID by. It is called when the outcome
+	// Forget removes what a restore into the device itself left there to know it again by the ID and domain of req. It is called when the outcome
 	// is recorded, after which Restore is not called with that ID again. What another restore left stays. Asking again is harmless, and
 	// so is asking where there was no restore.
 	Forget(ctx context.Context, req RestoreRequest) error

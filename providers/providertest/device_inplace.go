@@ -70,10 +70,8 @@ func (s DeviceSuite) replaceOnce(t *testing.T, req providers.CaptureRequest) {
 	}
 	forget := func(id string) {
 		t.Helper()
-		to := replacing(req)
-		to.ID = id
 		for range 2 {
-			if err := c.Device.Forget(t.Context(), to); err != nil {
+			if err := c.Device.Forget(t.Context(), providers.RestoreRequest{Domain: req.Domain, ID: id}); err != nil {
 				t.Fatalf("Forget %s: %v", id, err)
 			}
 		}

@@ -318,7 +318,7 @@ func (d *simulated) restoreInPlace(ctx context.Context, req providers.RestoreReq
 
 // Forget takes the restore's name off the domain.
 func (d *simulated) Forget(ctx context.Context, req providers.RestoreRequest) error {
-	return d.call(ctx, Call{Op: opForget, Variant: req.Variant}, func(m *simulation, _ time.Time) error {
+	return d.call(ctx, Call{Op: opForget}, func(m *simulation, _ time.Time) error {
 		if m.Restored[req.Domain] == req.ID {
 			delete(m.Restored, req.Domain)
 		}

@@ -178,7 +178,11 @@ func (w world) checkMirrors(snap *state.Snapshot, f *findings) {
 
 // compareTrees names the first difference of two trees.
 func compareTrees(a, b string) string {
-	x, y := listTree(a), listTree(b)
+	return differ(listTree(a), listTree(b), b)
+}
+
+// differ names the first difference of two listings; b is what the second one is of.
+func differ(x, y map[string]string, b string) string {
 	for name, content := range x {
 		if got, ok := y[name]; !ok || got != content {
 			return fmt.Sprintf("%s differs or is missing in %s", name, b)

@@ -94,8 +94,12 @@ func (l life) live() error {
 	plan := story.plan(w)
 	c := &crash{at: l.At, fail: l.Fail}
 	var rep report
+	point := c.point
+	if story.uses != nil {
+		point = func(name string) error { story.uses(w, name); return c.point(name) }
+	}
 	x := execute.New(execute.Options{
-		Backend: &mortal{b, c}, Registry: providertest.Faulty(registry(), c.point), Actor: "test",
+		Backend: &mortal{b, c}, Registry: providertest.Faulty(registry(), point), Actor: "test",
 		Sleep: func(context.Context, time.Duration) error { time.Sleep(breath); return nil },
 	})
 	runs, err := b.Runs(ctx, state.RunFilter{Address: plan.Actions[0].Address})
