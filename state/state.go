@@ -205,7 +205,7 @@ type Snapshot struct {
 	LastGood     map[string]Run      // the newest run of each address that succeeded, also with warnings or in part
 	Artifacts    map[string]Holdings // by backup plan address
 	Catalogue    []ArtifactBrief     // every artifact that is not deleted, in no particular order
-	OpenRuns     []Run               // not ended, oldest first
+	OpenRuns     []Run               // not ended, oldest first; also one in attention that has pending tasks
 	Observations map[string]Observation
 	Locks        []Lock
 }
