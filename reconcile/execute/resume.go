@@ -17,10 +17,10 @@ func (l *life) reopen(runID string) ([]*job, error) {
 		return nil, fmt.Errorf("read the open runs: %w", err)
 	}
 	slices.Reverse(open)
-	if runID != "" {
-		if open, err = l.only(open, runID); err != nil {
-			return nil, err
-		}
+	if runID == "" { // what nobody decided yet is left alone, until it has waited for too long
+		open = slices.DeleteFunc(open, func(r state.Run) bool { return r.Status == state.Attention && !l.late(r) })
+	} else if open, err = l.only(open, runID); err != nil {
+		return nil, err
 	}
 	var jobs []*job
 	for len(open) > 0 {

@@ -20,10 +20,11 @@ type run struct {
 	action  *reconcile.Action
 	tasks   []*task
 	halt    *verdict // set: waiting tasks do not start and end like this
-	barred  bool     // halted by a check before anything was run: no task starts, whatever it says
+	barred  bool     // halted by a check before anything was run, or undecided: no task starts, whatever it says
 	active  int      // tasks in somebody's hands here
 	started bool
 	ended   bool
+	left    bool // to a person, with tasks that wait for the decision
 }
 
 // task is the working copy of a state.TaskRun.
@@ -69,6 +70,7 @@ func (r *run) learn(t *task) {
 		r.halt = ends(state.Cancelled, t.rec.Reason, "a check of the backup plan failed (task %s): %s", t.rec.ID, t.rec.Error)
 	case t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Skipped:
 		r.halt = ends(state.Skipped, t.rec.Reason, "skipped by the pre script (task %s)", t.rec.ID)
+	case t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Attention: // see undecided
 	case t.spec.Stage == reconcile.StageBefore && !t.rec.Status.Good():
 		r.halt = ends(state.Cancelled, PreScriptFailed, "the pre script failed (task %s)", t.rec.ID)
 	case bad && t.spec.OnError == "halt":
@@ -79,6 +81,13 @@ func (r *run) learn(t *task) {
 // over reports whether every task has ended.
 func (r *run) over() bool {
 	return !slices.ContainsFunc(r.tasks, func(t *task) bool { return !t.ended() })
+}
+
+// undecided reports whether nobody knows yet how what comes before all other work ended. Whether that may begin is a person's decision.
+func (r *run) undecided() bool {
+	return r.halt == nil && slices.ContainsFunc(r.tasks, func(t *task) bool {
+		return t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Attention
+	})
 }
 
 // held reports whether a waiting task does not start because the run was halted.
@@ -146,7 +155,10 @@ func (r *run) dependencies() (over, good bool, err error) {
 func (j *job) of(action int) (state.Status, error) {
 	for _, r := range j.runs {
 		if r.rec.Action == action {
-			if !r.ended {
+			switch {
+			case r.left:
+				return state.Attention, nil
+			case !r.ended:
 				return state.Running, nil
 			}
 			return r.status(), nil
