@@ -239,6 +239,14 @@ func (c *cli) resume(ctx context.Context, run string) error {
 		res, err := x.Resume(ctx, run)
 		if err == nil && len(res.Runs) == 0 && c.stream == nil {
 			fmt.Fprintln(c.out, "Nothing to continue: no run waits for it.")
+			if open, err := st.Runs(ctx, state.RunFilter{Open: true}); err == nil {
+				for _, r := range open {
+					if r.Status != state.Attention {
+						continue
+					}
+					fmt.Fprintf(c.out, "Run %s of %s needs a decision first: holdfast history %s\n", r.ID, r.Address, r.ID)
+				}
+			}
 		}
 		return res, err
 	})

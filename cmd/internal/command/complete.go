@@ -50,10 +50,7 @@ func (c *cli) completeAttention(cmd *cobra.Command, _ []string, _ string) ([]str
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range snap.LastRuns {
-			if r.Status != state.Attention {
-				continue
-			}
+		for _, r := range snap.Undecided() {
 			tasks, err := st.Tasks(cmd.Context(), r.ID)
 			if err != nil {
 				return nil, err
