@@ -133,7 +133,6 @@ func (d *dispatcher) ready(r *run) (tasks []*task) {
 			tasks = append(tasks, t)
 		case r.held(t) || t.spec.Stage != stage:
 		case r.halt == nil && d.late(r.rec):
-			r.barred = r.undecided()
 			r.halt = ends(state.Cancelled, CancelledDay, "waited for its start for more than a day")
 			return d.ready(r)
 		case r.undecided():

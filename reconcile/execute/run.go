@@ -20,7 +20,8 @@ type run struct {
 	action  *reconcile.Action
 	tasks   []*task
 	halt    *verdict // set: waiting tasks do not start and end like this
-	barred  bool     // halted by a check before anything was run, or undecided: no task starts, whatever it says
+	off     *verdict // set: tasks that had begun end like this, too; see withdraw
+	barred  bool     // halted by a check before anything was run: no task starts, whatever it says
 	active  int      // tasks in somebody's hands here
 	started bool
 	ended   bool
@@ -85,9 +86,17 @@ func (r *run) over() bool {
 
 // undecided reports whether nobody knows yet how what comes before all other work ended. Whether that may begin is a person's decision.
 func (r *run) undecided() bool {
-	return r.halt == nil && slices.ContainsFunc(r.tasks, func(t *task) bool {
+	return slices.ContainsFunc(r.tasks, func(t *task) bool {
 		return t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Attention
 	})
+}
+
+// withdraw ends what is left of a run whose object is switched off: what did not begin does not, and what did pays what it owes and ends.
+func (r *run) withdraw(why string) {
+	r.off = ends(state.Cancelled, reconcile.BackupsDisabled, "%s", why)
+	if r.halt == nil {
+		r.halt = r.off
+	}
 }
 
 // held reports whether a waiting task does not start because the run was halted.
@@ -95,7 +104,7 @@ func (r *run) held(t *task) bool {
 	if r.halt == nil || t.rec.Status != state.Pending {
 		return false
 	}
-	return !t.spec.Always || r.barred || !r.touched()
+	return !t.spec.Always || r.barred || !r.touched() || r.undecided()
 }
 
 // touched reports whether any task was started.
