@@ -24,15 +24,16 @@ var imports = map[string][]string{
 	"state":           {},
 
 	"config":               {"config/diag", "config/schedule", "config/unit"},
+	"providers/ahead":      {},
 	"providers/glob":       {},
 	"providers/process":    {},
 	"providers/opened":     {},
 	"providers/secrets":    {"providers", "providers/process"},
 	"providers/command":    {"providers", "providers/process", "config/unit"},
-	"providers/files":      {"providers", "providers/opened", "providers/glob"},
+	"providers/files":      {"providers", "providers/ahead", "providers/opened", "providers/glob"},
 	"providers/postgresql": {"providers", "providers/process", "config/unit"},
 	"providers/plain": {
-		"providers", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
+		"providers", "providers/ahead", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
 	},
 	"providers/plain/chain":  {},
 	"providers/plain/codec":  {"providers"},
@@ -66,7 +67,7 @@ var imports = map[string][]string{
 
 	"reconcile/observe":  {"config", "providers", "reconcile", "reconcile/planner", "state"},
 	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
-	"reconcile/artifact": {"providers", "state"},
+	"reconcile/artifact": {"providers", "providers/ahead", "state"},
 	"reconcile/recovery": {"config/diag", "config/unit", "reconcile", "state"},
 	"reconcile/execute":  {"providers", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
