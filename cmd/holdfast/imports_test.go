@@ -69,7 +69,7 @@ var imports = map[string][]string{
 	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
 	"reconcile/artifact": {"providers", "providers/ahead", "state"},
 	"reconcile/recovery": {"config/diag", "config/unit", "reconcile", "state"},
-	"reconcile/execute":  {"providers", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
+	"reconcile/execute":  {"providers", "providers/ahead", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
 	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/status", "reconcile/store", "state"},
 	"cmd/internal/app": {

@@ -79,6 +79,9 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 			return size, err
 		}
 		n, err := w.Write(r.rest)
+		if n < len(r.rest) && err == nil {
+			err = io.ErrShortWrite
+		}
 		r.rest = r.rest[n:]
 		r.size += int64(n)
 		size += int64(n)
