@@ -10,8 +10,11 @@ import (
 )
 
 const (
-	pieceSize = 256 << 10 // bytes
-	pieces    = 4         // of one Reader at most, which bounds its memory
+	// pieceSize is in bytes. Pieces are written as they are, and a write of 1 MiB or more has the kernel take contiguous
+	// memory for it, which under a hypervisor is mostly memory that it has to back anew: five to ten times the processor
+	// time of writing the same in smaller pieces (measured on ext4, Linux 6.18).
+	pieceSize = 256 << 10
+	pieces    = 4 // of one Reader at most, which bounds its memory
 )
 
 // buffers outlive readers, because a tree of files has a Reader each.
