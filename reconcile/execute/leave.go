@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -49,6 +50,8 @@ func (w *work) giveUp(i int) error {
 		switch {
 		case err != nil && w.cut(c, err):
 			return errInterrupted
+		case errors.Is(err, providers.ErrStoreNoAnswer):
+			return w.later(c, err)
 		case err != nil:
 			return w.unknown(c, err)
 		case done:
