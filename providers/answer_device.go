@@ -48,6 +48,10 @@ func (d *answeringDevice) Restore(ctx context.Context, req RestoreRequest, src S
 	return did(ctx, &d.line, "restore", 0, func(ctx context.Context) error { return d.device.Restore(ctx, req, src) })
 }
 
+func (d *answeringDevice) Forget(ctx context.Context, req RestoreRequest) error {
+	return did(ctx, &d.line, "forget", 0, func(ctx context.Context) error { return d.device.Forget(ctx, req) })
+}
+
 func (d *answeringDevice) Close() error { return d.hangUp(sourcePatience, d.device.Close) }
 
 // answeringMirror is a mirror whose calls end with their context.

@@ -117,7 +117,7 @@ func (g answeringStage) Create(name string) (io.WriteCloser, error) {
 }
 
 // longestCall is how many bytes one call reads or writes.
-const longestCall = 1 << 20
+const longestCall = 256 << 10
 
 // buffer is what a call reads into or writes from: its caller uses its own again when the call was left behind.
 type buffer []byte

@@ -316,13 +316,17 @@ func TestSilentSource(t *testing.T) {
 			Registry: &providers.Registry{
 				Devices: []providers.DeviceType{{
 					Type: "silent", Settings: func() any { return new(struct{}) },
-					Open: func(context.Context, string, any, providers.Env) (providers.Device, error) { return silentDevice{back: back}, nil },
+					Open: func(context.Context, string, any, providers.Env) (providers.Device, error) {
+						return silentDevice{back: back}, nil
+					},
 				}},
 				Mirrors: []providers.MirrorType{{Source: "a", Target: "b", Open: func(context.Context, string, providers.Env) (providers.Mirror, error) {
 					return silentMirror{back: back}, nil
 				}}},
 			},
-			Lookup: func(string) (providers.Spec, error) { return providers.Spec{Type: "silent", Body: json.RawMessage(`{}`)}, nil },
+			Lookup: func(string) (providers.Spec, error) {
+				return providers.Spec{Type: "silent", Body: json.RawMessage(`{}`)}, nil
+			},
 		}
 		d, err := opener.Device(t.Context(), "device.web")
 		if err != nil {

@@ -81,6 +81,10 @@ type Device interface {
 	// Restore puts an artifact's content into a directory, or into the device
 	// itself where that is supported. It never writes outside the directory.
 	Restore(ctx context.Context, req RestoreRequest, src Source) error
+	// Forget removes what a restore into the device itself left there to know it again by the ID and domain of req. It is called when the outcome
+	// is recorded, after which Restore is not called with that ID again. What another restore left stays. Asking again is harmless, and
+	// so is asking where there was no restore.
+	Forget(ctx context.Context, req RestoreRequest) error
 	Close() error
 }
 
@@ -110,6 +114,10 @@ type RestoreRequest struct {
 	// the new one is complete and checked; a crash leaves one or the other, and calling again finishes it.
 	// Without Replace, a place that holds something is ErrNotEmpty.
 	Replace bool
+	// ID names a restore into the device itself; it is the same in every repetition. A place that this very restore has been made in is
+	// left as it is, with all that was written there since, until Forget: Restore only finishes what a crash left, and returns nil.
+	// Empty: nothing is known again.
+	ID string
 	// Warn is told, for people, what could not be put back as it was, such as owners; may be nil. It is called before Restore returns.
 	Warn func(text string)
 }

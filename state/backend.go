@@ -156,12 +156,15 @@ type Backend interface {
 	// has a run already is ErrDuplicate and nothing is created. The runs come back with their IDs.
 	Begin(ctx context.Context, p StoredPlan, runs []NewRun) ([]Run, error)
 	// Claim makes a pending or interrupted task running and takes its locks, or is ErrBusy (a lock is held by another
-	// task) or ErrStale (the task is not waiting).
+	// task) or ErrStale (the task is not waiting, or its run waits for a person; see Await).
 	Claim(ctx context.Context, session int64, task string, at time.Time) (Claim, error)
 	// Journal writes one entry for a claimed task.
 	Journal(ctx context.Context, c Claim, e Entry) error
 	// Cancel ends every pending task of a run with a status and reason, and settles the run.
 	Cancel(ctx context.Context, run string, status Status, reason, msg string, at time.Time) error
+	// Await leaves a running run to a person: its status is attention, and its pending tasks stay pending and cannot be claimed, until
+	// a task of it in attention is resolved. ErrStale when no task is in attention, or one is running or interrupted.
+	Await(ctx context.Context, run string, at time.Time) error
 	// Resolve ends an attention task as a person decided: Succeeded, Failed, or Interrupted to try its open step again. With an
 	// end, locks that it kept are released.
 	Resolve(ctx context.Context, task string, to Status, actor, reason string, at time.Time) error
@@ -199,7 +202,7 @@ type Backend interface {
 // RunFilter selects runs, newest first. Zero fields select all.
 type RunFilter struct {
 	Address string
-	Open    bool // only those not ended
+	Open    bool // only those not ended: also one in attention that has pending tasks
 	Limit   int
 }
 

@@ -24,6 +24,7 @@ var imports = map[string][]string{
 	"state":           {},
 
 	"config":               {"config/diag", "config/schedule", "config/unit"},
+	"providers/ahead":      {},
 	"providers/glob":       {},
 	"providers/process":    {},
 	"providers/opened":     {},
@@ -32,7 +33,7 @@ var imports = map[string][]string{
 	"providers/files":      {"providers", "providers/files/archive", "providers/opened", "providers/glob"},
 	"providers/postgresql": {"providers", "providers/process", "config/unit"},
 	"providers/files/archive": {
-		"providers", "providers/opened", "providers/glob",
+		"providers", "providers/ahead", "providers/opened", "providers/glob",
 	},
 	"providers/providertest/faulty": {
 		"providers",
@@ -44,7 +45,7 @@ var imports = map[string][]string{
 		"state",
 	},
 	"providers/plain": {
-		"providers", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
+		"providers", "providers/ahead", "providers/plain/chain", "providers/plain/codec", "providers/plain/disk", "providers/plain/layout", "config/unit",
 	},
 	"providers/plain/chain":  {},
 	"providers/plain/codec":  {"providers"},
@@ -79,9 +80,9 @@ var imports = map[string][]string{
 
 	"reconcile/observe":  {"config", "providers", "reconcile", "reconcile/planner", "state"},
 	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
-	"reconcile/artifact": {"providers", "state"},
+	"reconcile/artifact": {"providers", "providers/ahead", "state"},
 	"reconcile/recovery": {"config/diag", "config/unit", "reconcile", "state"},
-	"reconcile/execute":  {"providers", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
+	"reconcile/execute":  {"providers", "providers/ahead", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
 	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/status", "reconcile/store", "state"},
 	"cmd/internal/app": {
@@ -99,7 +100,7 @@ var imports = map[string][]string{
 	},
 	"cmd/internal/command/plan": {
 		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "config", "config/diag",
-		"reconcile", "reconcile/execute",
+		"reconcile", "reconcile/execute", "state",
 	},
 	"cmd/internal/command/record": {
 		"cmd/internal/app", "cmd/internal/command", "cmd/internal/view", "config", "config/diag", "config/unit",

@@ -69,7 +69,7 @@ func TestDeviceContract(t *testing.T) {
 							s.Command = sh(`cat "$1/$2"; echo "$PASSWORD" >&2; test -e "$1/$2"`, source, "{domain}")
 							s.Domains, s.Compress, s.Restore = []string{"people"}, tc.compress, tc.restore
 							if tc.restore != nil {
-								s.InPlace = sh(`[ $HOLDFAST_REPLACE = yes -o ! -e "$1/$2" ] || exit 3; cat >"$1/$2.new" && mv "$1/$2.new" "$1/$2"`, source, "{domain}")
+								s.InPlace = sh(`[ -z "$HOLDFAST_RESTORE" -o ! -e "$1/$2.$HOLDFAST_RESTORE" ] || exit 0; rm -f "$1/$2".*; [ $HOLDFAST_REPLACE = yes -o ! -e "$1/$2" ] || exit 3; cat >"$1/$2.new" && mv "$1/$2.new" "$1/$2" && touch "$1/$2.$HOLDFAST_RESTORE"`, source, "{domain}")
 							}
 							s.SecretEnv = map[string]providers.Secret{"PASSWORD": "secret.password"}
 						}),

@@ -14,6 +14,9 @@ import (
 // replaceVariable tells restore_in_place whether it may replace what is there: yes or no.
 const replaceVariable = "HOLDFAST_REPLACE"
 
+// restoreVariable tells restore_in_place the name of the restore, which is the same when it is repeated.
+const restoreVariable = "HOLDFAST_RESTORE"
+
 // occupiedCode is how restore_in_place says that it may not, and that something is there.
 const occupiedCode = 3
 
@@ -54,6 +57,7 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, cont
 	if req.Replace {
 		spec.Env[replaceVariable] = "yes"
 	}
+	spec.Env[restoreVariable] = req.ID
 	spec.Stdin = whole
 	_, err = process.Run(ctx, spec)
 	var exit *process.ExitError
@@ -62,6 +66,9 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, cont
 	}
 	return err
 }
+
+// Forget does nothing: what a program keeps to know a restore again is its own, and the next one takes its place.
+func (d *device) Forget(context.Context, providers.RestoreRequest) error { return nil }
 
 func domainOf(domain string) string {
 	if domain == "" {

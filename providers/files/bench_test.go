@@ -115,6 +115,55 @@ func BenchmarkCapture(b *testing.B) {
 	})
 }
 
+// BenchmarkRestoreLarge restores 1 GiB in four files that cannot be compressed, next to cat, which checks nothing.
+func BenchmarkRestoreLarge(b *testing.B) {
+	tree, block := b.TempDir(), make([]byte, 4<<20)
+	random := rand.NewChaCha8([32]byte{1})
+	for i := range 4 {
+		f, err := os.Create(filepath.Join(tree, fmt.Sprintf("large%d", i)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range 64 {
+			random.Read(block)
+			if _, err := f.Write(block); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := f.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	dev, err := files.DeviceType().Open(b.Context(), "web", &files.Settings{Roots: []*files.Root{{Name: "content", Path: tree}}}, providers.Env{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	art := new(providertest.Artifact)
+	if _, err := dev.Capture(b.Context(), export, art); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("holdfast", func(b *testing.B) {
+		b.SetBytes(1 << 30)
+		cpu(b, unix.RUSAGE_SELF, func() {
+			for b.Loop() {
+				if err := dev.Restore(b.Context(), providers.RestoreRequest{Dir: b.TempDir()}, art); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	})
+	b.Run("cat", func(b *testing.B) {
+		b.SetBytes(1 << 30)
+		cpu(b, unix.RUSAGE_CHILDREN, func() {
+			for b.Loop() {
+				if out, err := exec.Command("sh", "-c", "cat "+tree+"/* >"+filepath.Join(b.TempDir(), "copy")+"; sync").CombinedOutput(); err != nil {
+					b.Fatalf("%v: %s", err, out)
+				}
+			}
+		})
+	})
+}
+
 // BenchmarkRestore compares a restore with unpacking by tar, which checks nothing.
 func BenchmarkRestore(b *testing.B) {
 	tree := benchTree(b)

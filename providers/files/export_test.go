@@ -11,19 +11,19 @@ import (
 
 // Crash leaves a restore in place as a process would that dies in the middle of it: "extracted", "ready", "exchanged", or, where
 // a file system cannot exchange two directories, "moved" and "named".
-func Crash(ctx context.Context, root, stage string, src providers.Source) error {
+func Crash(ctx context.Context, root, stage, id string, src providers.Source) error {
 	p, err := findPlace(root)
 	if err != nil {
 		return err
 	}
-	if err := p.make(ctx, providers.RestoreRequest{Action: providers.ExportDomain}, src, digest(src)); err != nil {
+	if err := p.make(ctx, providers.RestoreRequest{Action: providers.ExportDomain, ID: id}, src); err != nil {
 		return err
 	}
 	switch stage {
 	case "extracted":
 		return os.Remove(p.ready())
 	case "torn":
-		return os.WriteFile(p.ready(), []byte(`{"artifact":`), 0o600)
+		return os.WriteFile(p.ready(), []byte(`{"restore":`), 0o600)
 	case "ready":
 		return nil
 	case "exchanged":

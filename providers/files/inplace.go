@@ -2,8 +2,6 @@ package files
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,9 +19,10 @@ import (
 // place is a root that is to be replaced. The new tree is made in a workplace beside it, on the same file system:
 //
 //	workplace/new          being extracted
-//	workplace/ready        exists when new is complete and on the medium; names its inode and the artifact
+//	workplace/ready        exists when new is complete and on the medium; names its inode and the restore
 //	root <-> new           exchanged in one step; where the file system cannot, by way of workplace/old
-//	(workplace removed)    the old content goes last
+//	(old content removed)
+//	(workplace removed)    when the restore is forgotten, or has no name
 //
 // Whoever finds a workplace with "ready" can tell from the inode of the root how far it came. Programs that have files of the old
 // tree open go on with these.
@@ -35,9 +34,9 @@ type place struct {
 
 // ready is the file of that name.
 type ready struct {
-	Artifact string `json:"artifact"` // the digest of its files
-	Device   uint64 `json:"device"`
-	Inode    uint64 `json:"inode"`
+	Restore string `json:"restore"` // its ID
+	Device  uint64 `json:"device"`
+	Inode   uint64 `json:"inode"`
 }
 
 func (p *place) new() string   { return filepath.Join(p.workplace, "new") }
@@ -59,14 +58,13 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 	if err != nil {
 		return err
 	}
-	id := digest(src)
-	if done, err := p.settle(id); err != nil || done {
+	if done, err := p.settle(req.ID); err != nil || done {
 		return err
 	}
 	if err := d.replaceable(ctx, r, p, req.Replace); err != nil {
 		return err
 	}
-	if err := p.make(ctx, req, src, id); err != nil {
+	if err := p.make(ctx, req, src); err != nil {
 		return errors.Join(err, os.RemoveAll(p.workplace))
 	}
 	if err := p.exchange(); err != nil {
@@ -76,10 +74,38 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 	if err := syncDir(p.parent); err != nil {
 		return err
 	}
-	if err := p.clear(); err != nil {
+	if err := p.tidy(req.ID); err != nil {
 		req.Warnf("the old content could not be removed: %v", err)
 	}
 	return nil
+}
+
+// Forget removes the workplace of a restore.
+func (d *device) Forget(ctx context.Context, req providers.RestoreRequest) error {
+	return d.wrap("forget the restore of", d.forget(ctx, req))
+}
+
+func (d *device) forget(ctx context.Context, req providers.RestoreRequest) error {
+	if err := ctx.Err(); err != nil || req.ID == "" {
+		return err
+	}
+	r, err := d.root(req.Domain)
+	if err != nil {
+		return err
+	}
+	p, err := findPlace(r.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	was, err := p.read()
+	if err != nil || was == nil || was.Restore != req.ID {
+		return err
+	}
+	_, err = p.settle("")
+	return err
 }
 
 // canReplace says why a root cannot be restored into.
@@ -111,37 +137,40 @@ func findPlace(path string) (*place, error) {
 	return p, nil
 }
 
-// digest names the content of an artifact.
-func digest(src providers.Source) string {
-	sum := sha256.New()
-	for _, f := range src.Files() {
-		fmt.Fprintf(sum, "%q %d %s\n", f.Name, f.Size, f.SHA256)
-	}
-	return hex.EncodeToString(sum.Sum(nil))
-}
-
-// settle brings what a former restore left to an end. Done means that it was of the same artifact and has taken place.
-func (p *place) settle(id string) (done bool, err error) {
+// read gives what a former restore has ready; nil when there is none, or it broke off while this was written.
+func (p *place) read() (*ready, error) {
 	var was ready
 	b, err := os.ReadFile(p.ready())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, os.RemoveAll(p.workplace)
+		return nil, nil
 	case err != nil:
+		return nil, err
+	case json.Unmarshal(b, &was) != nil:
+		return nil, nil
+	}
+	return &was, nil
+}
+
+// settle brings what a former restore left to an end. Done means that it was the one with this ID and has taken place.
+func (p *place) settle(id string) (done bool, err error) {
+	was, err := p.read()
+	if err != nil {
 		return false, err
 	}
-	if json.Unmarshal(b, &was) != nil { // it broke off while this was written
+	if was == nil {
 		return false, os.RemoveAll(p.workplace)
 	}
-	here, err := p.holds(p.path, was)
+	same := id != "" && was.Restore == id
+	here, err := p.holds(p.path, *was)
 	if err != nil {
 		return false, err
 	}
 	if _, err := os.Lstat(p.path); errors.Is(err, fs.ErrNotExist) {
-		switch made, err := p.holds(p.new(), was); {
+		switch made, err := p.holds(p.new(), *was); {
 		case err != nil:
 			return false, err
-		case made && was.Artifact == id:
+		case made && same:
 			if err := rename(p.new(), p.path); err != nil {
 				return false, err
 			}
@@ -152,7 +181,10 @@ func (p *place) settle(id string) (done bool, err error) {
 			}
 		}
 	}
-	return here && was.Artifact == id, p.clear()
+	if here && same {
+		return true, p.tidy(id)
+	}
+	return false, p.tidy("")
 }
 
 // holds reports whether a path is the directory that was made.
@@ -166,7 +198,7 @@ func (p *place) holds(path string, was ready) (bool, error) {
 }
 
 // make extracts the content into the workplace and declares it ready.
-func (p *place) make(ctx context.Context, req providers.RestoreRequest, src providers.Source, id string) error {
+func (p *place) make(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
 	if err := os.Mkdir(p.workplace, 0o700); err != nil {
 		return err
 	}
@@ -181,7 +213,7 @@ func (p *place) make(ctx context.Context, req providers.RestoreRequest, src prov
 	if err := failed("stat", p.new(), unix.Lstat(p.new(), &st)); err != nil {
 		return err
 	}
-	b, err := json.Marshal(ready{Artifact: id, Device: uint64(st.Dev), Inode: st.Ino})
+	b, err := json.Marshal(ready{Restore: req.ID, Device: uint64(st.Dev), Inode: st.Ino})
 	if err != nil {
 		return err
 	}
@@ -211,9 +243,13 @@ func (p *place) exchange() error {
 	return err
 }
 
-// clear removes the workplace, with "ready" last: what is left of it must be told.
-func (p *place) clear() error {
-	return errors.Join(os.RemoveAll(p.old()), os.RemoveAll(p.new()), os.RemoveAll(p.workplace), syncDir(p.parent))
+// tidy removes the old content, and the workplace with "ready" last, which stays while a restore with an ID may be repeated.
+func (p *place) tidy(id string) error {
+	err := errors.Join(os.RemoveAll(p.old()), os.RemoveAll(p.new()))
+	if id == "" {
+		err = errors.Join(err, os.RemoveAll(p.workplace))
+	}
+	return errors.Join(err, syncDir(p.parent))
 }
 
 func failed(op, path string, err error) error {

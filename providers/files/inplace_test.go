@@ -31,6 +31,18 @@ func put(t *testing.T, root *files.Root, replace bool, src providers.Source, pro
 		Restore(t.Context(), providers.RestoreRequest{Action: providers.ExportDomain, Domain: "content", Replace: replace}, src)
 }
 
+// putAgain is put for a restore with an ID, and what follows when its outcome is recorded.
+func putAgain(t *testing.T, root *files.Root, id string, src providers.Source) error {
+	t.Helper()
+	root.Name = "content"
+	d := openDevice(t, providers.Env{}, root)
+	req := providers.RestoreRequest{Action: providers.ExportDomain, Domain: "content", Replace: true, ID: id}
+	if err := d.Restore(t.Context(), req, src); err != nil {
+		return err
+	}
+	return d.Forget(t.Context(), req)
+}
+
 func clean(t *testing.T, dir string) {
 	t.Helper()
 	if left, _ := filepath.Glob(filepath.Join(dir, ".holdfast-restore-*")); len(left) > 0 {
@@ -38,7 +50,7 @@ func clean(t *testing.T, dir string) {
 	}
 }
 
-// TestInPlaceAfterACrash: whatever a process left, the root is whole before and after the next restore, of the same artifact or of another one.
+// TestInPlaceAfterACrash: whatever a process left, the root is whole before and after the next restore, the same one or another.
 func TestInPlaceAfterACrash(t *testing.T) {
 	for _, stage := range []string{"extracted", "torn", "ready", "exchanged", "moved", "named"} {
 		for _, same := range []bool{true, false} {
@@ -51,7 +63,7 @@ func TestInPlaceAfterACrash(t *testing.T) {
 				write(t, root, "more/of/it", "x")
 				other := captured(t, root)
 				write(t, root, "page", "before")
-				must(t, files.Crash(t.Context(), root, stage, art))
+				must(t, files.Crash(t.Context(), root, stage, "same", art))
 				content, err := os.ReadFile(filepath.Join(root, "page"))
 				if took := stage == "exchanged" || stage == "named"; stage != "moved" && (err != nil || string(content) != map[bool]string{true: "artifact", false: "before"}[took]) {
 					t.Fatalf("after the crash the root holds %q, %v", content, err)
@@ -59,11 +71,11 @@ func TestInPlaceAfterACrash(t *testing.T) {
 				if stage == "exchanged" && same {
 					write(t, root, "later", "written after the crash")
 				}
-				src, want := art, "artifact"
+				id, src, want := "same", art, "artifact"
 				if !same {
-					src, want = other, "another artifact"
+					id, src, want = "other", other, "another artifact"
 				}
-				must(t, put(t, &files.Root{Path: root}, true, src))
+				must(t, putAgain(t, &files.Root{Path: root}, id, src))
 				clean(t, base)
 				if content, err := os.ReadFile(filepath.Join(root, "page")); err != nil || string(content) != want {
 					t.Errorf("the root holds %q, %v; want %q", content, err, want)

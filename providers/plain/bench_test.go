@@ -3,6 +3,7 @@ package plain_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/ahead"
 	"github.com/holdfast-dr/holdfast/providers/plain"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
 )
@@ -21,17 +23,18 @@ import (
 const benchSize = 1 << 30
 
 // BenchmarkArtifact stages 1 GiB, reads it back as the executor's verification
-// does, and commits it.
+// does, commits it, and reads the content as a restore does.
 func BenchmarkArtifact(b *testing.B) {
 	key := newKey(b)
 	for name, set := range map[string]plain.Settings{
-		"as captured": {}, "compressed": {Compress: "zstd"}, "encrypted": {Encrypt: encrypts(key)}, "both": {Compress: "zstd", Encrypt: encrypts(key)},
+		"as captured": {}, "compressed": {Compress: "zstd"},
+		"encrypted": {Encrypt: encrypts(key), Decrypt: readsWithKey}, "both": {Compress: "zstd", Encrypt: encrypts(key), Decrypt: readsWithKey},
 	} {
-		b.Run(name, func(b *testing.B) { benchmarkArtifact(b, set) })
+		b.Run(name, func(b *testing.B) { benchmarkArtifact(b, set, providers.Env{Secret: secrets(key.secret)}) })
 	}
 }
 
-func benchmarkArtifact(b *testing.B, set plain.Settings) {
+func benchmarkArtifact(b *testing.B, set plain.Settings, env providers.Env) {
 	const block = 1 << 20
 	varied := make([]byte, 16<<20) // longer than a compressor looks back
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -42,7 +45,10 @@ func benchmarkArtifact(b *testing.B, set plain.Settings) {
 	for b.Loop() {
 		b.StopTimer()
 		set.Path = filepath.Join(b.TempDir(), "store")
-		s := newStore(b, &set)
+		env.Identity = ""
+		check(b, openEnv(b, &set, env).Init(b.Context(), identity))
+		env.Identity = identity
+		s := openEnv(b, &set, env)
 		ref := providertest.NewRef("device", "domain", providers.ExportDomain)
 		b.StartTimer()
 
@@ -61,19 +67,26 @@ func benchmarkArtifact(b *testing.B, set plain.Settings) {
 		r, err := s.Staged(b.Context(), ref.ID, "export.tar")
 		check(b, err)
 		h := sha256.New()
-		_, err = io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 1<<20))
-		check(b, err)
-		check(b, r.Close())
+		back := ahead.NewReader(r, h)
+		_, err = back.WriteTo(io.Discard)
+		check(b, errors.Join(err, back.Close(), r.Close()))
 		if hex.EncodeToString(h.Sum(nil)) != stage.Files()[0].SHA256 {
 			b.Fatal("reads back differently")
 		}
 		verified := time.Since(start)
 
-		_, err = s.Commit(b.Context(), providers.Manifest{Schema: 1, ArtifactRef: ref, Files: stage.Files()})
+		m, err := s.Commit(b.Context(), providers.Manifest{Schema: 1, ArtifactRef: ref, Files: stage.Files()})
 		check(b, err)
 		b.ReportMetric(benchSize/staged.Seconds()/1e6, "stage-MB/s")
 		b.ReportMetric(benchSize/(verified-staged).Seconds()/1e6, "verify-MB/s")
-		b.ReportMetric(float64((time.Since(start)-verified).Microseconds())/1000, "commit-ms")
+		committed := time.Since(start)
+		b.ReportMetric(float64((committed-verified).Microseconds())/1000, "commit-ms")
+
+		content, err := s.Open(b.Context(), m, "export.tar")
+		check(b, err)
+		_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{content}, make([]byte, 128<<10))
+		check(b, errors.Join(err, content.Close()))
+		b.ReportMetric(benchSize/(time.Since(start)-committed).Seconds()/1e6, "open-MB/s")
 
 		b.StopTimer()
 		check(b, s.Delete(b.Context(), ref))

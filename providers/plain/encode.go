@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/ahead"
 	"github.com/holdfast-dr/holdfast/providers/plain/codec"
 )
 
@@ -80,14 +81,15 @@ func (s *store) Open(ctx context.Context, m providers.Manifest, name string) (io
 	if err != nil {
 		return nil, err
 	}
-	r := &contentReader{store: s, file: f, stored: stored, from: stored, sum: sha256.New()}
+	r := &contentReader{store: s, file: f, stored: stored, sum: sha256.New()}
 	if !f.Transformed() {
+		r.content = ahead.NewReader(stored, r.sum)
 		return r, nil
 	}
 	if r.codec, err = s.decode(ctx, stored, f); err != nil {
 		return nil, errors.Join(s.fault("open", f.Path, err), stored.Close())
 	}
-	r.from = r.codec
+	r.content = ahead.NewReader(r.codec, r.sum)
 	return r, nil
 }
 
@@ -137,19 +139,16 @@ func (s *store) keys(ctx context.Context) (*codec.Identities, error) {
 
 // contentReader gives content and, before it ends, makes sure that it was the one of the manifest.
 type contentReader struct {
-	store  *store
-	file   providers.File
-	stored io.ReadCloser
-	codec  *codec.Reader
-	from   io.Reader
-	sum    hash.Hash
-	size   int64
+	store   *store
+	file    providers.File
+	stored  io.ReadCloser
+	codec   *codec.Reader // nil for what is stored as it is
+	content *ahead.Reader
+	sum     hash.Hash
 }
 
 func (r *contentReader) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	r.sum.Write(p[:n])
-	r.size += int64(n)
+	n, err := r.content.Read(p)
 	if err == nil {
 		return n, nil
 	}
@@ -157,16 +156,17 @@ func (r *contentReader) Read(p []byte) (int, error) {
 		return n, r.store.fault("read", r.file.Path, err)
 	}
 	want := r.file.Content()
-	if got := hex.EncodeToString(r.sum.Sum(nil)); r.size != want.Size || got != want.SHA256 {
-		return n, r.store.corrupt(r.file.Path, "%d bytes with SHA-256 %s were read, and %d with %s were captured", r.size, got, want.Size, want.SHA256)
+	if got := hex.EncodeToString(r.sum.Sum(nil)); r.content.Size() != want.Size || got != want.SHA256 {
+		return n, r.store.corrupt(r.file.Path, "%d bytes with SHA-256 %s were read, and %d with %s were captured", r.content.Size(), got, want.Size, want.SHA256)
 	}
 	return n, err
 }
 
 // Close ends reading.
 func (r *contentReader) Close() error {
+	err := r.content.Close()
 	if r.codec != nil {
-		return errors.Join(r.codec.Close(), r.stored.Close())
+		err = errors.Join(err, r.codec.Close())
 	}
-	return r.stored.Close()
+	return errors.Join(err, r.stored.Close())
 }

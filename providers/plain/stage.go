@@ -150,7 +150,7 @@ func (s *store) Staged(ctx context.Context, id providers.ArtifactID, name string
 		return nil, s.fault("read", rel, err)
 	}
 	disk.Forget(f)
-	return storedReader{f, s, rel}, nil
+	return &stagedReader{storedReader: storedReader{f, s, rel}}, nil
 }
 
 // stage takes the files of one artifact, one after another.

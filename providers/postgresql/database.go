@@ -16,7 +16,8 @@ import (
 
 // restoreDatabase puts a dump into a database that is absent or empty, or in the place of one that has something.
 // What it made is removed again when it fails; what was there before never is.
-func (d *device) restoreDatabase(ctx context.Context, a *artifact, name string, replace bool) error {
+func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers.RestoreRequest) error {
+	name := req.Domain
 	if name == "" || name == providers.AllDomains {
 		return fmt.Errorf("an export goes into one database, not into %q", name)
 	}
@@ -46,8 +47,11 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, name string, 
 		if err != nil {
 			return err
 		}
-		if there == nil || replace {
-			x := &exchange{device: d, target: t, conn: conn, admin: admin, name: name, next: besideName(newPrefix, name)}
+		x := &exchange{device: d, target: t, conn: conn, admin: admin, name: name, id: req.ID, next: besideName(newPrefix, name)}
+		switch {
+		case there.marked(req.ID):
+			return x.finish(ctx)
+		case there == nil || req.Replace:
 			return x.restore(ctx, tool, a, there)
 		}
 		if err := empty(ctx, t, name); err != nil {
@@ -56,7 +60,15 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, name string, 
 		if err := makeRoles(ctx, conn, a.Database.Roles); err != nil {
 			return err
 		}
-		return d.load(ctx, t, tool, conn, a, name)
+		if err := d.load(ctx, t, tool, conn, a, name); err != nil || req.ID == "" {
+			return err
+		}
+		err = execAll(ctx, conn, readWrite, setComment(name, markedComment(there.comment, req.ID)))
+		if isCode(err, "42501") {
+			req.Warnf("%s belongs to somebody else, so a repetition would not know this restore and end with an error", name)
+			return nil
+		}
+		return err
 	})
 }
 

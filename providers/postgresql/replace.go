@@ -71,6 +71,7 @@ type exchange struct {
 	conn   *pgx.Conn // to the database admin, where it holds the lock on the name
 	admin  string
 	name   string // the database people know
+	id     string // of the restore; see mark.go
 	next   string // the one that is built
 }
 
@@ -79,15 +80,19 @@ func (x *exchange) restore(ctx context.Context, tool program, a *artifact, there
 	if err := x.turn(ctx); err != nil {
 		return err
 	}
+	// A life of this restore that was killed while its names were exchanged may have ended only now.
+	if now, err := readPlace(ctx, x.conn, x.name); err != nil {
+		return err
+	} else if now.marked(x.id) {
+		return x.sweep(ctx)
+	}
 	if there != nil {
 		if err := x.replaceable(ctx, there); err != nil {
 			return err
 		}
 	}
-	for _, left := range []string{x.next, besideName(oldPrefix, x.name)} {
-		if err := execAll(ctx, x.conn, "DROP DATABASE IF EXISTS "+ident(left)+" WITH (FORCE)"); err != nil {
-			return fmt.Errorf("remove what an earlier restore left: %w", err)
-		}
+	if err := x.sweep(ctx); err != nil {
+		return err
 	}
 	kept, err := x.build(ctx, tool, a, there)
 	if err != nil {
@@ -102,6 +107,16 @@ func (x *exchange) restore(ctx context.Context, tool program, a *artifact, there
 	if there != nil && x.DropReplaced {
 		if err := x.drop(ctx, kept); err != nil {
 			return fmt.Errorf("the restored database %q is in place; drop the one it replaced, %q: %w", x.name, kept, err)
+		}
+	}
+	return nil
+}
+
+// sweep removes what an earlier restore left.
+func (x *exchange) sweep(ctx context.Context) error {
+	for _, left := range []string{x.next, besideName(oldPrefix, x.name)} {
+		if err := execAll(ctx, x.conn, "DROP DATABASE IF EXISTS "+ident(left)+" WITH (FORCE)"); err != nil {
+			return fmt.Errorf("remove what an earlier restore left: %w", err)
 		}
 	}
 	return nil
@@ -143,13 +158,14 @@ type place struct {
 	owner      string
 	tablespace string
 	template   bool
+	comment    string
 }
 
 // readPlace looks a name up; nil when there is no such database.
 func readPlace(ctx context.Context, conn *pgx.Conn, name string) (*place, error) {
 	p := new(place)
-	err := conn.QueryRow(ctx, `SELECT d.oid, pg_get_userbyid(d.datdba), t.spcname, d.datistemplate
-		FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = $1`, name).Scan(&p.oid, &p.owner, &p.tablespace, &p.template)
+	err := conn.QueryRow(ctx, `SELECT d.oid, pg_get_userbyid(d.datdba), t.spcname, d.datistemplate, coalesce(shobj_description(d.oid, 'pg_database'), '')
+		FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = $1`, name).Scan(&p.oid, &p.owner, &p.tablespace, &p.template, &p.comment)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -214,7 +230,7 @@ func (x *exchange) swap(ctx context.Context, there *place) (kept string, err err
 	if err := execAll(ctx, x.conn, "BEGIN READ WRITE", "SET LOCAL lock_timeout = '"+lockPatience+"'"); err != nil {
 		return "", err
 	}
-	statements := []string{"GRANT CONNECT, TEMPORARY ON DATABASE " + ident(x.next) + " TO PUBLIC"}
+	statements := []string{"GRANT CONNECT, TEMPORARY ON DATABASE " + ident(x.next) + " TO PUBLIC", setComment(x.next, markedComment("", x.id))}
 	end := func() error { return nil }
 	if there != nil {
 		if statements, err = x.inherit(ctx, there); err != nil {
@@ -309,19 +325,17 @@ func (x *exchange) inherit(ctx context.Context, there *place) ([]string, error) 
 	all := []string{"ALTER DATABASE " + ident(x.next) + " OWNER TO " + ident(there.owner)}
 	var (
 		limit   int
-		comment *string
+		comment string
 		own     bool
 	)
-	if err := x.conn.QueryRow(ctx, "SELECT datconnlimit, shobj_description(oid, 'pg_database'), datacl IS NOT NULL FROM pg_database WHERE oid = $1", there.oid).
+	if err := x.conn.QueryRow(ctx, "SELECT datconnlimit, coalesce(shobj_description(oid, 'pg_database'), ''), datacl IS NOT NULL FROM pg_database WHERE oid = $1", there.oid).
 		Scan(&limit, &comment, &own); err != nil {
 		return nil, lost(x.conn, err)
 	}
 	if limit >= 0 {
 		all = append(all, fmt.Sprintf("ALTER DATABASE %s CONNECTION LIMIT %d", ident(x.next), limit))
 	}
-	if comment != nil {
-		all = append(all, "COMMENT"+on+" IS "+literal(*comment))
-	}
+	all = append(all, setComment(x.next, markedComment(comment, x.id)))
 	if own {
 		// A superuser grants in the owner's name, whoever granted it before.
 		grants, err := strs(ctx, x.conn, `SELECT format('GRANT %s `+strings.ReplaceAll(on, "%", "%%")+` TO %s%s', privilege_type,

@@ -127,6 +127,49 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// TestReplaceRepeated: a restore is known by its ID below the database's comment, whether it took a place or found none, and one
+// that died before it dropped what it replaced is finished.
+func TestReplaceRepeated(t *testing.T) {
+	c := own(t)
+	c.fill(t, "live", 1)
+	dev := c.device(t, func(s *postgresql.Settings) { s.DropReplaced = true })
+	req := export
+	req.Domain = "live"
+	art, _ := capture(t, dev, req)
+	c.exec(t, "postgres", "COMMENT ON DATABASE live IS 'the shop'", "CREATE DATABASE vacant")
+	for name, replace := range map[string]bool{"live": true, "absent": false, "vacant": false} {
+		req := replacing(name)
+		req.Replace, req.ID = replace, "it's 1"
+		before := ""
+		if name != "absent" {
+			before = c.properties(t, name)
+		}
+		must(t, dev.Restore(t.Context(), req, art))
+		if got := c.properties(t, name); !strings.Contains(got, "holdfast") || !strings.Contains(got, req.ID) {
+			t.Errorf("%s has no mark: %s", name, got)
+		}
+		c.exec(t, name, "INSERT INTO pgbench_history (delta) VALUES (7)")
+		if name == "live" { // it died before it dropped this
+			c.exec(t, "postgres", "CREATE DATABASE "+postgresql.OldName("live"))
+		}
+		must(t, dev.Restore(t.Context(), req, art))
+		if got := c.value(t, name, history); got != "1" {
+			t.Errorf("%s has %s rows of history after the repetition, 1 was written", name, got)
+		}
+		must(t, dev.Forget(t.Context(), req))
+		after := c.properties(t, name)
+		if strings.Contains(after, "holdfast") || before != "" && after != before {
+			t.Errorf("%s was\n%s\nand is now\n%s", name, before, after)
+		}
+		if err := dev.Restore(t.Context(), req, art); replace == errors.Is(err, providers.ErrNotEmpty) {
+			t.Errorf("%s when it is forgotten: got %v", name, err)
+		}
+	}
+	if left := append(c.names(t, "holdfast%"), c.names(t, "%_replaced_%")...); len(left) > 0 {
+		t.Errorf("left are %q", left)
+	}
+}
+
 // TestReplaceFails makes sure that the old database is what it was, and that nothing is left beside it.
 func TestReplaceFails(t *testing.T) {
 	c := own(t)

@@ -41,7 +41,7 @@ func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src 
 	}
 	switch {
 	case req.Dir == "" && a.has(dumpName):
-		return d.restoreDatabase(ctx, a, req.Domain, req.Replace)
+		return d.restoreDatabase(ctx, a, req)
 	case req.Dir == "" && a.has(baseName):
 		return fmt.Errorf("a secure backup into a running server: %w", errors.ErrUnsupported)
 	case req.Dir == "":

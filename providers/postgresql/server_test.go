@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -316,18 +315,4 @@ func (c *cluster) write(t testing.TB, database string) (stop func()) {
 	})
 	t.Cleanup(stop)
 	return stop
-}
-
-func commandLines(t testing.TB) string {
-	t.Helper()
-	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	must(t, err)
-	var all strings.Builder
-	for _, p := range paths {
-		if b, err := os.ReadFile(p); err == nil {
-			all.Write(b)
-			all.WriteByte('\n')
-		}
-	}
-	return all.String()
 }

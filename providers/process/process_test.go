@@ -131,7 +131,7 @@ func TestRunKillsTheWholeGroup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := process.Spec{Argv: sh(tc.script), Grace: 50 * time.Millisecond}
 			if tc.want != nil {
-				spec.Timeout = 300 * time.Millisecond
+				spec.Timeout = 2 * time.Second
 			}
 			res, err := process.Run(t.Context(), spec)
 			if !errors.Is(err, tc.want) {
@@ -167,7 +167,7 @@ func (w writer) Write(p []byte) (int, error) { return w(p) }
 
 func TestRunTellsALeftBehindProcess(t *testing.T) {
 	var pid bytes.Buffer
-	_, err := process.Run(t.Context(), process.Spec{Argv: sh("setsid sh -c 'echo $$; exec sleep 1000'; true"), Stdout: &pid, Timeout: 200 * time.Millisecond, Grace: 50 * time.Millisecond})
+	_, err := process.Run(t.Context(), process.Spec{Argv: sh("setsid sh -c 'echo $$; exec sleep 1000'; true"), Stdout: &pid, Timeout: 2 * time.Second, Grace: 50 * time.Millisecond})
 	if !errors.Is(err, process.ErrTimeout) {
 		t.Fatalf("error = %v", err)
 	}

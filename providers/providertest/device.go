@@ -35,7 +35,7 @@ type DeviceCase struct {
 	State func(t *testing.T) string
 	// Break takes the source away; may be nil.
 	Break func(t *testing.T)
-	// Change makes the content another than was captured, and gives a check that it is again what it was.
+	// Change makes the content another than was captured, as those do who use the device, and gives a check that it is again what it was.
 	Change func(t *testing.T, req providers.CaptureRequest) (back func(t *testing.T))
 	// Secrets are values that must not be in any error or result.
 	Secrets []string

@@ -27,6 +27,7 @@ func (s DeviceSuite) inPlace(t *testing.T, req providers.CaptureRequest) {
 	t.Run("replace", func(t *testing.T) { s.replace(t, req) })
 	t.Run("other artifact", func(t *testing.T) { s.replaceTwice(t, req) })
 	t.Run("refuse", func(t *testing.T) { s.keeps(t, req) })
+	t.Run("same restore", func(t *testing.T) { s.replaceOnce(t, req) })
 }
 
 func replacing(req providers.CaptureRequest) providers.RestoreRequest {
@@ -52,6 +53,57 @@ func (s DeviceSuite) replace(t *testing.T, req providers.CaptureRequest) {
 	if err := c.Device.Restore(t.Context(), replacing(req), art); err != nil {
 		t.Errorf("Restore of what is there already: %v", err)
 	}
+}
+
+// replaceOnce repeats a restore as a process does that died before it recorded the outcome: what was written since stays. A restore
+// of another name, or one after the outcome was recorded, is a new one.
+func (s DeviceSuite) replaceOnce(t *testing.T, req providers.CaptureRequest) {
+	c := s.open(t)
+	art, first := c.capture(t, req)
+	restore := func(id string, replace bool) {
+		t.Helper()
+		to := replacing(req)
+		to.ID, to.Replace = id, replace
+		if err := c.Device.Restore(t.Context(), to, art); err != nil {
+			t.Fatalf("Restore %s into the device: %v", id, err)
+		}
+	}
+	forget := func(id string) {
+		t.Helper()
+		for range 2 {
+			if err := c.Device.Forget(t.Context(), providers.RestoreRequest{Domain: req.Domain, ID: id}); err != nil {
+				t.Fatalf("Forget %s: %v", id, err)
+			}
+		}
+	}
+	forget("one") // before there was any
+	c.Change(t, req)
+	restore("one", true)
+	_, marked := c.capture(t, req)
+	back := c.Change(t, req)
+	_, later := c.capture(t, req)
+	forget("two") // which leaves the other alone
+	for _, replace := range []bool{true, false} {
+		check := c.unchanged(t)
+		restore("one", replace)
+		check()
+		if _, got := c.capture(t, req); asJSON(t, got) != asJSON(t, later) {
+			t.Errorf("a repeated restore was made again: a capture gives\n%s\nwant what was written since\n%s", asJSON(t, got), asJSON(t, later))
+		}
+	}
+	restore("two", true)
+	if _, got := c.capture(t, req); asJSON(t, got) != asJSON(t, marked) {
+		t.Errorf("after another restore a capture gives\n%s\nwant\n%s", asJSON(t, got), asJSON(t, marked))
+	}
+	forget("two")
+	back(t)
+	if _, got := c.capture(t, req); asJSON(t, got) != asJSON(t, first) {
+		t.Errorf("when the restore is forgotten a capture gives\n%s\nwant what was captured\n%s", asJSON(t, got), asJSON(t, first))
+	}
+	back = c.Change(t, req)
+	restore("three", true)
+	forget("three")
+	back(t)
 }
 
 // replaceTwice puts two artifacts in place in turn: what the first leaves must not be taken for the second.

@@ -34,6 +34,9 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 	if err := os.RemoveAll(beside); err != nil { // what a crash left
 		return err
 	}
+	if done, err := marked(ctx, path, req.ID); err != nil || done {
+		return err
+	}
 	if err := os.Mkdir(beside, 0o700); err != nil {
 		return err
 	}
@@ -48,6 +51,11 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 		return fmt.Errorf("%w: an export holds %d databases", providers.ErrCorrupt, len(names))
 	}
 	copied := filepath.Join(beside, names[0])
+	if req.ID != "" {
+		if err := mark(ctx, copied, req.ID); err != nil {
+			return fmt.Errorf("mark the copy: %w", err)
+		}
+	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

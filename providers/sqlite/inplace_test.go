@@ -154,3 +154,54 @@ func TestInPlaceOfAnotherPageSize(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeatedWhileItIsUsed: a connection that stays open writes on after the restore, and a repetition leaves what it wrote. The mark
+// goes when it is forgotten, as soon as nobody writes.
+func TestRepeatedWhileItIsUsed(t *testing.T) {
+	for _, mode := range []string{"delete", "wal"} {
+		t.Run(mode, func(t *testing.T) {
+			path, want, art := back(t, mode)
+			db, dev := connect(t, path, mode), openDevice(t, path)
+			req := providers.RestoreRequest{Action: export.Action, Domain: "app.db", Replace: true, ID: "first"}
+			must(t, dev.Restore(t.Context(), req, art))
+			if got := dump(t, path); got != want {
+				t.Fatalf("the database has %s, want %s", got, want)
+			}
+			_, err := db.Exec("INSERT INTO account VALUES (1000, 'later', 1)")
+			must(t, err)
+			later := dump(t, path)
+			marked := new(providertest.Artifact)
+			_, err = dev.Capture(t.Context(), export, marked)
+			must(t, err)
+			must(t, dev.Restore(t.Context(), req, art))
+			if got := dump(t, path); got != later {
+				t.Errorf("after the repetition the database has %s, want what was written since, %s", got, later)
+			}
+
+			tx, err := db.Begin()
+			must(t, err)
+			_, err = tx.Exec("INSERT INTO account VALUES (1001, 'open', 1)")
+			must(t, err)
+			if err := dev.Forget(t.Context(), req); !errors.Is(err, providers.ErrUnavailable) || !providers.Retryable(err) {
+				t.Errorf("with a writer: got %v, want ErrUnavailable that may pass", err)
+			}
+			must(t, tx.Rollback())
+			must(t, dev.Forget(t.Context(), req))
+			tables := func() (n int) {
+				must(t, db.QueryRow("SELECT count(*) FROM sqlite_schema WHERE name LIKE '%holdfast%'").Scan(&n))
+				return n
+			}
+			if n := tables(); n != 0 || dump(t, path) != later {
+				t.Errorf("%d tables of holdfast are left; the database has %s, want %s", n, dump(t, path), later)
+			}
+
+			// The mark in an artifact that was taken before it was forgotten is of no restore.
+			req.ID = "second"
+			must(t, dev.Restore(t.Context(), req, marked))
+			must(t, dev.Forget(t.Context(), req))
+			if n := tables(); n != 0 || dump(t, path) != later {
+				t.Errorf("%d tables of holdfast are left; the database has %s, want %s", n, dump(t, path), later)
+			}
+		})
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"path"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/ahead"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -122,32 +123,34 @@ func manifestPlace(m providers.Manifest) string {
 // copyChecked copies a file and fails when size or hash are not those of its manifest.
 func copyChecked(ctx context.Context, w io.Writer, r io.Reader, f providers.File, read func(int64)) error {
 	sum := sha256.New()
-	buf := make([]byte, 1<<20)
-	var size int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := r.Read(buf)
-		size += int64(n)
-		sum.Write(buf[:n])
-		if _, werr := w.Write(buf[:n]); werr != nil {
-			return werr
-		}
-		if read != nil {
-			read(int64(n))
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	content := ahead.NewReader(r, sum)
+	defer content.Close()
+	size, err := content.WriteTo(&checkedWriter{ctx, w, read})
+	if err != nil {
+		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); size != f.Size || got != f.SHA256 {
 		return &providers.Error{Op: "read", Target: f.Path, Err: fmt.Errorf("%w: %d bytes with SHA-256 %s, recorded are %d bytes with %s", providers.ErrCorrupt, size, got, f.Size, f.SHA256)}
 	}
 	return nil
+}
+
+// checkedWriter ends with its context, and tells how much was written.
+type checkedWriter struct {
+	ctx   context.Context
+	to    io.Writer
+	wrote func(int64) // may be nil
+}
+
+func (w *checkedWriter) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := w.to.Write(p)
+	if w.wrote != nil {
+		w.wrote(int64(n))
+	}
+	return n, err
 }
 
 // source gives a device the files of a committed artifact.

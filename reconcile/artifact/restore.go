@@ -18,13 +18,15 @@ type Target struct {
 	Device  string // address; without Dir
 	Domain  string // in the device
 	Replace bool   // see providers.RestoreRequest
+	ID      string // of the restore; the same
 }
 
 // Restore puts an artifact's content into a target and gives warnings for people. Every byte is checked on the way.
 //
 // A directory appears when all of its content is there. Until then the content is beside it, in its Workplace, which Restore leaves
 // behind in any case: calling again, also after a crash, begins anew, or does nothing when the directory appeared already. Sweep
-// removes the workplace when the outcome is recorded.
+// removes the workplace when the outcome is recorded. Into a device, calling again with the same ID leaves what was written since the
+// content was put there, until Forget.
 func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to Target, read func(int64)) (warnings []string, err error) {
 	m, err := Manifest(a)
 	if err != nil {
@@ -48,7 +50,7 @@ func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to
 	}
 	switch {
 	case d == nil:
-		req.Domain, req.Replace = to.Domain, to.Replace
+		req.Domain, req.Replace, req.ID = to.Domain, to.Replace, to.ID
 		err = byDevice(ctx, opener, to.Device, req, src)
 		return warnings, err
 	case to.Raw:
@@ -61,6 +63,16 @@ func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to
 		return nil, err
 	}
 	return warnings, d.publish()
+}
+
+// Forget removes what a restore into a device left there to be known again, when its outcome is recorded.
+func Forget(ctx context.Context, opener *providers.Opener, to Target) (err error) {
+	device, err := opener.Device(ctx, to.Device)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, device.Close()) }()
+	return device.Forget(ctx, providers.RestoreRequest{Domain: to.Domain, ID: to.ID})
 }
 
 func byDevice(ctx context.Context, opener *providers.Opener, address string, req providers.RestoreRequest, src *source) (err error) {

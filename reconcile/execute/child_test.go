@@ -94,8 +94,12 @@ func (l life) live() error {
 	plan := story.plan(w)
 	c := &crash{at: l.At, fail: l.Fail}
 	var rep report
+	point := c.point
+	if story.uses != nil {
+		point = func(name string) error { story.uses(w, name); return c.point(name) }
+	}
 	x := execute.New(execute.Options{
-		Backend: &mortal{b, c}, Registry: faulty.Registry(registry(), c.point), Actor: "test",
+		Backend: &mortal{b, c}, Registry: faulty.Registry(registry(), point), Actor: "test",
 		Sleep: func(context.Context, time.Duration) error { time.Sleep(breath); return nil },
 	})
 	runs, err := b.Runs(ctx, state.RunFilter{Address: plan.Actions[0].Address})
@@ -143,6 +147,7 @@ func resume(ctx context.Context, x *execute.Executor, b state.Backend) error {
 	for {
 		res, err := x.Resume(ctx, "")
 		open, listErr := b.Runs(ctx, state.RunFilter{Open: true})
+		open = slices.DeleteFunc(open, undecided)
 		if err != nil || listErr != nil || len(open) == 0 || len(res.Runs) > 0 || ctx.Err() != nil {
 			return errors.Join(err, listErr, ctx.Err())
 		}
@@ -184,6 +189,17 @@ func (w world) goOn(ctx context.Context, b state.Backend, x *execute.Executor, n
 			if err := b.Resolve(ctx, t.ID, state.Failed, "test", "looked", time.Now()); err != nil {
 				f.addf("resolve %s: %v", t.ID, err)
 			}
+		}
+	})
+	if err := resume(ctx, x, b); err != nil {
+		f.addf("go on after the decisions: %v", err)
+	}
+	if open, err := b.Runs(ctx, state.RunFilter{Open: true}); err != nil || len(open) > 0 {
+		f.addf("%d runs are open when everything is decided (%v)", len(open), err)
+	}
+	w.eachTask(ctx, b, func(t state.TaskRun) {
+		if t.Reason == execute.PreScriptFailed && t.Status != state.Cancelled {
+			f.addf("task %s is %s %s", t.ID, t.Status, t.Reason)
 		}
 	})
 	res, err := x.Apply(ctx, next)
@@ -242,6 +258,11 @@ func (m *mortal) Claim(ctx context.Context, session int64, task string, at time.
 
 func (m *mortal) Journal(ctx context.Context, c state.Claim, e state.Entry) error {
 	_, err := around(m.c, "Journal", func() (any, error) { return nil, m.Backend.Journal(ctx, c, e) })
+	return err
+}
+
+func (m *mortal) Await(ctx context.Context, run string, at time.Time) error {
+	_, err := around(m.c, "Await", func() (any, error) { return nil, m.Backend.Await(ctx, run, at) })
 	return err
 }
 

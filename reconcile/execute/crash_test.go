@@ -34,7 +34,8 @@ type story struct {
 	attention bool   // a person may be asked
 	end       func(ctx context.Context, w world, b state.Backend, f *findings)
 	again     func(w world) *reconcile.Plan
-	thin      int // only each thin-th scenario is tried
+	thin      int                         // only each thin-th scenario is tried
+	uses      func(w world, point string) // what those do who use the world, before a point of a provider
 }
 
 func settledAt(side string, epoch int64) func(context.Context, world, state.Backend, *findings) {
@@ -139,6 +140,7 @@ var stories = map[string]story{
 			return w.restores(aged[len(aged)-2])
 		},
 		prepare: prepareRestore,
+		uses:    world.useRestored,
 		end:     endRestored,
 	},
 	// The freeze fails after a resume, so the move is given up: what the first life froze must be released.

@@ -87,7 +87,7 @@ func (d *dispatcher) advance() (waiting bool) {
 	var interrupted, pending []*task
 	for _, j := range d.jobs {
 		for _, r := range j.runs {
-			if r.ended {
+			if r.ended || r.left {
 				continue
 			}
 			for _, t := range d.ready(r) {
@@ -125,24 +125,48 @@ func (d *dispatcher) ready(r *run) (tasks []*task) {
 		r.halt = ends(state.Cancelled, CancelledDependency, "an action that had to end well before did not")
 	}
 	d.refresh(r)
-	stage := r.stage()
+	stage, waits := r.stage(), false
 	for _, t := range r.tasks {
 		switch {
 		case t.ended() || t.active || t.stuck:
 		case t.rec.Status == state.Interrupted:
 			tasks = append(tasks, t)
 		case r.held(t) || t.spec.Stage != stage:
-		case r.halt == nil && d.o.Now().Sub(r.rec.CreatedAt) > waitLimit:
+		case r.halt == nil && d.late(r.rec):
 			r.halt = ends(state.Cancelled, CancelledDay, "waited for its start for more than a day")
 			return d.ready(r)
+		case r.undecided():
+			waits = true
 		default:
 			tasks = append(tasks, t)
 		}
 	}
-	if len(tasks) == 0 && r.active == 0 {
+	switch {
+	case len(tasks) > 0 || r.active > 0:
+	case waits:
+		d.leave(r)
+	default:
 		d.settle(r)
 	}
 	return tasks
+}
+
+// late reports whether what has not begun of a run has waited for too long.
+func (l *life) late(r state.Run) bool { return l.o.Now().Sub(r.CreatedAt) > waitLimit }
+
+// leave gives a run to a person. A resume after the decision goes on with its waiting tasks.
+func (d *dispatcher) leave(r *run) {
+	at := d.o.Now()
+	err := d.persist(func(ctx context.Context) error { return d.o.Backend.Await(ctx, r.rec.ID, at) })
+	if err != nil && !errors.Is(err, state.ErrStale) { // then somebody decided or took it over
+		d.fail(fmt.Errorf("leave run %s to a person: %w", r.rec.ID, err))
+		return
+	}
+	r.left, d.again = true, true
+	e := r.event(RunDone)
+	e.Status = state.Attention
+	d.emit(e)
+	r.unlockApply()
 }
 
 // refresh looks once at the tasks that somebody else has or ended. What nobody ended is left to a later resume: whoever took

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -33,6 +34,32 @@ func (w *work) fail(v *verdict) error {
 		return err
 	}
 	return w.pay()
+}
+
+// giveUp ends a task that is no longer wanted before a step that is not done. Whether one that was cut off happened is found out first.
+func (w *work) giveUp(i int) error {
+	c := &call{work: w, index: i, step: w.spec.Steps[i], input: w.steps[i].Input}
+	op, known := ops[c.step.Op]
+	switch s := w.steps[i].State; {
+	case s == "":
+		return w.fail(w.off)
+	case s == state.StepIntent && c.step.Class == state.Halt:
+		return w.unknown(c, errCutOff)
+	case s == state.StepIntent && c.step.Class == state.Check && known:
+		out, done, err := w.look(c, op)
+		switch {
+		case err != nil && w.cut(c, err):
+			return errInterrupted
+		case errors.Is(err, providers.ErrStoreNoAnswer):
+			return w.later(c, err)
+		case err != nil:
+			return w.unknown(c, err)
+		case done:
+			return w.succeed(c, out)
+		}
+	}
+	w.pending.End = c.ended(state.StepFailed, ending(nil, w.off), w.off.Message)
+	return w.fail(w.off)
 }
 
 // flush writes the pending outcome before an effect that has no intent of its own.

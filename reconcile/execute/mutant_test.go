@@ -28,6 +28,7 @@ var mutants = []struct{ name, test, story string }{
 	{"blind_delete", "TestKilledAnywhere", "retention"},
 	{"blind_check", "TestKilledAnywhere", "verification"},
 	{"early_sweep", "TestKilledAnywhere", "restore"},
+	{"early_forget", "TestKilledAnywhere", "restore"},
 	{"no_verify", "TestDamagedStagingIsNeverRecorded", ""},
 	{"blind_prune", "TestNothingIsPrunedAfterACopyWithErrors", ""},
 	{"no_fence", "TestTakenOver", ""},

@@ -15,5 +15,6 @@ const (
 	mutantBlindDelete   = "blind_delete"   // files are deleted before it is recorded that their deletion begins
 	mutantBlindCheck    = "blind_check"    // an artifact is recorded as verified without being read
 	mutantEarlySweep    = "early_sweep"    // what tells a resume that a directory was restored goes before the outcome is recorded
+	mutantEarlyForget   = "early_forget"   // a device forgets a restore before the outcome is recorded
 	mutantBlindRollback = "blind_rollback" // a failed switchover goes back without looking at the targets
 )

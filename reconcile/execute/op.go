@@ -59,7 +59,7 @@ func init() {
 		reconcile.OpArtifactCheck:   {do: checkArtifact},
 		reconcile.OpStoreAudit:      {do: audit},
 		reconcile.OpRestoreCheck:    {do: checkRestore},
-		reconcile.OpArtifactRestore: {do: restoreArtifact},
+		reconcile.OpArtifactRestore: {prepare: prepareRestore, do: restoreArtifact},
 		reconcile.OpMirrorCopy:      {do: mirrorCopy},
 		reconcile.OpMirrorPrune:     {do: mirrorPrune},
 		reconcile.OpMirrorRecord:    {limit: limitLook, do: mirrorRecord},

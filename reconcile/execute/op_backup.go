@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/ahead"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -186,7 +187,9 @@ func verify(ctx context.Context, c *call) (out outcome, err error) {
 			return out, fmt.Errorf("read %s back from %s: %w", f.Name, a.Store, err)
 		}
 		sum := sha256.New()
-		n, err := io.Copy(io.MultiWriter(sum, meter), &cancellable{ctx, r})
+		content := ahead.NewReader(&cancellable{ctx, r}, sum)
+		n, err := content.WriteTo(meter)
+		content.Close()
 		r.Close()
 		if err != nil {
 			return out, fmt.Errorf("read %s back from %s: %w", f.Name, a.Store, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/state"
@@ -42,17 +43,47 @@ func checkRestore(ctx context.Context, c *call) (outcome, error) {
 	return outcome{output: &report{Note: fmt.Sprintf("%d files read", art.Files)}, entry: entry}, nil
 }
 
+type restoreInput struct {
+	ID string `json:"id"`
+}
+
+// prepareRestore names a restore into a device before anything is changed, so that a device that it was made in knows its repetition.
+func prepareRestore(c *call) (any, error) {
+	var a reconcile.RestoreArgs
+	if err := c.args(&a); err != nil || a.Dir != "" {
+		return nil, err
+	}
+	return restoreInput{ID: c.o.NewID()}, nil
+}
+
+// restoreTarget is where a step puts an artifact. An intent of an older version has no ID.
+func restoreTarget(a reconcile.RestoreArgs, input json.RawMessage) (artifact.Target, error) {
+	var in restoreInput
+	if len(input) > 0 {
+		if err := json.Unmarshal(input, &in); err != nil {
+			return artifact.Target{}, fmt.Errorf("read the name of the restore of %s: %w", a.Artifact, err)
+		}
+	}
+	return artifact.Target{Dir: a.Dir, Raw: a.Raw, Device: a.Device, Domain: a.Domain, Replace: a.Replace, ID: in.ID}, nil
+}
+
 // restoreArtifact puts the content where it is to go. What is there stays until the content is complete.
 func restoreArtifact(ctx context.Context, c *call) (outcome, error) {
 	a, art, err := c.restorable(ctx)
 	if err != nil {
 		return outcome{}, err
 	}
+	to, err := restoreTarget(a, c.input)
+	if err != nil {
+		return outcome{}, err
+	}
 	m := c.meter()
-	to := artifact.Target{Dir: a.Dir, Raw: a.Raw, Device: a.Device, Domain: a.Domain, Replace: a.Replace}
 	warnings, err := artifact.Restore(ctx, c.opener(), art, to, func(n int64) { m.add(0, n) })
 	if err != nil {
 		return outcome{}, fmt.Errorf("restore artifact %s: %w", a.Artifact, err)
+	}
+	if mutant == mutantEarlyForget {
+		_ = c.forget(a, c.input)
 	}
 	for i, w := range warnings {
 		warnings[i] = c.redact.Replace(w)
@@ -60,12 +91,12 @@ func restoreArtifact(ctx context.Context, c *call) (outcome, error) {
 	return outcome{output: &report{FilesDone: art.Files, BytesDone: art.Bytes, Warnings: warnings}}, nil
 }
 
-// sweep removes what restores into directories left beside them, when their outcome is recorded: a resume tells by it whether the
-// directory is its own.
+// sweep removes what restores left in or beside their targets, when their outcome is recorded: a resume tells by it whether what is
+// there is its own.
 func (w *work) sweep() (left []string, err error) {
 	for i, s := range w.spec.Steps {
 		var a reconcile.RestoreArgs
-		if s.Op != reconcile.OpArtifactRestore || w.steps[i].State == "" || json.Unmarshal(s.Args, &a) != nil || a.Dir == "" {
+		if s.Op != reconcile.OpArtifactRestore || w.steps[i].State == "" || json.Unmarshal(s.Args, &a) != nil {
 			continue
 		}
 		if mutant != mutantEarlySweep {
@@ -73,9 +104,34 @@ func (w *work) sweep() (left []string, err error) {
 				return nil, err
 			}
 		}
-		if err := artifact.Sweep(a.Dir, a.Artifact); err != nil {
+		err := w.forget(a, w.steps[i].Input)
+		if w.base.Err() != nil {
+			return nil, errInterrupted
+		}
+		if err != nil {
 			left = append(left, "left behind: "+w.text(err))
 		}
 	}
 	return left, nil
+}
+
+// forget has a target forget a restore.
+func (w *work) forget(a reconcile.RestoreArgs, input json.RawMessage) error {
+	to, err := restoreTarget(a, input)
+	switch {
+	case err != nil:
+		return err
+	case to.Dir != "":
+		return artifact.Sweep(to.Dir, a.Artifact)
+	case to.ID == "":
+		return nil
+	}
+	for n := 0; ; n++ {
+		ctx, cancel := context.WithTimeout(w.base, limitLook)
+		err := artifact.Forget(ctx, w.opener(), to)
+		cancel()
+		if err == nil || !providers.Retryable(err) || n == len(retryDelays) || w.o.Sleep(w.base, retryDelays[n]) != nil {
+			return err
+		}
+	}
 }

@@ -102,13 +102,44 @@ func (w world) ofDocs(t testing.TB, ctx context.Context, b state.Backend) state.
 	return all[0]
 }
 
+// useRestored is an application of the files device. As soon as a restore has given it back, it writes there, and notes elsewhere
+// what it wrote: that is in no backup.
+func (w world) useRestored(point string) {
+	if point != "device.Restore:done" || compareUsed(w.path("docs"), w.path("docs-captured")) != "" {
+		return
+	}
+	for _, file := range []string{w.path("docs", usedFile), w.path(usedFile)} {
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err == nil {
+			_, err = f.WriteString("written\n")
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+}
+
+const usedFile = "used.log"
+
+// compareUsed is compareTrees without what the application wrote.
+func compareUsed(a, b string) string {
+	x, y := listTree(a), listTree(b)
+	delete(x, "/"+usedFile)
+	return differ(x, y, b)
+}
+
 // checkRestores: what is restored into is whole, old or new, at every instant.
 func (w world) checkRestores(final bool, f *findings) {
 	if _, err := os.Stat(w.path("docs-captured")); err != nil {
 		return
 	}
-	if a, b := compareTrees(w.path("docs"), w.path("docs-captured")), compareTrees(w.path("docs"), w.path("docs-changed")); a != "" && b != "" {
+	if a, b := compareUsed(w.path("docs"), w.path("docs-captured")), compareTrees(w.path("docs"), w.path("docs-changed")); a != "" && b != "" {
 		f.addf("the device holds a mixture: %s; %s", a, b)
+	}
+	noted, _ := os.ReadFile(w.path(usedFile))
+	if kept, _ := os.ReadFile(w.path("docs", usedFile)); len(kept) < len(noted) {
+		f.addf("%d bytes were written after the restore, %d of them are there", len(noted), len(kept))
 	}
 	if _, err := os.Stat(w.path("restored")); err == nil {
 		if diff := compareTrees(w.path("restored"), w.path("docs-captured")); diff != "" {
@@ -128,7 +159,7 @@ func (w world) checkRestores(final bool, f *findings) {
 // endRestored: the device and the directory hold what was captured, and what the device held before is in the store.
 func endRestored(ctx context.Context, w world, b state.Backend, f *findings) {
 	for _, dir := range []string{"docs", "restored"} {
-		if diff := compareTrees(w.path(dir), w.path("docs-captured")); diff != "" {
+		if diff := compareUsed(w.path(dir), w.path("docs-captured")); diff != "" {
 			f.addf("%s was not restored: %s", dir, diff)
 		}
 	}
@@ -287,5 +318,31 @@ func TestRestoreIntoADirectory(t *testing.T) {
 	}
 	if got := k.tasks(res.Runs[0].ID)[0]; got.Files != art.Files || got.Bytes != art.Bytes {
 		t.Errorf("the task counts %d files, %d bytes; the artifact has %d, %d", got.Files, got.Bytes, art.Files, art.Bytes)
+	}
+}
+
+// TestForgetFails: that a device could not be made to forget a restore is told, and no reason to call the restore a failure.
+func TestForgetFails(t *testing.T) {
+	for name, tc := range map[string]struct {
+		times int
+		err   error
+		want  string
+	}{
+		"for good":        {-1, errors.New("no"), "succeeded_with_warnings"},
+		"in use":          {-1, retryable(errors.New("no")), "succeeded_with_warnings"},
+		"in use at first": {2, retryable(errors.New("no")), "succeeded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, art := restoring(t)
+			k.failing("device.Forget", tc.times, tc.err)
+			res := k.apply(k.restorePlan(k.restoreInPlace(art.ID)))
+			k.want(res.Runs[0].ID, tc.want)
+			if msg := k.tasks(res.Runs[0].ID)[0].Error; tc.times < 0 && !strings.Contains(msg, "left behind") {
+				t.Errorf("the message is %q", msg)
+			}
+			if diff := compareTrees(k.path("docs"), k.path("docs-captured")); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -17,10 +17,10 @@ func (l *life) reopen(runID string) ([]*job, error) {
 		return nil, fmt.Errorf("read the open runs: %w", err)
 	}
 	slices.Reverse(open)
-	if runID != "" {
-		if open, err = l.only(open, runID); err != nil {
-			return nil, err
-		}
+	if runID == "" { // what nobody decided yet is left alone, until it has waited for too long
+		open = slices.DeleteFunc(open, func(r state.Run) bool { return r.Status == state.Attention && !l.late(r) })
+	} else if open, err = l.only(open, runID); err != nil {
+		return nil, err
 	}
 	var jobs []*job
 	for len(open) > 0 {
@@ -92,7 +92,7 @@ func (l *life) storedPlan(id string) (*reconcile.Plan, error) {
 }
 
 // take takes a stored plan over. If its process died before the plan's changes were recorded, they are recorded now,
-// provided the plan still holds; otherwise its waiting tasks are cancelled.
+// provided the plan still holds; otherwise its waiting tasks are cancelled. Backups that are switched off by now are ended.
 func (l *life) take(id string, runs []state.Run) (*job, error) {
 	_, release, err := l.hold(planLock(id), "resume")
 	if err != nil {
@@ -111,6 +111,7 @@ func (l *life) take(id string, runs []state.Run) (*job, error) {
 		return nil, fmt.Errorf("read the state: %w", err)
 	}
 	if len(plan.Unrecorded(snap)) == 0 {
+		j.withdraw(snap)
 		return j, nil
 	}
 	lock, err := j.lockApply()
@@ -124,6 +125,7 @@ func (l *life) take(id string, runs []state.Run) (*job, error) {
 	}
 	left := plan.Unrecorded(snap)
 	if len(left) == 0 {
+		j.withdraw(snap)
 		return j, nil
 	}
 	if err := plan.Broken(snap, l.o.Now()); err != nil {
@@ -132,5 +134,21 @@ func (l *life) take(id string, runs []state.Run) (*job, error) {
 		}
 		return j, nil
 	}
-	return j, j.record(lock, left)
+	if err := j.record(lock, left); err != nil {
+		return nil, err
+	}
+	if snap, err = l.o.Backend.Snapshot(l.base); err != nil {
+		return nil, fmt.Errorf("read the state: %w", err)
+	}
+	j.withdraw(snap)
+	return j, nil
+}
+
+// withdraw ends the backups that were switched off since they were planned.
+func (j *job) withdraw(snap *state.Snapshot) {
+	for _, r := range j.runs {
+		if why := reconcile.Disabled(snap.Objects[r.rec.Address], r.rec.Trigger); why != "" && !r.ended && r.action.Kind == reconcile.ActionBackup {
+			r.withdraw(why)
+		}
+	}
 }

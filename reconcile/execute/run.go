@@ -20,10 +20,12 @@ type run struct {
 	action  *reconcile.Action
 	tasks   []*task
 	halt    *verdict // set: waiting tasks do not start and end like this
+	off     *verdict // set: tasks that had begun end like this, too; see withdraw
 	barred  bool     // halted by a check before anything was run: no task starts, whatever it says
 	active  int      // tasks in somebody's hands here
 	started bool
 	ended   bool
+	left    bool // to a person, with tasks that wait for the decision
 }
 
 // task is the working copy of a state.TaskRun.
@@ -69,6 +71,7 @@ func (r *run) learn(t *task) {
 		r.halt = ends(state.Cancelled, t.rec.Reason, "a check of the backup plan failed (task %s): %s", t.rec.ID, t.rec.Error)
 	case t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Skipped:
 		r.halt = ends(state.Skipped, t.rec.Reason, "skipped by the pre script (task %s)", t.rec.ID)
+	case t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Attention: // see undecided
 	case t.spec.Stage == reconcile.StageBefore && !t.rec.Status.Good():
 		r.halt = ends(state.Cancelled, PreScriptFailed, "the pre script failed (task %s)", t.rec.ID)
 	case bad && t.spec.OnError == "halt":
@@ -81,12 +84,27 @@ func (r *run) over() bool {
 	return !slices.ContainsFunc(r.tasks, func(t *task) bool { return !t.ended() })
 }
 
+// undecided reports whether nobody knows yet how what comes before all other work ended. Whether that may begin is a person's decision.
+func (r *run) undecided() bool {
+	return slices.ContainsFunc(r.tasks, func(t *task) bool {
+		return t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Attention
+	})
+}
+
+// withdraw ends what is left of a run whose object is switched off: what did not begin does not, and what did pays what it owes and ends.
+func (r *run) withdraw(why string) {
+	r.off = ends(state.Cancelled, reconcile.BackupsDisabled, "%s", why)
+	if r.halt == nil {
+		r.halt = r.off
+	}
+}
+
 // held reports whether a waiting task does not start because the run was halted.
 func (r *run) held(t *task) bool {
 	if r.halt == nil || t.rec.Status != state.Pending {
 		return false
 	}
-	return !t.spec.Always || r.barred || !r.touched()
+	return !t.spec.Always || r.barred || !r.touched() || r.undecided()
 }
 
 // touched reports whether any task was started.
@@ -146,7 +164,10 @@ func (r *run) dependencies() (over, good bool, err error) {
 func (j *job) of(action int) (state.Status, error) {
 	for _, r := range j.runs {
 		if r.rec.Action == action {
-			if !r.ended {
+			switch {
+			case r.left:
+				return state.Attention, nil
+			case !r.ended:
 				return state.Running, nil
 			}
 			return r.status(), nil

@@ -18,6 +18,9 @@ var (
 	errWindowClosed = errors.New("the maintenance window closed")
 )
 
+// errCutOff is why nobody knows the outcome of a step that is not repeated.
+var errCutOff = errors.New("the process ended while it ran")
+
 // retryDelays are the pauses before a step is tried again after an error that may pass by itself.
 var retryDelays = []time.Duration{time.Second, 4 * time.Second}
 
@@ -38,15 +41,20 @@ type work struct {
 	final   state.Entry // written with the end of the task
 	end     *verdict    // set: how the task ends
 	left    *verdict    // set: why the task is left to a resume, where it is not the end of the process
+	off     *verdict    // set: the task is no longer wanted; see giveUp
 	closes  time.Time   // when the window closes; zero: it does not cut work off
 	retries map[int]int // by step: failed attempts of this life
 }
 
 func newWork(t *task, claim state.Claim, before state.Status) *work {
-	return &work{
+	w := &work{
 		job: t.r.job, t: t, rec: t.rec, spec: t.spec, claim: claim, before: before,
 		steps: make([]state.StepRun, len(t.spec.Steps)), retries: map[int]int{},
 	}
+	if !t.spec.Always {
+		w.off = t.r.off
+	}
+	return w
 }
 
 // perform does what is left of the task.
@@ -92,6 +100,11 @@ func (w *work) run() error {
 			continue
 		case w.end == nil && w.stopping() && !w.bound():
 			return errInterrupted
+		case w.end == nil && w.off != nil && !w.spec.Steps[i].Always:
+			if err := w.giveUp(i); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := w.step(i); err != nil {
 			return err
@@ -161,7 +174,7 @@ func (w *work) step(i int) error {
 	retried := was.State == state.StepUnknown // a person decided so
 	switch {
 	case c.step.Class == state.Halt && !retried && mutant != mutantRerunHalt:
-		return w.unknown(c, errors.New("the process ended while it ran"))
+		return w.unknown(c, errCutOff)
 	case c.step.Class == state.Check || op.check != nil && retried:
 		out, done, err := w.look(c, op)
 		switch {

@@ -105,7 +105,8 @@ func newBuilder(in Input) *builder {
 	}
 	b.plan.Inventory = reconcile.InventoryInfo{TakenAt: b.inv.TakenAt, Source: b.inv.Source}
 	for _, r := range b.st.OpenRuns {
-		if _, ok := b.open[r.Address]; !ok {
+		// What waits for a decision may do so for long, and does nothing meanwhile: the next run does not wait for it.
+		if _, ok := b.open[r.Address]; !ok && r.Status != state.Attention {
 			b.open[r.Address] = r
 		}
 	}

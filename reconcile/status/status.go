@@ -26,7 +26,7 @@ type Report struct {
 	Mirrors     []Mirror      `json:"mirrors"`
 	Failovers   []state.Role  `json:"failovers"`
 	OpenRuns    []state.Run   `json:"open_runs"`
-	Attention   []state.Run   `json:"attention"` // newest runs with a task whose outcome is unknown: a person decides
+	Attention   []state.Run   `json:"attention"` // runs with a task whose outcome is unknown: a person decides
 	Locks       []state.Lock  `json:"locks"`
 }
 
@@ -58,7 +58,7 @@ func Of(st *state.Snapshot, now time.Time) Report {
 		Stores: []Store{}, Quarantined: quarantined(st.Catalogue, now),
 		At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects),
 		BackupPlans: []BackupPlan{}, Mirrors: []Mirror{}, Failovers: []state.Role{}, // JSON shows an empty list, not null
-		OpenRuns: append([]state.Run{}, st.OpenRuns...), Attention: []state.Run{}, Locks: append([]state.Lock{}, st.Locks...),
+		OpenRuns: []state.Run{}, Attention: append([]state.Run{}, st.Undecided()...), Locks: append([]state.Lock{}, st.Locks...),
 	}
 	stored := verification.ByStore(st.Catalogue)
 	for _, addr := range slices.Sorted(maps.Keys(st.Objects)) {
@@ -74,9 +74,9 @@ func Of(st *state.Snapshot, now time.Time) Report {
 	for _, addr := range slices.Sorted(maps.Keys(st.Roles)) {
 		s.Failovers = append(s.Failovers, st.Roles[addr])
 	}
-	for _, addr := range slices.Sorted(maps.Keys(st.LastRuns)) {
-		if r := st.LastRuns[addr]; r.Status == state.Attention {
-			s.Attention = append(s.Attention, r)
+	for _, r := range st.OpenRuns {
+		if r.Status != state.Attention {
+			s.OpenRuns = append(s.OpenRuns, r)
 		}
 	}
 	return s

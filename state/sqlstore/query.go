@@ -170,16 +170,15 @@ func (f *filter) sql(query, order string, limit int) (string, []any) {
 	return query, f.args
 }
 
-const openStatus = `status IN ('pending', 'running', 'interrupted')` // as in the index run_open
-
 // Runs lists runs, newest first.
 func (s *Store) Runs(ctx context.Context, by state.RunFilter) ([]state.Run, error) {
 	var f filter
 	f.is("address", by.Address)
+	from := "run"
 	if by.Open {
-		f.where = append(f.where, openStatus)
+		from = "(" + openRuns + ")"
 	}
-	query, args := f.sql(`SELECT `+runColumns+` FROM run`, "id DESC", by.Limit)
+	query, args := f.sql(`SELECT `+runColumns+` FROM `+from, "id DESC", by.Limit)
 	runs, err := database.List(ctx, s.db, scanRun, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
@@ -284,7 +283,7 @@ func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 		if n.Gaps, err = gaps(ctx, q); err != nil {
 			return err
 		}
-		if n.OpenRuns, err = database.List(ctx, q, scanRun, `SELECT `+runColumns+` FROM run WHERE `+openStatus+` ORDER BY id`); err != nil {
+		if n.OpenRuns, err = database.List(ctx, q, scanRun, openRuns+` ORDER BY id`); err != nil {
 			return err
 		}
 		if n.Locks, err = database.List(ctx, q, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`); err != nil {

@@ -37,7 +37,7 @@ func (a settling) and(b settling) settling {
 	return settling{b.at, a.ended.and(b.ended), a.whole || b.whole}
 }
 
-// settleRun gives a run the status and the numbers that follow from its tasks; once it has begun it has no other source of them. While a
+// settleRun gives a run the status and the numbers that follow from its tasks; once it has begun it has no other source of them, but for Await. While a
 // running run has a task that is not ended its status stays, and the numbers grow by what ended: reading all tasks each time would
 // make a run of thousands of them slow. In every other case they are computed from all tasks.
 func (t *tx) settleRun(run int64, change settling) (state.Status, error) {

@@ -70,6 +70,11 @@ func (s *Store) claim(t *tx, session int64, k taskKey, at time.Time) (state.Clai
 	if err != nil {
 		return c, err
 	}
+	if waits, err := t.undecided(k.run); err != nil {
+		return c, err
+	} else if waits {
+		return c, fmt.Errorf("its run waits for a person's decision: %w", state.ErrStale)
+	}
 	var actor, host string
 	var pid int
 	if _, err := t.Row(`SELECT actor, host, pid FROM session WHERE epoch = ?`, []any{session}, &actor, &host, &pid); err != nil {

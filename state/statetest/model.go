@@ -31,7 +31,9 @@ type modelState struct {
 	now        time.Time
 	sessions   []int64
 	tasks      []*modelTask
-	started    map[string]bool // runs of which a task was ever claimed
+	started    map[string]bool         // runs of which a task was ever claimed
+	awaits     map[string]bool         // runs that were left to a person
+	ended      map[string]state.Status // of the runs that were seen to have ended
 	holder     map[string]*modelTask
 	generation int64
 	objects    map[string]int64
@@ -43,7 +45,7 @@ func model(t *testing.T, b state.Backend) {
 	rapid.Check(t, func(t *rapid.T) {
 		checks++
 		m := &modelState{ctx: t.Context(), b: b, name: fmt.Sprintf("check%d/", checks), now: time.Date(2026, 1, 1, 0, 0, checks, 0, time.UTC),
-			started: map[string]bool{}, holder: map[string]*modelTask{}, objects: map[string]int64{}}
+			started: map[string]bool{}, awaits: map[string]bool{}, ended: map[string]state.Status{}, holder: map[string]*modelTask{}, objects: map[string]int64{}}
 		meta, err := b.Meta(m.ctx)
 		m.must(t, err)
 		m.generation = meta.Generation
@@ -56,6 +58,7 @@ func model(t *testing.T, b state.Backend) {
 			"step":    m.step,
 			"finish":  m.finish,
 			"cancel":  m.cancel,
+			"await":   m.await,
 			"resolve": m.resolve,
 			"break":   m.breakLock,
 			"record":  m.record,
@@ -164,6 +167,10 @@ func (m *modelState) claim(t *rapid.T) {
 		m.want(t, err, state.ErrStale)
 		return
 	}
+	if m.awaits[task.run] {
+		m.want(t, err, state.ErrStale)
+		return
+	}
 	for _, name := range task.locks {
 		if holder := m.holder[name]; holder != nil && holder != task {
 			m.want(t, err, state.ErrBusy)
@@ -224,6 +231,25 @@ func (m *modelState) cancel(t *rapid.T) {
 	}
 }
 
+func (m *modelState) await(t *rapid.T) {
+	run := m.in(t, state.Attention, state.Pending).run
+	has := map[state.Status]bool{}
+	for _, task := range m.tasks {
+		if task.run == run {
+			has[task.status] = true
+		}
+	}
+	for range rapid.IntRange(1, 2).Draw(t, "times") {
+		err := m.b.Await(m.ctx, run, m.tick())
+		if !has[state.Attention] || has[state.Running] || has[state.Interrupted] {
+			m.want(t, err, state.ErrStale)
+			return
+		}
+		m.must(t, err)
+	}
+	m.awaits[run] = true
+}
+
 func (m *modelState) resolve(t *rapid.T) {
 	task := m.in(t, state.Attention, state.Running)
 	to := rapid.SampledFrom([]state.Status{state.Succeeded, state.Failed, state.Interrupted}).Draw(t, "to")
@@ -234,6 +260,8 @@ func (m *modelState) resolve(t *rapid.T) {
 	}
 	m.must(t, err)
 	task.status = to
+	delete(m.awaits, task.run)
+	delete(m.ended, task.run) // the one thing that opens what had ended
 }
 
 func (m *modelState) breakLock(t *rapid.T) {
@@ -332,8 +360,17 @@ func (m *modelState) checkRun(t *rapid.T, id string, tasks []*modelTask) {
 	if want.Status == state.Running && !m.started[id] {
 		want.Status = state.Pending
 	}
+	if m.awaits[id] {
+		want.Status = state.Attention
+	}
 	run, err := m.b.Run(m.ctx, id)
 	m.must(t, err)
+	if was, ended := m.ended[id]; ended && run.Status != was {
+		t.Fatalf("run %s was %s, which had ended, and is %s", id, was, run.Status)
+	}
+	if run.Status.Terminal() {
+		m.ended[id] = run.Status
+	}
 	if run.Status != want.Status || run.Succeeded != want.Succeeded || run.Failed != want.Failed || run.Skipped != want.Skipped || run.Total != len(tasks) {
 		t.Fatalf("run is %+v, want %+v", run, want)
 	}

@@ -225,6 +225,48 @@ var runTests = map[string]func(*fixture){
 			}
 		}
 	},
+	"a run waits for a decision": func(f *fixture) {
+		se := f.session()
+		for i, to := range []state.Status{state.Succeeded, state.Failed, state.Interrupted} {
+			r := f.begin("backup_plan.qa", device(fmt.Sprintf("A%d", i)), device(fmt.Sprintf("B%d", i)))
+			f.is(f.b.Await(f.ctx(), r.ID, f.tick()), state.ErrStale)
+			c := f.claim(se, r.ID+".1")
+			f.is(f.b.Await(f.ctx(), r.ID, f.tick()), state.ErrStale)
+			f.finish(c, state.Attention)
+			equal(f, "run that goes on by itself", f.run(r.ID).Status, state.Running)
+			for range 2 {
+				f.ok(f.b.Await(f.ctx(), r.ID, f.tick()))
+			}
+			equal(f, "run", f.run(r.ID).Status, state.Attention)
+			equal(f, "waiting task", f.task(r.ID+".2").Status, state.Pending)
+			open, err := f.b.Runs(f.ctx(), state.RunFilter{Open: true, Address: "backup_plan.qa"})
+			f.ok(err)
+			equal(f, "open runs", len(open), 1)
+			equal(f, "open runs of the snapshot", len(f.snapshot().OpenRuns), 1)
+			_, err = f.b.Claim(f.ctx(), se, r.ID+".2", f.tick())
+			f.is(err, state.ErrStale)
+			f.ok(f.b.Resolve(f.ctx(), r.ID+".1", to, "ann", "looked", f.tick()))
+			run := f.run(r.ID)
+			equal(f, "run", run.Status, state.Running)
+			equal(f, "end", run.EndedAt.IsZero(), true)
+			f.is(f.b.Await(f.ctx(), r.ID, f.tick()), state.ErrStale)
+			if to == state.Interrupted {
+				f.finish(f.claim(se, r.ID+".1"), state.Succeeded)
+			}
+			f.finish(f.claim(se, r.ID+".2"), state.Succeeded)
+		}
+		late := f.begin("backup_plan.late", device("A"), device("B"))
+		f.finish(f.claim(se, late.ID+".1"), state.Attention)
+		f.ok(f.b.Await(f.ctx(), late.ID, f.tick()))
+		f.ok(f.b.Cancel(f.ctx(), late.ID, state.Cancelled, "CANCELLED_WAITED_TOO_LONG", "", f.tick()))
+		equal(f, "run", f.run(late.ID).Status, state.Attention)
+		equal(f, "task", f.task(late.ID+".2").Status, state.Cancelled)
+		open, err := f.b.Runs(f.ctx(), state.RunFilter{Open: true})
+		f.ok(err)
+		equal(f, "open runs", len(open), 0)
+		f.is(f.b.Await(f.ctx(), "77", f.tick()), state.ErrNotFound)
+		f.is(f.b.Await(f.ctx(), "x", f.tick()), state.ErrNotFound)
+	},
 	"a person resolves an unknown outcome": func(f *fixture) {
 		se := f.session()
 		for i, test := range []struct {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +66,9 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 	var list diag.List
 	for _, r := range snap.OpenRuns {
+		if r.Status == state.Attention {
+			continue
+		}
 		driven := slices.ContainsFunc(snap.Locks, func(l state.Lock) bool { return l.Name == "plan/"+r.Plan && now.Before(l.Expires) })
 		if r.Status == state.Interrupted || !driven {
 			list = append(list, diag.Diagnostic{
@@ -75,13 +77,11 @@ func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 			})
 		}
 	}
-	for _, addr := range slices.Sorted(maps.Keys(snap.LastRuns)) {
-		if r := snap.LastRuns[addr]; r.Status == state.Attention {
-			list = append(list, diag.Diagnostic{
-				Severity: diag.Warning, Code: "HF-RUN-006", Address: r.Address, Summary: "A run needs a decision",
-				Detail: fmt.Sprintf("A task of run %s waits for a person. Look at holdfast history %s, which says why, then decide with holdfast task resolve.", r.ID, r.ID),
-			})
-		}
+	for _, r := range snap.Undecided() {
+		list = append(list, diag.Diagnostic{
+			Severity: diag.Warning, Code: "HF-RUN-006", Address: r.Address, Summary: "A run needs a decision",
+			Detail: fmt.Sprintf("A task of run %s waits for a person. Look at holdfast history %s, which says why, then decide with holdfast task resolve.", r.ID, r.ID),
+		})
 	}
 	return list
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -149,20 +150,24 @@ func TestLongActions(t *testing.T) {
 }
 
 func TestColoursAreOnlyColours(t *testing.T) {
-	plain, colour := planText(t, full(), view.PlanOptions{}), planText(t, full(), view.PlanOptions{Style: view.Style{Color: true}})
-	if !strings.Contains(colour, "\x1b[1m") || strings.Contains(plain, "\x1b") {
+	onlyColours(t, func(b *bytes.Buffer, s view.Style) error {
+		b.WriteString(planText(t, full(), view.PlanOptions{Style: s}))
+		return nil
+	})
+}
+
+// onlyColours draws something plain and coloured, which must be the same text, and gives the plain one.
+func onlyColours(t *testing.T, draw func(*bytes.Buffer, view.Style) error) string {
+	t.Helper()
+	plain := text(t, func(b *bytes.Buffer) error { return draw(b, view.Style{}) })
+	colour := text(t, func(b *bytes.Buffer) error { return draw(b, view.Style{Color: true}) })
+	if !strings.Contains(colour, "\x1b[") || strings.Contains(plain, "\x1b") || strings.Contains(colour, `\u001b[0m`) {
 		t.Error("colours are not where they belong")
 	}
-	var without strings.Builder
-	for i, part := range strings.Split(colour, "\x1b[") {
-		if i > 0 {
-			_, part, _ = strings.Cut(part, "m")
-		}
-		without.WriteString(part)
+	if without := regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(colour, ""); without != plain {
+		t.Errorf("colours change the text:\n%s", without)
 	}
-	if without.String() != plain {
-		t.Errorf("colours change the text:\n%s", without.String())
-	}
+	return plain
 }
 
 func TestDiagnostics(t *testing.T) {
@@ -218,18 +223,18 @@ func detail() view.RunDetail {
 
 func TestHistory(t *testing.T) {
 	open := state.Run{ID: "13", Address: "mirror.docs", Kind: "mirror", Status: state.Running, CreatedAt: at(23, 5)}
-	golden(t, "runs.txt", text(t, func(b *bytes.Buffer) error { return view.Runs(b, []state.Run{open, aRun()}, view.Style{}) }))
-	golden(t, "run.txt", text(t, func(b *bytes.Buffer) error { return view.Run(b, detail(), view.Style{}) }))
+	golden(t, "runs.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error { return view.Runs(b, []state.Run{open, aRun()}, s) }))
+	golden(t, "run.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error { return view.Run(b, detail(), s) }))
 	task := detail().Tasks[1]
 	task.Steps = []state.StepRun{
 		{Index: 0, Name: "window", Class: state.Rerun, State: state.StepDone, Began: at(23, 0), Ended: at(23, 0).Add(3 * time.Millisecond)},
 		{Index: 1, Name: "capture", Class: state.Rerun, State: state.StepFailed, Began: at(23, 0), Ended: at(23, 1), Error: "exit code 3"},
 		{Index: 2, Name: "post_script", Class: state.Halt, State: state.StepIntent, Began: at(23, 1)},
 	}
-	golden(t, "steps.txt", text(t, func(b *bytes.Buffer) error { return view.Steps(b, task, view.Style{}) }))
-	golden(t, "result.txt", text(t, func(b *bytes.Buffer) error {
+	golden(t, "steps.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error { return view.Steps(b, task, s) }))
+	golden(t, "result.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error {
 		interrupted := state.Run{ID: "14", Address: "mirror.docs", Status: state.Interrupted}
-		return view.Result(b, []state.Run{aRun(), interrupted}, 1, true, view.Style{})
+		return view.Result(b, []state.Run{aRun(), interrupted}, 1, true, s)
 	}))
 	if got := text(t, func(b *bytes.Buffer) error { return view.Runs(b, nil, view.Style{}) }); got != "No runs are recorded yet.\n" {
 		t.Errorf("got %q", got)
@@ -263,5 +268,5 @@ func TestStatus(t *testing.T) {
 		Attention: []state.Run{{ID: "11", Address: "backup_plan.qa", Kind: "backup", Status: state.Attention, CreatedAt: at(22, 5)}},
 		Locks:     []state.Lock{{Name: "apply", Actor: "ana@ops1", Host: "ops1", PID: 7, Operation: "hold", Reason: "storage migration", Acquired: at(12, 0), Expires: at(14, 0)}},
 	}
-	golden(t, "status.txt", text(t, func(b *bytes.Buffer) error { return view.Status(b, st, view.Style{}) }))
+	golden(t, "status.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error { return view.Status(b, st, s) }))
 }

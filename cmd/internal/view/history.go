@@ -25,7 +25,7 @@ func Runs(w io.Writer, runs []state.Run, s Style) error {
 			strconv.Itoa(r.Succeeded), strconv.Itoa(r.Failed), strconv.Itoa(r.Skipped), length(r.StartedAt, r.EndedAt), r.Error,
 		})
 	}
-	return table(w, []string{"ID", "START TIME", "OBJECT", "KIND", "STATUS", "DEVICES", "DOMAINS", "OK", "FAILED", "SKIPPED", "TOOK", "ERROR MESSAGE"}, rows)
+	return s.table(w, []string{"ID", "START TIME", "OBJECT", "KIND", "STATUS", "DEVICES", "DOMAINS", "OK", "FAILED", "SKIPPED", "TOOK", "ERROR MESSAGE"}, rows)
 }
 
 func started(r state.Run) time.Time {
@@ -105,7 +105,7 @@ func Activities(run string, tasks []TaskDetail, patterns map[string]Patterns) []
 // Run prints one run down to its files.
 func Run(w io.Writer, d RunDetail, s Style) error {
 	r := d.Run
-	fmt.Fprintf(w, "%s %s   %s   %s\n", s.bold("Run "+r.ID), Line(r.Address), s.status(r.Status), Line(r.Reason))
+	fmt.Fprintf(w, "%s %s   %s   %s\n", s.bold("Run "+r.ID), Line(r.Address), s.verdict(string(r.Status)), Line(r.Reason))
 	fmt.Fprintf(w, "started %s, took %s, by %s", s.time(started(r)), length(r.StartedAt, r.EndedAt), Line(r.Actor))
 	if r.Commit != "" {
 		fmt.Fprintf(w, ", commit %s", r.Commit[:min(7, len(r.Commit))])
@@ -123,7 +123,7 @@ func Run(w io.Writer, d RunDetail, s Style) error {
 			})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Activities"))
-		if err := table(w, []string{"ID", "STATUS TIME", "DEVICE PATTERN", "DOMAIN PATTERN", "ACTION", "STATUS", "OK", "FAILED", "SKIPPED"}, rows); err != nil {
+		if err := s.table(w, []string{"ID", "STATUS TIME", "DEVICE PATTERN", "DOMAIN PATTERN", "ACTION", "STATUS", "OK", "FAILED", "SKIPPED"}, rows); err != nil {
 			return err
 		}
 	}
@@ -140,7 +140,7 @@ func Run(w io.Writer, d RunDetail, s Style) error {
 		}
 		rows = append(rows, []string{t.ID, s.time(t.StatusAt), device, t.Domain, strconv.Itoa(t.Files), strconv.Itoa(t.Errors), string(t.Status), message})
 	}
-	if err := table(w, []string{"ID", "STATUS TIME", "DEVICE NAME", "DOMAIN NAME", "FILES D/L", "D/L ERRORS", "STATUS", "ERROR MESSAGE"}, rows); err != nil {
+	if err := s.table(w, []string{"ID", "STATUS TIME", "DEVICE NAME", "DOMAIN NAME", "FILES D/L", "D/L ERRORS", "STATUS", "ERROR MESSAGE"}, rows); err != nil {
 		return err
 	}
 	return runFiles(w, d, s)
@@ -181,7 +181,7 @@ func runFiles(w io.Writer, d RunDetail, s Style) error {
 			for _, f := range m.Files {
 				rows = append(rows, []string{f.Path, unit.Bytes(f.Size), f.SHA256})
 			}
-			if err := table(w, []string{"FILE", "SIZE", "SHA-256"}, rows); err != nil {
+			if err := s.table(w, []string{"FILE", "SIZE", "SHA-256"}, rows); err != nil {
 				return err
 			}
 		}
@@ -191,22 +191,10 @@ func runFiles(w io.Writer, d RunDetail, s Style) error {
 
 // Steps prints the journal of one task.
 func Steps(w io.Writer, t TaskDetail, s Style) error {
-	fmt.Fprintf(w, "%s   %s\n", s.bold("Task "+t.ID), s.status(t.Status))
+	fmt.Fprintf(w, "%s   %s\n", s.bold("Task "+t.ID), s.verdict(string(t.Status)))
 	var rows [][]string
 	for _, st := range t.Steps {
 		rows = append(rows, []string{strconv.Itoa(st.Index), st.Name, string(st.Class), string(st.State), s.time(st.Began), length(st.Began, st.Ended), st.Error})
 	}
-	return table(w, []string{"STEP", "NAME", "CLASS", "STATE", "BEGAN", "TOOK", "ERROR"}, rows)
-}
-
-func (s Style) status(st state.Status) string {
-	switch st {
-	case state.Succeeded:
-		return s.green(string(st))
-	case state.Warned, state.Partial, state.Skipped, state.Cancelled, state.Missed, state.Interrupted:
-		return s.yellow(string(st))
-	case state.Failed, state.Attention:
-		return s.red(string(st))
-	}
-	return string(st)
+	return s.table(w, []string{"STEP", "NAME", "CLASS", "STATE", "BEGAN", "TOOK", "ERROR"}, rows)
 }

@@ -42,7 +42,7 @@ func Result(w io.Writer, runs []state.Run, recorded int, interrupted bool, s Sty
 		fmt.Fprintf(w, "Recorded %s.\n", Count(recorded, "change", "changes"))
 	}
 	for _, r := range runs {
-		fmt.Fprintf(w, "Run %s  %s  %s", r.ID, Line(r.Address), s.status(r.Status))
+		fmt.Fprintf(w, "Run %s  %s  %s", r.ID, Line(r.Address), s.verdict(string(r.Status)))
 		if r.Total > 0 {
 			fmt.Fprintf(w, "  (%d ok, %d failed, %d skipped, %s)", r.Succeeded, r.Failed, r.Skipped, length(r.StartedAt, r.EndedAt))
 		}

@@ -41,7 +41,7 @@ func Status(w io.Writer, st status.Report, s Style) error {
 			rows = append(rows, []string{b.Address, runText(b.Last), runTime(b.LastGood, s), next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Backup plans"))
-		if err := table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
+		if err := s.table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func Status(w io.Writer, st status.Report, s Style) error {
 			rows = append(rows, []string{m.Address, lag, health, runText(m.Last), direction})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Mirrors"))
-		if err := table(w, []string{"OBJECT", "LAG", "HEALTH", "LAST RUN", "DIRECTION"}, rows); err != nil {
+		if err := s.table(w, []string{"OBJECT", "LAG", "HEALTH", "LAST RUN", "DIRECTION"}, rows); err != nil {
 			return err
 		}
 	}
@@ -75,7 +75,7 @@ func Status(w io.Writer, st status.Report, s Style) error {
 			rows = append(rows, []string{r.Failover, r.Active, strconv.FormatInt(r.Epoch, 10), string(r.State), s.time(r.Since), r.Reason})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Failovers"))
-		if err := table(w, []string{"OBJECT", "ACTIVE", "EPOCH", "STATE", "SINCE", "WHY"}, rows); err != nil {
+		if err := s.table(w, []string{"OBJECT", "ACTIVE", "EPOCH", "STATE", "SINCE", "WHY"}, rows); err != nil {
 			return err
 		}
 	}
@@ -129,7 +129,7 @@ func Locks(w io.Writer, locks []state.Lock, s Style) error {
 		}
 		rows = append(rows, []string{l.Name, holder, l.Operation, l.Reason, s.time(l.Acquired), s.time(l.Expires)})
 	}
-	return table(w, []string{"LOCK", "HOLDER", "FOR", "REASON", "SINCE", "EXPIRES"}, rows)
+	return s.table(w, []string{"LOCK", "HOLDER", "FOR", "REASON", "SINCE", "EXPIRES"}, rows)
 }
 
 // Objects prints recorded objects.
@@ -142,7 +142,7 @@ func Objects(w io.Writer, objects []state.Object, s Style) error {
 		}
 		rows = append(rows, []string{o.Address, strconv.FormatInt(o.Generation, 10), o.Commit[:min(7, len(o.Commit))], s.time(o.AppliedAt), o.AppliedBy, protect})
 	}
-	return table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", ""}, rows)
+	return s.table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", ""}, rows)
 }
 
 // Artifacts prints artifacts.
@@ -155,5 +155,5 @@ func Artifacts(w io.Writer, all []state.Artifact, s Style) error {
 		}
 		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), unit.Bytes(a.Bytes), worth, s.time(a.Verified)})
 	}
-	return table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED"}, rows)
+	return s.table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED"}, rows)
 }

@@ -29,7 +29,7 @@ func stores(w io.Writer, st status.Report, s Style) error {
 			rows = append(rows, []string{x.Address, strconv.Itoa(x.Artifacts), unit.Bytes(x.Bytes), within, oldest, runText(x.Last), storeHealth(x)})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Stores"))
-		if err := table(w, []string{"OBJECT", "ARTIFACTS", "SIZE", "VERIFY WITHIN", "OLDEST CHECK", "LAST VERIFICATION", "HEALTH"}, rows); err != nil {
+		if err := s.table(w, []string{"OBJECT", "ARTIFACTS", "SIZE", "VERIFY WITHIN", "OLDEST CHECK", "LAST VERIFICATION", "HEALTH"}, rows); err != nil {
 			return err
 		}
 	}
@@ -45,7 +45,7 @@ func stores(w io.Writer, st status.Report, s Style) error {
 		rows = append(rows, []string{q.Artifact, s.time(q.Started), q.Device, q.Domain, q.Store, s.time(q.Since), todo})
 	}
 	fmt.Fprintf(w, "\n%s\n", s.red("Damaged artifacts (they count for nothing)"))
-	if err := table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FOUND", "WHAT TO DO"}, rows); err != nil {
+	if err := s.table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FOUND", "WHAT TO DO"}, rows); err != nil {
 		return err
 	}
 	if more := len(st.Quarantined) - mostDamaged; more > 0 {

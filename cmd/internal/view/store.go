@@ -42,13 +42,13 @@ func Stores(w io.Writer, all []store.Status, s Style) error {
 				others += t.Count
 			}
 		}
-		standing := s.green("fits")
+		standing := "fits"
 		if len(st.Problems) > 0 {
-			standing = s.red(Count(len(st.Problems), "problem", "problems"))
+			standing = Count(len(st.Problems), "problem", "problems")
 		}
 		rows = append(rows, []string{st.Store, standing, st.Place.Identity, epoch, kind, free, strconv.Itoa(good.Count), unit.Bytes(good.Bytes), strconv.Itoa(others)})
 	}
-	if err := table(w, []string{"STORE", "STANDING", "IDENTITY", "EPOCH", "PLACE", "FREE", "GOOD", "SIZE", "NOT GOOD"}, rows); err != nil {
+	if err := s.table(w, []string{"STORE", "STANDING", "IDENTITY", "EPOCH", "PLACE", "FREE", "GOOD", "SIZE", "NOT GOOD"}, rows); err != nil {
 		return err
 	}
 	for _, st := range all {
@@ -156,7 +156,7 @@ func Rescanned(w io.Writer, r store.Rescanned, s Style) error {
 		for _, b := range r.Bad[:min(len(r.Bad), mostListed)] {
 			rows = append(rows, []string{b.Artifact, string(b.Condition), b.Device + "/" + b.Domain, s.time(b.Started), b.Detail})
 		}
-		if err := table(w, []string{"ARTIFACT", "CONDITION", "OF", "TAKEN", "WHY"}, rows); err != nil {
+		if err := s.table(w, []string{"ARTIFACT", "CONDITION", "OF", "TAKEN", "WHY"}, rows); err != nil {
 			return err
 		}
 		more(w, len(r.Bad))

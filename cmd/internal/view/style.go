@@ -5,8 +5,8 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 )
@@ -84,24 +84,55 @@ func length(from, to time.Time) string {
 	return d.Round(time.Second).String()
 }
 
-// table writes aligned columns.
-func table(w io.Writer, header []string, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if _, err := fmt.Fprintln(tw, strings.Join(header, "\t")); err != nil {
-		return err
+// verdicts are the columns that say how something stands.
+var verdicts = []string{"STATUS", "HEALTH", "STANDING", "LAST RUN", "LAST VERIFICATION", "CONDITION", "STATE"}
+
+// table writes aligned columns. Verdicts are painted when they have their place, because colours have no width.
+func (s Style) table(w io.Writer, header []string, rows [][]string) error {
+	var b strings.Builder
+	widths := make([]int, len(header))
+	for i, h := range header {
+		widths[i] = width(h)
 	}
 	for _, r := range rows {
 		for i := range r {
-			r[i] = Line(r[i])
-			if r[i] == "" {
+			if r[i] = Line(r[i]); r[i] == "" {
 				r[i] = "-"
 			}
-		}
-		if _, err := fmt.Fprintln(tw, strings.Join(r, "\t")); err != nil {
-			return err
+			widths[i] = max(widths[i], width(r[i]))
 		}
 	}
-	return tw.Flush()
+	for n, r := range append([][]string{header}, rows...) {
+		for i, cell := range r {
+			pad := strings.Repeat(" ", widths[i]-width(cell)+2)
+			if n > 0 && slices.Contains(verdicts, header[i]) {
+				cell = s.verdict(cell)
+			}
+			b.WriteString(cell)
+			if i < len(r)-1 {
+				b.WriteString(pad)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// verdict paints the words that say how something stands: the worst of them counts.
+func (s Style) verdict(text string) string {
+	paint := func(text string) string { return text }
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ' ' || r == ',' }) {
+		switch word {
+		case "failed", "attention", "unhealthy", "damaged", "missing", "overdue", "problem", "problems", "quarantined", "uncertain", "unknown":
+			return s.red(text)
+		case "succeeded", "healthy", "fits", "intact", "good", "settled", "done":
+			paint = s.green
+		case "succeeded_with_warnings", "partial", "skipped", "cancelled", "missed", "interrupted", "due", "unverified", "expiring", "moving":
+			paint = s.yellow
+		}
+	}
+	return paint(text)
 }
 
 // Count gives a number with its noun.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -222,58 +221,9 @@ func (t *treeWriter) small(ctx context.Context, j smallJob) error {
 	return t.create(j.file, func(fd int) error { return writeAll(fd, j.file.path, j.data.Bytes()) })
 }
 
-// large streams a file to the disk. It gets its owner and mode only when
-// its hash is right. Runs of zeros of a sparse file become holes again.
-func (t *treeWriter) large(ctx context.Context, n node, r io.Reader, want [32]byte, sparse bool) error {
-	return t.create(n, func(fd int) error {
-		sum, buf := sha256.New(), make([]byte, smallFile)
-		for left := n.size; left > 0; {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			chunk := buf[:min(left, int64(len(buf)))]
-			if _, err := io.ReadFull(r, chunk); err != nil {
-				return corruptArchive(err)
-			}
-			sum.Write(chunk)
-			left -= int64(len(chunk))
-			if err := writeSparse(fd, n.path, chunk, sparse); err != nil {
-				return err
-			}
-		}
-		if sparse {
-			if err := failed("truncate", n.path, unix.Ftruncate(fd, n.size)); err != nil {
-				return err
-			}
-		}
-		return sameSum(n.path, sum.Sum(nil), want)
-	})
-}
-
 func sameSum(path string, sum []byte, want [32]byte) error {
 	if !bytes.Equal(sum, want[:]) {
 		return fmt.Errorf("%w: %q", providers.ErrCorrupt, path)
-	}
-	return nil
-}
-
-func writeSparse(fd int, path string, b []byte, sparse bool) error {
-	for len(b) > 0 {
-		part := b
-		if sparse {
-			part = b[:min(len(b), len(zeros))]
-			if bytes.Equal(part, zeros[:len(part)]) {
-				if _, err := unix.Seek(fd, int64(len(part)), io.SeekCurrent); err != nil {
-					return failed("seek", path, err)
-				}
-				b = b[len(part):]
-				continue
-			}
-		}
-		if err := writeAll(fd, path, part); err != nil {
-			return err
-		}
-		b = b[len(part):]
 	}
 	return nil
 }

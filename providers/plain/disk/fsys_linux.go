@@ -296,6 +296,11 @@ func Forget(f *os.File) {
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_SEQUENTIAL)
 }
 
+// ForgetBehind drops a range that was read from the page cache, so that reading on takes its place there and no new memory.
+func ForgetBehind(f *os.File, offset, n int64) {
+	_ = unix.Fadvise(int(f.Fd()), offset, n, unix.FADV_DONTNEED)
+}
+
 // FlushBehind starts writing a range to the medium without waiting for it.
 func FlushBehind(f *os.File, offset, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), offset, n, unix.SYNC_FILE_RANGE_WRITE)

@@ -112,6 +112,10 @@ func (d *device) Restore(ctx context.Context, req providers.RestoreRequest, src 
 	return d.fault.call("device.Restore", func() error { return d.Device.Restore(ctx, req, &watchedSource{src, d.fault}) })
 }
 
+func (d *device) Forget(ctx context.Context, req providers.RestoreRequest) error {
+	return d.fault.call("device.Forget", func() error { return d.Device.Forget(ctx, req) })
+}
+
 // watchedSource asks before each file is opened, at its end, and when it is closed.
 type watchedSource struct {
 	providers.Source

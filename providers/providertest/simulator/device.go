@@ -96,6 +96,7 @@ func (d *simulated) wrap(op string, err error) error {
 const (
 	opCapture = "capture"
 	opRestore = "restore"
+	opForget  = "forget"
 
 	maxSimulated = 64 << 20
 
@@ -300,12 +301,28 @@ func (d *simulated) restoreInPlace(ctx context.Context, req providers.RestoreReq
 	}
 	return d.call(ctx, Call{Op: opRestore, Variant: req.Variant}, func(m *simulation, _ time.Time) error {
 		switch known := len(m.scope(req.Domain)) > 0; {
+		case req.ID != "" && m.Restored[req.Domain] == req.ID:
+			return nil
 		case known && !req.Replace:
 			return fmt.Errorf("domain %q: %w", req.Domain, providers.ErrNotEmpty)
 		case !known:
 			m.Behavior.Info.Domains = append(m.Behavior.Info.Domains, req.Domain)
 		}
 		m.hold(req.Domain, content)
+		if m.Restored == nil {
+			m.Restored = map[string]string{}
+		}
+		m.Restored[req.Domain] = req.ID
+		return nil
+	})
+}
+
+// Forget takes the restore's name off the domain.
+func (d *simulated) Forget(ctx context.Context, req providers.RestoreRequest) error {
+	return d.call(ctx, Call{Op: opForget}, func(m *simulation, _ time.Time) error {
+		if m.Restored[req.Domain] == req.ID {
+			delete(m.Restored, req.Domain)
+		}
 		return nil
 	})
 }

@@ -177,7 +177,8 @@ type simulation struct {
 	Places   map[string]place `json:"places"` // by domain; a device without domains is one place
 	Calls    []Call           `json:"calls"`
 
-	Content map[string][]byte `json:"content,omitempty"` // of domains that do not hold what they hold by nature
+	Content  map[string][]byte `json:"content,omitempty"`  // of domains that do not hold what they hold by nature
+	Restored map[string]string `json:"restored,omitempty"` // by domain: the restore that its content is of, until it is forgotten
 }
 
 type place struct {

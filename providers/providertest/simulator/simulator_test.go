@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -60,7 +61,9 @@ func TestSimulatorContract(t *testing.T) {
 				New: func(t *testing.T) providertest.DeviceCase {
 					var d providers.Device
 					sim, d = appliance(t, change)
-					return providertest.DeviceCase{Device: d, Break: func(t *testing.T) {
+					return providertest.DeviceCase{Device: d, State: func(t *testing.T) string {
+						return fmt.Sprintf("%q %q", sim.Content(t, "d1"), sim.Content(t, "d2"))
+					}, Break: func(t *testing.T) {
 						sim.Set(t, func(b *simulator.Behavior) { b.Unavailable = true })
 					}, Change: func(t *testing.T, req providers.CaptureRequest) func(*testing.T) {
 						want := sim.Content(t, req.Domain)

@@ -36,12 +36,17 @@ func TestUpgrade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fourth, err := fs.ReadFile(tables.Migrations, "migrations/00004_waiting.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	with := func(next string) fs.FS {
 		return fstest.MapFS{
 			"migrations/00001_init.sql":      {Data: first},
 			"migrations/00002_retention.sql": {Data: second},
 			"migrations/00003_stores.sql":    {Data: third},
-			"migrations/00004_next.sql":      {Data: []byte("-- +goose Up\n" + next)},
+			"migrations/00004_waiting.sql":   {Data: fourth},
+			"migrations/00005_next.sql":      {Data: []byte("-- +goose Up\n" + next)},
 		}
 	}
 	path := filepath.Join(t.TempDir(), "state.db")
@@ -60,7 +65,7 @@ func TestUpgrade(t *testing.T) {
 	db.SetMaxOpenConns(1)
 
 	err = migrate(t.Context(), db, with("ALTER TABLE run ADD COLUMN note TEXT;\nALTER TABLE nowhere ADD COLUMN note TEXT;"))
-	if err == nil || !strings.Contains(err.Error(), "upgrade from schema 3 to 4") {
+	if err == nil || !strings.Contains(err.Error(), "upgrade from schema 4 to 5") {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := db.Exec("SELECT note FROM run"); err == nil {

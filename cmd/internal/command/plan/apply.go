@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/command/execution"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/state"
 )
 
 func applyCommand(c *command.Call) *cobra.Command {
@@ -154,6 +155,15 @@ func resume(ctx context.Context, c *command.Call, run string) error {
 		res, err := x.Resume(ctx, run)
 		if err == nil && len(res.Runs) == 0 && c.Stream() == nil {
 			fmt.Fprintln(c.Out, "Nothing to continue: no run waits for it.")
+			open, err := st.Runs(ctx, state.RunFilter{Open: true})
+			if err != nil {
+				return res, err
+			}
+			for _, r := range open {
+				if r.Status == state.Attention {
+					fmt.Fprintf(c.Out, "Run %s of %s needs a decision first: holdfast history %s\n", r.ID, r.Address, r.ID)
+				}
+			}
 		}
 		return res, err
 	})

@@ -20,7 +20,11 @@ func taskCommand(c *command.Call) *cobra.Command {
 		Use:   "resolve TASK",
 		Short: "Say how a task ended that was interrupted where it must not be repeated",
 		Long: `A step that must not run twice (a script, for one) and was interrupted leaves its
-task in "attention": holdfast cannot know whether it took effect. Look, then say so.`,
+task in "attention": holdfast cannot know whether it took effect. Look, then say so.
+
+What stands behind the pre script of a backup plan waits for the answer, for a day at
+most: with --done it goes on, with --failed it is cancelled, and with --retry the script
+runs again first. Continue with holdfast apply --resume. Later runs do not wait for it.`,
 		Example: "  holdfast task resolve 12.3 --done --reason \"the announcement was sent\"\n  holdfast task resolve 12.3 --retry --reason \"it never started\"",
 		Args:    cobra.ExactArgs(1),
 
@@ -44,9 +48,16 @@ task in "attention": holdfast cannot know whether it took effect. Look, then say
 				case err != nil:
 					return err
 				}
-				if retry {
-					run, _, _ := strings.Cut(args[0], ".")
+				run, _, _ := strings.Cut(args[0], ".")
+				now, err := st.Run(cmd.Context(), run)
+				if err != nil {
+					return err
+				}
+				switch {
+				case retry:
 					return c.Done(map[string]any{"task": args[0], "status": chosen[0]}, "Task %s will be tried again by: holdfast apply --resume %s", args[0], run)
+				case !now.Status.Terminal():
+					return c.Done(map[string]any{"task": args[0], "status": chosen[0]}, "Task %s is %s. What waits behind it goes on with: holdfast apply --resume %s", args[0], chosen[0], run)
 				}
 				return c.Done(map[string]any{"task": args[0], "status": chosen[0]}, "Task %s is %s.", args[0], chosen[0])
 			})
@@ -66,10 +77,7 @@ func completeAttention(cmd *cobra.Command, st *sqlstore.Store) (offers []string,
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range snap.LastRuns {
-		if r.Status != state.Attention {
-			continue
-		}
+	for _, r := range snap.Undecided() {
 		tasks, err := st.Tasks(cmd.Context(), r.ID)
 		if err != nil {
 			return nil, err

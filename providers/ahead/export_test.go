@@ -1,0 +1,6 @@
+package ahead
+
+const (
+	PieceSize = pieceSize
+	Pieces    = pieces
+)

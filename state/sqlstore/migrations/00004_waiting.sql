@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX run_attention ON run (id) WHERE status = 'attention';
