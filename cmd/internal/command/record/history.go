@@ -54,7 +54,7 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 					_, err := fmt.Fprintf(c.Out, "No runs of %s are recorded.\n", view.Line(args[0]))
 					return err
 				}
-				return errors.Join(explain(ctx, st, runs), view.Runs(c.Out, runs, c.Style(c.Out)))
+				return errors.Join(command.Explain(ctx, st, runs), view.Runs(c.Out, runs, c.Style(c.Out)))
 			})
 		},
 	}
@@ -79,27 +79,6 @@ func runsOf(ctx context.Context, st *sqlstore.Store, f state.RunFilter) ([]state
 	}
 	f.Address = o.Address
 	return st.Runs(ctx, f)
-}
-
-// explain gives runs that did not end well the error of their first bad task, where they have none of their own.
-func explain(ctx context.Context, st *sqlstore.Store, runs []state.Run) error {
-	for i := range runs {
-		r := &runs[i]
-		if r.Error != "" || r.Status.Good() || !r.Status.Terminal() || r.Total == 0 {
-			continue
-		}
-		tasks, err := st.Tasks(ctx, r.ID)
-		if err != nil {
-			return err
-		}
-		for _, t := range tasks {
-			if t.Error != "" && (t.Status == state.Failed || t.Status == state.Attention || r.Failed == 0) {
-				r.Error = t.ID + ": " + t.Error
-				break
-			}
-		}
-	}
-	return nil
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
