@@ -58,7 +58,7 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 			})
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 40, "most runs shown; 0: all")
+	command.Number(cmd, &limit, "limit", 40, "most runs shown; 0: all")
 	cmd.Flags().BoolVar(&open, "open", false, "only runs that did not end")
 	return cmd
 }
