@@ -15,7 +15,6 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
-	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
@@ -68,8 +67,8 @@ func recorded(snap *state.Snapshot, name string) (state.Object, error) {
 		return snap.Objects[named[0]], nil
 	}
 	hint := ""
-	if near := diag.Nearest(name, all); near != "" {
-		named = []string{near}
+	if near := config.Near(name, all); len(near) > 0 {
+		named = near
 	}
 	if len(named) > 0 {
 		hint = fmt.Sprintf(" (did you mean %s?)", strings.Join(named, " or "))
