@@ -11,17 +11,18 @@ type Event struct {
 	Time time.Time `json:"time"`
 	Kind EventKind `json:"kind"`
 
-	Run     string       `json:"run,omitempty"`
-	Task    string       `json:"task,omitempty"`
-	Step    string       `json:"step,omitempty"`
-	Address string       `json:"address,omitempty"` // the object the run is about
-	Device  string       `json:"device,omitempty"`
-	Domain  string       `json:"domain,omitempty"`
-	Status  state.Status `json:"status,omitempty"`
-	Reason  string       `json:"reason,omitempty"` // a code, or for waiting: what for
-	Error   string       `json:"error,omitempty"`
-	Files   int64        `json:"files,omitempty"` // so far
-	Bytes   int64        `json:"bytes,omitempty"`
+	Run      string       `json:"run,omitempty"`
+	Task     string       `json:"task,omitempty"`
+	Step     string       `json:"step,omitempty"`
+	Address  string       `json:"address,omitempty"`  // the object the run is about
+	Activity string       `json:"activity,omitempty"` // of the backup plan; also its script
+	Device   string       `json:"device,omitempty"`
+	Domain   string       `json:"domain,omitempty"`
+	Status   state.Status `json:"status,omitempty"`
+	Reason   string       `json:"reason,omitempty"` // a code, or for waiting: what for
+	Error    string       `json:"error,omitempty"`
+	Files    int64        `json:"files,omitempty"` // so far
+	Bytes    int64        `json:"bytes,omitempty"`
 }
 
 // EventKind says what an Event is about.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/state"
@@ -82,12 +83,11 @@ func (w *work) pay() error {
 			if w.base.Err() != nil {
 				return errInterrupted
 			}
-			reason := DutyUnpaid
+			reason, message := DutyUnpaid, fmt.Sprintf("%s: %s. Do it by hand or decide: %s", d.Name, unended(w.text(err)), w.choices())
 			var v *verdict
 			if errors.As(err, &v) {
-				reason = v.Reason
+				reason, message = v.Reason, v.Message // it says what to do
 			}
-			message := fmt.Sprintf("%s: %s. Do it by hand or decide: %s", d.Name, w.text(err), w.choices())
 			if w.end != nil {
 				message += ". Before: " + w.end.Message
 			}
@@ -107,6 +107,9 @@ func (w *work) pay() error {
 	}
 	return nil
 }
+
+// unended is a text that a sentence goes on after: without a full stop of its own.
+func unended(text string) string { return strings.TrimRight(text, ". \n") }
 
 func (w *work) payOne(d state.Duty) error {
 	if isHold(d) {

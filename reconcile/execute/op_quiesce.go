@@ -266,7 +266,7 @@ func (w *work) release(ctx context.Context, a reconcile.QuiesceArgs) error {
 		}
 		if !w.o.Now().Before(limit) {
 			return ends(state.Attention, FailedUnquiesce, "%s is still quiesced after %s and three minutes more: %s. When it is normal again: %s",
-				subject(a), a.Timeout, seen, w.choices())
+				subject(a), a.Timeout, unended(seen), w.choices())
 		}
 		if err := w.o.Sleep(ctx, quiescePoll); err != nil {
 			return err

@@ -145,8 +145,8 @@ func (d *Display) Close() {
 
 func taskName(e execute.Event) string {
 	name := e.Device
-	if name == "" {
-		name = e.Address
+	if name == "" { // a script
+		name = strings.TrimSpace(e.Address + " " + e.Activity)
 	}
 	name = strings.TrimPrefix(name, "device.")
 	if e.Domain != "" {
