@@ -23,6 +23,7 @@ type Event struct {
 	Error    string       `json:"error,omitempty"`
 	Files    int64        `json:"files,omitempty"` // so far
 	Bytes    int64        `json:"bytes,omitempty"`
+	Until    time.Time    `json:"until,omitzero"` // of what takes its time: when it ends at the latest, one way or another
 }
 
 // EventKind says what an Event is about.
@@ -38,10 +39,11 @@ const (
 	StepDone     EventKind = "step_done"
 	StepRetry    EventKind = "step_retry"
 	Progress     EventKind = "progress"
-	Waiting      EventKind = "waiting"    // for a lock; Reason names the holder
-	Resumed      EventKind = "resumed"    // a task goes on where it was interrupted
-	DutyPaid     EventKind = "duty_paid"  // Step names the duty
-	TakenOver    EventKind = "taken_over" // another process has the task or run
+	Waiting      EventKind = "waiting"      // for a lock, whose holder Reason names, or for a device that takes its time
+	Resumed      EventKind = "resumed"      // a task goes on where it was interrupted
+	DutyStarted  EventKind = "duty_started" // what a task left behind is being undone; Step names the duty
+	DutyPaid     EventKind = "duty_paid"    // Step names the duty
+	TakenOver    EventKind = "taken_over"   // another process has the task or run
 )
 
 func (x *Executor) emit(e Event) {

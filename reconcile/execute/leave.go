@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -79,6 +81,9 @@ func (w *work) pay() error {
 		return nil
 	}
 	for _, d := range slices.Backward(slices.Clone(w.duties)) {
+		begin := w.t.event(DutyStarted)
+		begin.Step, begin.Until = d.Name, w.until(d)
+		w.emit(begin)
 		if err := w.payOne(d); err != nil {
 			if w.base.Err() != nil {
 				return errInterrupted
@@ -110,6 +115,22 @@ func (w *work) pay() error {
 
 // unended is a text that a sentence goes on after: without a full stop of its own.
 func unended(text string) string { return strings.TrimRight(text, ". \n") }
+
+// until is when paying a duty that was just begun ends at the latest: well, or with a person.
+func (w *work) until(d state.Duty) time.Time {
+	if isHold(d) {
+		var a reconcile.QuiesceArgs
+		if json.Unmarshal(d.Args, &a) != nil {
+			return time.Time{}
+		}
+		return w.patience(a)
+	}
+	end := w.o.Now().Add(limitTarget)
+	for _, pause := range retryDelays {
+		end = end.Add(pause + limitTarget)
+	}
+	return end
+}
 
 func (w *work) payOne(d state.Duty) error {
 	if isHold(d) {

@@ -64,7 +64,12 @@ func (d *Display) Event(e execute.Event) {
 	case execute.StepRetry:
 		d.say(e.Task, "%s: %s failed, trying again: %s", name, e.Step, e.Error)
 	case execute.Waiting:
-		d.say(e.Task, "%s waits for %s", name, e.Reason)
+		d.say(e.Task, "%s waits for %s%s", name, e.Reason, atMost(e))
+	case execute.DutyStarted:
+		if t := d.tasks[e.Task]; t != nil {
+			t.step.Store(e.Step)
+		}
+		d.say(e.Task, "%s: %s begins%s", name, e.Step, atMost(e))
 	case execute.DutyPaid:
 		d.say(e.Task, "%s: %s done", name, e.Step)
 	case execute.TakenOver:
@@ -153,6 +158,14 @@ func taskName(e execute.Event) string {
 		name += "/" + e.Domain
 	}
 	return name
+}
+
+// atMost says how long something may take that has begun.
+func atMost(e execute.Event) string {
+	if e.Until.IsZero() {
+		return ""
+	}
+	return ", at most " + e.Until.Sub(e.Time).Round(time.Second).String()
 }
 
 func after(sep, text string) string {
