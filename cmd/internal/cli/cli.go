@@ -25,7 +25,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := tree(c)
 	root.SetArgs(doubleDashes(root, args))
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(c.Out)
 	root.SetErr(stderr)
 	return c.End(root.ExecuteContext(ctx))
 }

@@ -33,10 +33,14 @@ type liveTask struct {
 	step atomic.Value // string; the display reads it at its own pace
 }
 
-// New gives a display on out. It must be closed.
+// New gives a display on out, which may be a terminal or wrap one. It must be closed.
 func New(out io.Writer) *Display {
 	d := &Display{out: out, tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+	to := out
+	if o, ok := out.(interface{ Unwrap() io.Writer }); ok {
+		to = o.Unwrap()
+	}
+	if f, ok := to.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		d.bars = mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(150*time.Millisecond))
 		d.out = d.bars
 	}
