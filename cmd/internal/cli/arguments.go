@@ -17,6 +17,7 @@ func shape(c *command.Call, cmd *cobra.Command) {
 		shape(c, sub)
 	}
 	cmd.SuggestionsMinimumDistance = 2
+	completeArguments(cmd)
 	if valid := cmd.Args; valid != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			err := misspelt(cmd, args)

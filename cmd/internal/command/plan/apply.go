@@ -78,6 +78,14 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
 	command.Number(cmd, &do.Deletes, "allow-delete", 0, "number of objects that may be removed when the brake on mass removal holds")
 	cmd.Flags().StringVar(&run, "resume", "", "continue the runs that did not end: all, or one `RUN` by its number")
 	cmd.Flags().Lookup("resume").NoOptDefVal = "all"
+	open := c.CompleteRuns(state.RunFilter{Open: true})
+	_ = cmd.RegisterFlagCompletionFunc("resume", open) // the flag was declared above
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if cmd.Flags().Changed("resume") {
+			return open(cmd, args, typed)
+		}
+		return nil, cobra.ShellCompDirectiveDefault
+	}
 	return cmd
 }
 

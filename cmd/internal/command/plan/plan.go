@@ -40,7 +40,7 @@ func (f *planFlags) add(c *command.Call, cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "show every task and every argument")
 	command.OneOf(cmd, "refresh", "live", "recorded")
 	for _, flag := range []string{"target", "exclude"} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, c.CompleteObjects()) // the flag was declared above
+		_ = cmd.RegisterFlagCompletionFunc(flag, c.CompleteAddresses()) // the flag was declared above
 	}
 }
 

@@ -26,7 +26,7 @@ func historyCommand(c *command.Call) *cobra.Command {
 		Short:   "Show what happened: runs, their activities, tasks and files",
 		Long: `Without an argument, the last 40 runs. With an address, those of one object. With a
 run's number, its activities, tasks and files; with a task's (12.3), its steps.`,
-		ValidArgsFunction: c.CompleteState(completeRecorded),
+		ValidArgsFunction: completeHistory(c),
 
 		Example: "  holdfast history\n  holdfast history backup_plan.nightly\n  holdfast history 12\n  holdfast history 12.3\n  holdfast history --json 12",
 		Args:    cobra.MaximumNArgs(1),

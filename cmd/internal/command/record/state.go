@@ -101,7 +101,7 @@ func stateShow(c *command.Call) *cobra.Command {
 		Example: "  holdfast state show store.vault\n  holdfast state show failover.orders | jq .role",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.CompleteState(completeRecorded),
+		ValidArgsFunction: c.CompleteRecorded(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				snap, err := st.Snapshot(cmd.Context())
@@ -171,7 +171,7 @@ func stateRemove(c *command.Call) *cobra.Command {
 		Example: "  holdfast state rm mirror.old",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.CompleteState(completeRecorded),
+		ValidArgsFunction: c.CompleteRecorded(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return edit(c, cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
 				o, err := recorded(snap, args[0])
