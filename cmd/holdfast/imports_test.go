@@ -116,7 +116,7 @@ var imports = map[string][]string{
 	},
 	"cmd/internal/cli": {
 		"cmd/internal/command", "cmd/internal/command/configuration", "cmd/internal/command/plan", "cmd/internal/command/record",
-		"cmd/internal/command/recovery", "cmd/internal/command/store", "cmd/internal/view",
+		"cmd/internal/command/recovery", "cmd/internal/command/store", "cmd/internal/view", "config/diag",
 	},
 	"cmd/holdfast": {"cmd/internal/cli"},
 }

@@ -229,7 +229,7 @@ func writeFile(ctx context.Context, dir, name string, content io.Reader) error {
 		return fmt.Errorf("%s: %w", filepath.Join(dir, name), providers.ErrNotEmpty)
 	}
 	if err != nil {
-		return err
+		return providers.Plainly(err)
 	}
 	if _, err := io.Copy(f, &cancellable{ctx, content}); err != nil {
 		return errors.Join(err, f.Close(), root.Remove(name))

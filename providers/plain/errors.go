@@ -51,7 +51,7 @@ func cause(err error) error {
 	case *os.SyscallError:
 		return e.Err
 	}
-	return err
+	return providers.Plainly(err)
 }
 
 // corrupt says that something in the store is not what it should be.

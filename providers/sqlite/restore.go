@@ -130,7 +130,7 @@ func write(ctx context.Context, root *os.Root, src providers.Source, file, name 
 	defer zip.Close()
 	out, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return providers.Plainly(err)
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	if _, err := io.Copy(out, contextReader{ctx, zip}); err != nil {

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -78,16 +81,18 @@ func (w *work) pay() error {
 		return nil
 	}
 	for _, d := range slices.Backward(slices.Clone(w.duties)) {
+		begin := w.t.event(DutyStarted)
+		begin.Step, begin.Until = d.Name, w.until(d)
+		w.emit(begin)
 		if err := w.payOne(d); err != nil {
 			if w.base.Err() != nil {
 				return errInterrupted
 			}
-			reason := DutyUnpaid
+			reason, message := DutyUnpaid, fmt.Sprintf("%s: %s. Do it by hand or decide: %s", d.Name, unended(w.text(err)), w.choices())
 			var v *verdict
 			if errors.As(err, &v) {
-				reason = v.Reason
+				reason, message = v.Reason, v.Message // it says what to do
 			}
-			message := fmt.Sprintf("%s: %s. Do it by hand or decide: %s", d.Name, w.text(err), w.choices())
 			if w.end != nil {
 				message += ". Before: " + w.end.Message
 			}
@@ -106,6 +111,25 @@ func (w *work) pay() error {
 		w.emit(e)
 	}
 	return nil
+}
+
+// unended is a text that a sentence goes on after: without a full stop of its own.
+func unended(text string) string { return strings.TrimRight(text, ". \n") }
+
+// until is when paying a duty that was just begun ends at the latest: well, or with a person.
+func (w *work) until(d state.Duty) time.Time {
+	if isHold(d) {
+		var a reconcile.QuiesceArgs
+		if json.Unmarshal(d.Args, &a) != nil {
+			return time.Time{}
+		}
+		return w.patience(a)
+	}
+	end := w.o.Now().Add(limitTarget)
+	for _, pause := range retryDelays {
+		end = end.Add(pause + limitTarget)
+	}
+	return end
 }
 
 func (w *work) payOne(d state.Duty) error {

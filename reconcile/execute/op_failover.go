@@ -261,7 +261,7 @@ func (w *work) retreat() {
 			w.final.Roles = []state.RoleChange{{Role: role, IfEpoch: begin.Epoch}}
 			return
 		}
-		w.end = ends(state.Attention, Unknown, "%s. It cannot be undone safely: %s. Look at the targets, then decide: %s", w.end.Message, w.text(err), w.choices())
+		w.end = ends(state.Attention, Unknown, "%s. It cannot be undone safely: %s. Look at the targets, then decide: %s", unended(w.end.Message), unended(w.text(err)), w.choices())
 		if w.pending.End != nil {
 			w.pending.End.State = state.StepUnknown
 		}

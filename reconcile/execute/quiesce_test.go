@@ -275,6 +275,10 @@ func TestUnquiesceTimeout(t *testing.T) {
 			res := q.apply(q.plan(manual(q.quietTask("D2", "export_domain"), next)))
 			task := q.tasks(res.Runs[0].ID)[0]
 			q.wantTask(task, state.Attention, execute.FailedUnquiesce)
+			q.wantPatience(task.ID, c.capture != nil)
+			if n := strings.Count(task.Error, "is still quiesced"); n != 1 || strings.Count(task.Error, "holdfast task resolve") != 1 || strings.Contains(task.Error, "..") {
+				t.Errorf("it is told like this: %s", task.Error)
+			}
 			if took := q.at.Sub(began); took < 4*time.Minute || took > 4*time.Minute+10*time.Second {
 				t.Errorf("gave up after %s, want the timeout of 1m and three minutes", took)
 			} else {

@@ -193,6 +193,6 @@ func (r *run) event(kind EventKind) Event {
 
 func (t *task) event(kind EventKind) Event {
 	e := t.r.event(kind)
-	e.Task, e.Device, e.Domain = t.rec.ID, t.rec.Device, t.rec.Domain
+	e.Task, e.Activity, e.Device, e.Domain = t.rec.ID, t.rec.Activity, t.rec.Device, t.rec.Domain
 	return e
 }

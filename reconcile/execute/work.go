@@ -239,7 +239,7 @@ func (w *work) try(c *call, op *operation) error {
 
 // later leaves the task to a resume: what was asked for may still happen, and nobody could say today whether it did.
 func (w *work) later(c *call, err error) error {
-	w.left = ends(state.Interrupted, InterruptedStore, "step %q: %s. To go on: holdfast apply --resume", c.step.Name, w.text(err))
+	w.left = ends(state.Interrupted, InterruptedStore, "step %q: %s. To go on: holdfast apply --resume", c.step.Name, unended(w.text(err)))
 	e := c.event(StepDone)
 	e.Status, e.Reason, e.Error = w.left.Status, w.left.Reason, w.left.Message
 	w.emit(e)
@@ -375,7 +375,7 @@ func (w *work) failed(c *call, out outcome, err error) error {
 // unknown ends the task because nobody can say whether a step happened.
 func (w *work) unknown(c *call, err error) error {
 	v := ends(state.Attention, Unknown, "step %q: %s. Whether it happened is not known. Look, then decide: %s",
-		c.step.Name, w.text(err), w.choices())
+		c.step.Name, unended(w.text(err)), w.choices())
 	w.pending.End = c.ended(state.StepUnknown, ending(nil, v), v.Message)
 	return w.fail(v)
 }

@@ -131,8 +131,8 @@ func Run(w io.Writer, d RunDetail, s Style) error {
 	var rows [][]string
 	for _, t := range d.Tasks {
 		device := t.Device
-		if device == "" {
-			device = t.Kind + " " + t.Activity
+		if t.Kind == "script" {
+			device = "script " + t.Activity
 		}
 		message := t.Error
 		if t.Reason != "" {

@@ -67,13 +67,13 @@ func (s Style) when(t, now time.Time) string {
 	case d < 0:
 		return text
 	case d < 2*time.Minute:
-		return fmt.Sprintf("%s, %d seconds before this plan", text, int(d.Seconds()))
+		return text + ", " + Count(int(d.Seconds()), "second", "seconds") + " before this plan"
 	case d < 2*time.Hour:
-		return fmt.Sprintf("%s, %d minutes before this plan", text, int(d.Minutes()))
+		return text + ", " + Count(int(d.Minutes()), "minute", "minutes") + " before this plan"
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%s, %d hours before this plan", text, int(d.Hours()))
+		return text + ", " + Count(int(d.Hours()), "hour", "hours") + " before this plan"
 	default:
-		return fmt.Sprintf("%s, %d days before this plan", text, int(d.Hours()/24))
+		return text + ", " + Count(int(d.Hours()/24), "day", "days") + " before this plan"
 	}
 }
 

@@ -47,6 +47,9 @@ func Result(w io.Writer, runs []state.Run, recorded int, interrupted bool, s Sty
 			fmt.Fprintf(w, "  (%d ok, %d failed, %d skipped, %s)", r.Succeeded, r.Failed, r.Skipped, length(r.StartedAt, r.EndedAt))
 		}
 		fmt.Fprintln(w)
+		if r.Error != "" {
+			fmt.Fprintf(w, "  why: %s\n", Line(r.Error))
+		}
 		switch r.Status {
 		case state.Failed, state.Partial, state.Attention, state.Skipped:
 			fmt.Fprintf(w, "  see: holdfast history %s\n", r.ID)

@@ -27,6 +27,7 @@ func Do(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, wo
 	if code == command.ExitDone && unavailable(st, res.Runs) {
 		code = command.ExitFailed
 	}
+	res.Runs = explained(st, res.Runs)
 	if s := c.Stream(); s != nil {
 		s.Result(view.ResultJSON{Runs: res.Runs, Recorded: res.Recorded, Generation: res.Generation, Interrupted: res.Interrupted})
 	} else if err == nil || len(res.Runs) > 0 {

@@ -46,6 +46,9 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
 					}
 					run = args[0]
 				}
+				if err := unfit(cmd, resumed, "target", "exclude", "refresh", "destroy", "allow-rewind", "allow", "allow-delete"); err != nil {
+					return err
+				}
 				return resume(cmd.Context(), c, run)
 			}
 			allowed, err := do.Allowed()
@@ -53,7 +56,10 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
 				return err
 			}
 			if len(args) == 1 {
-				return applyFile(cmd.Context(), c, args[0], allowed)
+				if err := unfit(cmd, saved, "target", "exclude", "refresh", "destroy", "allow-rewind"); err != nil {
+					return err
+				}
+				return applyFile(cmd.Context(), c, args[0], allowed, f.verbose)
 			}
 			o, err := f.options()
 			if err != nil {
@@ -67,11 +73,19 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
 	}
 	f.add(c, cmd)
 	cmd.Flags().BoolVar(&do.Approve, "auto-approve", false, "do not ask")
-	cmd.Flags().StringSliceVar(&do.Allow, "allow", []string{"safe", "degrade"}, "classes of change that may be applied: safe, degrade, destroy, role (added to safe and degrade)")
-	cmd.Flags().IntVar(&do.Deletes, "allow-delete", 0, "number of objects that may be removed when the brake on mass removal holds")
-	command.OneOf(cmd, "allow", "safe", "degrade", "destroy", "role")
+	command.Words(cmd, &do.Allow, "allow", []string{"safe", "degrade"}, "classes of change that may be applied: safe, degrade, destroy, role (added to safe and degrade)",
+		"safe", "degrade", "destroy", "role")
+	command.Number(cmd, &do.Deletes, "allow-delete", 0, "number of objects that may be removed when the brake on mass removal holds")
 	cmd.Flags().StringVar(&run, "resume", "", "continue the runs that did not end: all, or one `RUN` by its number")
 	cmd.Flags().Lookup("resume").NoOptDefVal = "all"
+	open := c.CompleteRuns(state.RunFilter{Open: true})
+	_ = cmd.RegisterFlagCompletionFunc("resume", open) // the flag was declared above
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if cmd.Flags().Changed("resume") {
+			return open(cmd, args, typed)
+		}
+		return nil, cobra.ShellCompDirectiveDefault
+	}
 	return cmd
 }
 
@@ -109,7 +123,7 @@ func planAndDo(ctx context.Context, c *command.Call, o app.PlanOptions, allowed 
 	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
 }
 
-func applyFile(ctx context.Context, c *command.Call, path string, allowed reconcile.Allowed) error {
+func applyFile(ctx context.Context, c *command.Call, path string, allowed reconcile.Allowed, verbose bool) error {
 	p, err := app.ReadPlan(c.File(path))
 	if err != nil {
 		return err
@@ -121,7 +135,7 @@ func applyFile(ctx context.Context, c *command.Call, path string, allowed reconc
 	if p.Errored || (!p.Applyable && !p.Empty()) {
 		return command.Exit(command.ExitUnusable, errors.New("this plan cannot be applied: it was made with errors or only to compare. Make a new plan"))
 	}
-	if err := execution.Announce(c, p, allowed, false); err != nil {
+	if err := execution.Announce(c, p, allowed, verbose); err != nil {
 		return err
 	}
 	if p.Empty() {

@@ -26,7 +26,7 @@ func historyCommand(c *command.Call) *cobra.Command {
 		Short:   "Show what happened: runs, their activities, tasks and files",
 		Long: `Without an argument, the last 40 runs. With an address, those of one object. With a
 run's number, its activities, tasks and files; with a task's (12.3), its steps.`,
-		ValidArgsFunction: c.CompleteState(completeRecorded),
+		ValidArgsFunction: completeHistory(c),
 
 		Example: "  holdfast history\n  holdfast history backup_plan.nightly\n  holdfast history 12\n  holdfast history 12.3\n  holdfast history --json 12",
 		Args:    cobra.MaximumNArgs(1),
@@ -54,11 +54,11 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 					_, err := fmt.Fprintf(c.Out, "No runs of %s are recorded.\n", view.Line(args[0]))
 					return err
 				}
-				return errors.Join(explain(ctx, st, runs), view.Runs(c.Out, runs, c.Style(c.Out)))
+				return errors.Join(command.Explain(ctx, st, runs), view.Runs(c.Out, runs, c.Style(c.Out)))
 			})
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 40, "most runs shown; 0: all")
+	command.Number(cmd, &limit, "limit", 40, "most runs shown; 0: all")
 	cmd.Flags().BoolVar(&open, "open", false, "only runs that did not end")
 	return cmd
 }
@@ -79,27 +79,6 @@ func runsOf(ctx context.Context, st *sqlstore.Store, f state.RunFilter) ([]state
 	}
 	f.Address = o.Address
 	return st.Runs(ctx, f)
-}
-
-// explain gives runs that did not end well the error of their first bad task, where they have none of their own.
-func explain(ctx context.Context, st *sqlstore.Store, runs []state.Run) error {
-	for i := range runs {
-		r := &runs[i]
-		if r.Error != "" || r.Status.Good() || !r.Status.Terminal() || r.Total == 0 {
-			continue
-		}
-		tasks, err := st.Tasks(ctx, r.ID)
-		if err != nil {
-			return err
-		}
-		for _, t := range tasks {
-			if t.Error != "" && (t.Status == state.Failed || t.Status == state.Attention || r.Failed == 0) {
-				r.Error = t.ID + ": " + t.Error
-				break
-			}
-		}
-	}
-	return nil
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -61,7 +61,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 	hold.Flags().StringVar(&expires, "expires", "", "for how long, such as 2h (required)")
 	var why string
 	release := &cobra.Command{
-		Use: "release LOCK", Short: "Take a lock away from whoever holds it", Args: cobra.ExactArgs(1),
+		Use: "release LOCK", Short: "Take a lock away from whoever holds it", Args: cobra.ExactArgs(1), ValidArgsFunction: c.CompleteState(completeLocks),
 		Long:    "Take a lock away from whoever holds it. A dead holder loses its lock by itself; this is for a hold that is no longer needed. A live holder notices before its next write and stops.",
 		Example: "  holdfast lock release apply --reason \"migration is over\"",
 		RunE: func(cmd *cobra.Command, args []string) error {

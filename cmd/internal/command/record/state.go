@@ -15,7 +15,6 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
-	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
@@ -68,8 +67,8 @@ func recorded(snap *state.Snapshot, name string) (state.Object, error) {
 		return snap.Objects[named[0]], nil
 	}
 	hint := ""
-	if near := diag.Nearest(name, all); near != "" {
-		named = []string{near}
+	if near := config.Near(name, all); len(near) > 0 {
+		named = near
 	}
 	if len(named) > 0 {
 		hint = fmt.Sprintf(" (did you mean %s?)", strings.Join(named, " or "))
@@ -102,7 +101,7 @@ func stateShow(c *command.Call) *cobra.Command {
 		Example: "  holdfast state show store.vault\n  holdfast state show failover.orders | jq .role",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.CompleteState(completeRecorded),
+		ValidArgsFunction: c.CompleteRecorded(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				snap, err := st.Snapshot(cmd.Context())
@@ -172,7 +171,7 @@ func stateRemove(c *command.Call) *cobra.Command {
 		Example: "  holdfast state rm mirror.old",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.CompleteState(completeRecorded),
+		ValidArgsFunction: c.CompleteRecorded(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return edit(c, cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
 				o, err := recorded(snap, args[0])

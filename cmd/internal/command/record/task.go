@@ -71,7 +71,7 @@ runs again first. Continue with holdfast apply --resume. Later runs do not wait 
 	return cmd
 }
 
-// completeAttention offers the tasks that wait for a decision.
+// completeAttention offers the tasks that wait for a decision, newest first.
 func completeAttention(cmd *cobra.Command, st *sqlstore.Store) (offers []string, err error) {
 	snap, err := st.Snapshot(cmd.Context())
 	if err != nil {
@@ -84,7 +84,7 @@ func completeAttention(cmd *cobra.Command, st *sqlstore.Store) (offers []string,
 		}
 		for _, t := range tasks {
 			if t.Status == state.Attention {
-				offers = append(offers, t.ID+"\t"+r.Address)
+				offers = append([]string{offerTask(t, r.Address)}, offers...)
 			}
 		}
 	}

@@ -237,8 +237,7 @@ holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
 	}
 	f.add(c, cmd)
 	cmd.Flags().BoolVar(&do.Approve, "auto-approve", false, "do not ask")
-	cmd.Flags().StringSliceVar(&do.Allow, "allow", nil, "destroy: allow that what the target holds is replaced")
-	command.OneOf(cmd, "allow", "destroy")
+	command.Words(cmd, &do.Allow, "allow", nil, "destroy: allow that what the target holds is replaced", "destroy")
 	return cmd
 }
 

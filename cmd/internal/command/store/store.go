@@ -112,7 +112,7 @@ func completeStores(c *command.Call) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		err := withStores(cmd.Context(), c, func(s *stores) error {
-			names = s.addresses()
+			names = command.Offers(s.addresses(), word)
 			return nil
 		})
 		if err != nil { // no state yet: what is declared

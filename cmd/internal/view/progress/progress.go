@@ -33,10 +33,14 @@ type liveTask struct {
 	step atomic.Value // string; the display reads it at its own pace
 }
 
-// New gives a display on out. It must be closed.
+// New gives a display on out, which may be a terminal or wrap one. It must be closed.
 func New(out io.Writer) *Display {
 	d := &Display{out: out, tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+	to := out
+	if o, ok := out.(interface{ Unwrap() io.Writer }); ok {
+		to = o.Unwrap()
+	}
+	if f, ok := to.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		d.bars = mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(150*time.Millisecond))
 		d.out = d.bars
 	}
@@ -64,7 +68,12 @@ func (d *Display) Event(e execute.Event) {
 	case execute.StepRetry:
 		d.say(e.Task, "%s: %s failed, trying again: %s", name, e.Step, e.Error)
 	case execute.Waiting:
-		d.say(e.Task, "%s waits for %s", name, e.Reason)
+		d.say(e.Task, "%s waits for %s%s", name, e.Reason, atMost(e))
+	case execute.DutyStarted:
+		if t := d.tasks[e.Task]; t != nil {
+			t.step.Store(e.Step)
+		}
+		d.say(e.Task, "%s: %s begins%s", name, e.Step, atMost(e))
 	case execute.DutyPaid:
 		d.say(e.Task, "%s: %s done", name, e.Step)
 	case execute.TakenOver:
@@ -145,14 +154,22 @@ func (d *Display) Close() {
 
 func taskName(e execute.Event) string {
 	name := e.Device
-	if name == "" {
-		name = e.Address
+	if name == "" { // a script
+		name = strings.TrimSpace(e.Address + " " + e.Activity)
 	}
 	name = strings.TrimPrefix(name, "device.")
 	if e.Domain != "" {
 		name += "/" + e.Domain
 	}
 	return name
+}
+
+// atMost says how long something may take that has begun.
+func atMost(e execute.Event) string {
+	if e.Until.IsZero() {
+		return ""
+	}
+	return ", at most " + e.Until.Sub(e.Time).Round(time.Second).String()
 }
 
 func after(sep, text string) string {
