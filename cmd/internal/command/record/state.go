@@ -242,30 +242,6 @@ func stateBackup(c *command.Call) *cobra.Command {
 	}
 }
 
-func stateRestore(c *command.Call) *cobra.Command {
-	return &cobra.Command{
-		Use:   "restore FILE",
-		Short: "Replace the state with a backup of it; the replaced file is kept",
-		Long: `Replace the state with a file that "holdfast state backup" wrote. The copy is
-checked first, the replaced file is kept beside it, and the state gets a new
-lineage: plans made before are refused. Retention deletes nothing for 7 days, so that
-what the restored state does not know is not lost; "holdfast store rescan" takes it in.`,
-		Example: "  holdfast state restore /safe/place/holdfast-2026-11-20.db",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := c.App()
-			if err != nil {
-				return err
-			}
-			path := c.StatePath(cmd.Context(), a)
-			if err := sqlstore.Restore(cmd.Context(), c.File(args[0]), path, a.Now()); err != nil {
-				return err
-			}
-			return c.Done(map[string]any{"state": path, "file": args[0]}, "The state %s was restored from %s. Next: holdfast plan", path, args[0])
-		},
-	}
-}
-
 func stateAdopt(c *command.Call) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
