@@ -164,12 +164,12 @@ func (a *App) StatePath(doc *config.Document) string {
 // ErrNoState says that there is no state yet.
 var ErrNoState = errors.New("there is no state yet")
 
-// OpenState opens the state file. With create false an absent one is ErrNoState.
+// OpenState opens the state file. With create false an absent one is ErrNoState, and an empty one is refused.
 func (a *App) OpenState(ctx context.Context, path string, create bool) (*sqlstore.Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
 		return nil, fmt.Errorf("%w at %s: run holdfast init, or name it with --state", ErrNoState, path)
 	}
-	st, err := sqlstore.Open(ctx, sqlstore.Options{Path: path})
+	st, err := sqlstore.Open(ctx, sqlstore.Options{Path: path, Existing: !create})
 	if err != nil {
 		return nil, err
 	}
