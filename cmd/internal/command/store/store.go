@@ -291,8 +291,7 @@ on with stays.`,
 // checkStore checks one store. A store that cannot be checked does not keep the others from it.
 func checkStore(ctx context.Context, s *stores, address string, sweep bool) (store.Checked, error) {
 	if _, ok := s.snap.Objects[address]; !ok {
-		name := config.Address(address).Name()
-		return store.Checked{Store: address, Error: "it is not recorded yet: apply the configuration, or mark it now with holdfast store init " + name}, nil
+		return store.Checked{Store: address, Error: strings.Join(s.keeper().Status(ctx, s.snap, address).Problems, " ")}, ctx.Err()
 	}
 	k := s.keeper()
 	one, err := k.Check(ctx, address)
