@@ -230,8 +230,12 @@ func TestBackupLeavesNothingWhenItFails(t *testing.T) {
 	if err := s.Backup(ctx, filepath.Join(dir, "copy")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if err := s.Backup(t.Context(), filepath.Join(dir, "none", "copy")); !errors.Is(err, os.ErrNotExist) {
+	none := filepath.Join(dir, "none")
+	if err := s.Backup(t.Context(), filepath.Join(none, "copy")); !errors.Is(err, os.ErrNotExist) || !strings.HasSuffix(err.Error(), "there is no directory "+none+": file does not exist") {
 		t.Errorf("got %v", err)
+	}
+	if err := s.Backup(t.Context(), dir); !errors.Is(err, os.ErrExist) {
+		t.Errorf("over what is there: got %v", err)
 	}
 	if got := list(t, dir); len(got) != 0 {
 		t.Errorf("left behind: %v", got)

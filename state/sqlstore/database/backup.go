@@ -29,10 +29,17 @@ func (d *DB) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return os.ErrExist
+		return errTaken
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".holdfast-backup-*") // mode 0600
-	if err != nil {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".holdfast-backup-*") // mode 0600
+	var at *fs.PathError
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("there is no directory %s: %w", dir, os.ErrNotExist)
+	case errors.As(err, &at): // which names the temporary file
+		return fmt.Errorf("the directory %s: %w", dir, at.Err)
+	case err != nil:
 		return err
 	}
 	temp := f.Name()
@@ -49,11 +56,15 @@ func (d *DB) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	// A link, unlike a rename, refuses to replace a file that appeared meanwhile.
-	if err := os.Link(temp, path); err != nil {
+	if err := os.Link(temp, path); errors.Is(err, os.ErrExist) {
+		return errTaken
+	} else if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return syncDir(dir)
 }
+
+var errTaken = fmt.Errorf("it exists already, and a backup never replaces a file; name a new one, or a directory, in which each backup gets a name with its time: %w", os.ErrExist)
 
 // Replacement says which database takes the place of which, and what has a say in it.
 type Replacement struct {

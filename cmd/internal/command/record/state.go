@@ -225,23 +225,6 @@ func statePull(c *command.Call) *cobra.Command {
 	}
 }
 
-func stateBackup(c *command.Call) *cobra.Command {
-	return &cobra.Command{
-		Use:     "backup FILE",
-		Short:   "Write a consistent copy of the state to a new file, also while work runs",
-		Example: "  holdfast state backup /safe/place/holdfast-$(date +%F).db",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
-				if err := st.Backup(cmd.Context(), c.File(args[0])); err != nil {
-					return err
-				}
-				return c.Done(map[string]any{"file": args[0]}, "The state was copied to %s.", args[0])
-			})
-		},
-	}
-}
-
 func stateAdopt(c *command.Call) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
