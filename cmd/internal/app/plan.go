@@ -155,13 +155,21 @@ func (a *App) RecordedOpener(doc *config.Document, snap *state.Snapshot) *provid
 		Lookup: func(address string) (providers.Spec, error) {
 			rec, ok := snap.Objects[address]
 			if !ok {
-				return providers.Spec{}, fmt.Errorf("%s is not recorded", address)
+				return providers.Spec{}, notRecorded(address)
 			}
 			spec, err := specOf(rec.Spec)
 			spec.Identity, spec.Epoch = rec.Identity, rec.Epoch
 			return spec, err
 		},
 	}
+}
+
+// notRecorded says that an object is not known, and how a store becomes known again: what is in it is not lost.
+func notRecorded(address string) error {
+	if a := config.Address(address); a.Kind() == config.KindStore {
+		return fmt.Errorf("%s is not recorded. Declare it with its path and take it over with what is in it: holdfast store init --adopt %s", address, a.Name())
+	}
+	return fmt.Errorf("%s is not recorded", address)
 }
 
 func specOf(body json.RawMessage) (providers.Spec, error) {

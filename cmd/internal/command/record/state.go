@@ -164,27 +164,6 @@ func stateMove(c *command.Call) *cobra.Command {
 	}
 }
 
-func stateRemove(c *command.Call) *cobra.Command {
-	return &cobra.Command{
-		Use:     "rm ADDRESS",
-		Short:   "Forget a recorded object; its runs and artifacts stay",
-		Long:    "Forget a recorded object. A removed block in the configuration does the same and is reviewed; prefer it.",
-		Example: "  holdfast state rm mirror.old",
-		Args:    cobra.ExactArgs(1),
-
-		ValidArgsFunction: c.CompleteState(completeRecorded),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return edit(c, cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
-				o, err := recorded(snap, args[0])
-				if err != nil {
-					return nil, nil, err
-				}
-				return []state.Change{{Op: state.OpDelete, Address: o.Address, IfGeneration: o.Generation, By: app.Actor(), At: at}}, nil, nil
-			})
-		},
-	}
-}
-
 // edit changes the record under the apply lock and leaves an entry in the log of edits.
 func edit(c *command.Call, cmd *cobra.Command, action, object string, changes func(*state.Snapshot, time.Time) ([]state.Change, []state.RoleChange, error)) error {
 	ctx := cmd.Context()
