@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -17,6 +19,9 @@ import (
 // App gives the application with the global flags.
 func (c *Call) App() (*app.App, error) {
 	o := app.Options{Dir: c.chdir, Repo: c.repo, Ref: c.ref, Path: c.path, State: c.state, VarFiles: c.varFiles, Version: Version, Vars: map[string]string{}}
+	if err := c.CheckDir(); err != nil {
+		return nil, err
+	}
 	if c.ref != "" && c.repo == "" {
 		return nil, errors.New("--ref needs --repo: name the repository, for example --repo . --ref " + c.ref)
 	}
@@ -41,6 +46,22 @@ func (c *Call) App() (*app.App, error) {
 	}
 	o.Log = hclog.New(&hclog.LoggerOptions{Name: "holdfast", Level: level, Output: c.Err, JSONFormat: c.JSON})
 	return app.New(o), nil
+}
+
+// CheckDir refuses a --chdir that is no directory.
+func (c *Call) CheckDir() error {
+	if c.chdir == "" {
+		return nil
+	}
+	switch info, err := os.Stat(c.chdir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("--chdir %s: there is no such directory", c.chdir)
+	case err != nil:
+		return fmt.Errorf("--chdir: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("--chdir %s: it is no directory", c.chdir)
+	}
+	return nil
 }
 
 // Load reads the configuration. When it has errors they are printed and end the command; warnings stay with it.
