@@ -21,7 +21,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 		Use: "list", Short: "Show who holds what, since when and why", Args: cobra.NoArgs,
 		Example: "  holdfast lock list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				locks, err := st.Locks(cmd.Context())
 				if err != nil {
 					return err
@@ -29,7 +29,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 				if c.JSON {
 					return view.JSON(c.Out, map[string]any{"locks": locks})
 				}
-				return view.Locks(c.Out, locks, c.Style(c.Out))
+				return view.Locks(c.Out, locks, a.Now(), c.Style(c.Out))
 			})
 		},
 	}
