@@ -40,7 +40,7 @@ func (c *Call) CompleteObjects(kinds ...string) cobra.CompletionFunc {
 // told nothing of errors.
 func (c *Call) CompleteState(read func(*cobra.Command, *sqlstore.Store) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) (offers []string, _ cobra.ShellCompDirective) {
-		err := c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) (err error) {
+		err := c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) (err error) {
 			offers, err = read(cmd, st)
 			return err
 		})

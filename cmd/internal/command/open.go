@@ -99,11 +99,26 @@ func (c *Call) StatePath(ctx context.Context, a *app.App) string {
 // WithState opens the application and the existing state for a command that needs no configuration. Both are do's until it
 // returns; then the state is closed.
 func (c *Call) WithState(ctx context.Context, do func(*app.App, *sqlstore.Store) error) error {
+	return c.withState(ctx, do, func(a *app.App, path string) (*sqlstore.Store, error) { return a.OpenState(ctx, path, false) })
+}
+
+// ReadState is WithState for a command that writes nothing to the state. It also works where nothing can be written, and says so.
+func (c *Call) ReadState(ctx context.Context, do func(*app.App, *sqlstore.Store) error) error {
+	return c.withState(ctx, do, func(a *app.App, path string) (*sqlstore.Store, error) {
+		st, err := a.ReadState(ctx, path)
+		if err == nil && st.ReadOnly() {
+			fmt.Fprintf(c.Err, "Note: the state %s cannot be written and is only read.\n", view.Line(path))
+		}
+		return st, err
+	})
+}
+
+func (c *Call) withState(ctx context.Context, do func(*app.App, *sqlstore.Store) error, open func(*app.App, string) (*sqlstore.Store, error)) error {
 	a, err := c.App()
 	if err != nil {
 		return err
 	}
-	st, err := a.OpenState(ctx, c.StatePath(ctx, a), false)
+	st, err := open(a, c.StatePath(ctx, a))
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (d *DB) backup(ctx context.Context, path string) (err error) {
 	}
 	temp := f.Name()
 	defer func() { err = errors.Join(err, f.Close(), removeIfThere(temp)) }()
-	db, err := sql.Open(driverName, dsn(d.path, copying))
+	db, err := sql.Open(driverName, dsn(d.path, d.copying()))
 	if err != nil {
 		return err
 	}

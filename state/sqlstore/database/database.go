@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Path         string // of the database file; its directory must exist
 	ReadOnly     bool   // never write; the database must exist and be of the current schema
+	Reading      bool   // nothing will be written: as ReadOnly where it cannot be written, else as Existing
 	Existing     bool   // make none: there must be one, and an empty file is none
 	AllowNetwork bool   // accept a network file system, although SQLite may lose or corrupt data there
 }
@@ -53,6 +54,7 @@ type DB struct {
 	shared   bool // other machines may mount the file system: their processes cannot be watched
 	readOnly bool
 	engine   string
+	frozen   fs.FileInfo // of the file, when it is read without any locks
 
 	lock    *lockFile
 	reader  *sql.DB
@@ -88,10 +90,12 @@ func Open(ctx context.Context, o Options, schema Schema) (*DB, error) {
 }
 
 func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
+	o.Existing = o.Existing || o.Reading
 	path, err := locate(o.Path, !o.ReadOnly && !o.Existing)
 	if err != nil {
 		return nil, err
 	}
+	o.ReadOnly = o.ReadOnly || o.Reading && unwritable(path)
 	if o.Existing && bare(path) {
 		return nil, errEmpty
 	}
@@ -105,6 +109,9 @@ func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
 	d := &DB{schema: schema, path: path, shared: kind != "", readOnly: o.ReadOnly, mine: map[int64]bool{}, done: make(chan struct{})}
 	d.reserve = &reserve{path: path + ".reserve"}
 	if d.lock, err = openLockFile(path+".lock", o.ReadOnly); err != nil {
+		if unwritable(path) {
+			err = fmt.Errorf("%w; commands that only look, such as status, verify --list and restore, do without; for others %s", err, copied)
+		}
 		return nil, err
 	}
 	defer func() {
@@ -138,29 +145,6 @@ func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
 
 // processSetup sets what SQLite can only be told once per process and before its first use.
 var processSetup sync.Once
-
-func (d *DB) openReading(ctx context.Context) error {
-	db, err := sql.Open(driverName, dsn(d.path, readingFile))
-	if err != nil {
-		return err
-	}
-	d.reader = db
-	db.SetMaxOpenConns(readers)
-	if d.engine, err = engine(ctx, db); err != nil {
-		return err
-	}
-	if err := wantOurs(ctx, db); err != nil {
-		return err
-	}
-	have, want, err := versions(ctx, db, d.schema.Migrations)
-	if err != nil {
-		return err
-	}
-	if have < want {
-		return fmt.Errorf("it has schema %d, this program needs %d; any command that writes upgrades it", have, want)
-	}
-	return d.checkIfNeeded(ctx, db)
-}
 
 func (d *DB) openWriting(ctx, setup context.Context, existing bool) error {
 	if err := d.lock.wait(setup, func() error { return d.lock.take(setupByte) }); err != nil {
@@ -394,5 +378,5 @@ func (d *DB) release() error {
 			errs = append(errs, explain(db.Close()))
 		}
 	}
-	return errors.Join(append(errs, d.lock.close())...)
+	return errors.Join(append(errs, d.unchanged(), d.lock.close())...)
 }

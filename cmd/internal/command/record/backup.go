@@ -23,7 +23,7 @@ A file that is there is never replaced.`,
 		Example: "  holdfast state backup /safe/place\n  holdfast state backup /safe/place/before-upgrade.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				to := copyName(c, args[0], c.StatePath(cmd.Context(), a), a.Now())
 				if err := st.Backup(cmd.Context(), c.File(to)); err != nil {
 					return err

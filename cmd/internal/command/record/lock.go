@@ -21,7 +21,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 		Use: "list", Short: "Show who holds what, since when and why", Args: cobra.NoArgs,
 		Example: "  holdfast lock list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				locks, err := st.Locks(cmd.Context())
 				if err != nil {
 					return err

@@ -32,7 +32,7 @@ func stateList(c *command.Call) *cobra.Command {
 		Short:   "List recorded objects",
 		Example: "  holdfast state list\n  holdfast state list 'backup_plan.*' store.vault",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				objects, err := recordedObjects(cmd, st, args)
 				if err != nil {
 					return err
@@ -104,7 +104,7 @@ func stateShow(c *command.Call) *cobra.Command {
 
 		ValidArgsFunction: c.CompleteState(completeRecorded),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				snap, err := st.Snapshot(cmd.Context())
 				if err != nil {
 					return err
@@ -199,7 +199,7 @@ func statePull(c *command.Call) *cobra.Command {
 		Example: "  holdfast state pull > state.jsonl",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error { return st.Export(cmd.Context(), c.Out) })
+			return c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error { return st.Export(cmd.Context(), c.Out) })
 		},
 	}
 }
