@@ -20,7 +20,8 @@ type Event struct {
 	Status  state.Status `json:"status,omitempty"`
 	Reason  string       `json:"reason,omitempty"` // a code, or for waiting: what for
 	Error   string       `json:"error,omitempty"`
-	Files   int64        `json:"files,omitempty"` // so far
+	Files   int64        `json:"files,omitempty"`   // so far
+	ByRuns  int64        `json:"by_runs,omitempty"` // of a recorded plan: changes that its runs record when what they do is done
 	Bytes   int64        `json:"bytes,omitempty"`
 }
 

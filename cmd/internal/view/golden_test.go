@@ -234,7 +234,7 @@ func TestHistory(t *testing.T) {
 	golden(t, "steps.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error { return view.Steps(b, task, s) }))
 	golden(t, "result.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error {
 		interrupted := state.Run{ID: "14", Address: "mirror.docs", Status: state.Interrupted}
-		return view.Result(b, []state.Run{aRun(), interrupted}, 1, true, s)
+		return view.Result(b, []state.Run{aRun(), interrupted}, 1, 2, true, s)
 	}))
 	if got := text(t, func(b *bytes.Buffer) error { return view.Runs(b, nil, view.Style{}) }); got != "No runs are recorded yet.\n" {
 		t.Errorf("got %q", got)
