@@ -146,7 +146,7 @@ func Objects(w io.Writer, objects []state.Object, s Style) error {
 		}
 		rows = append(rows, []string{o.Address, strconv.FormatInt(o.Generation, 10), o.Commit[:min(7, len(o.Commit))], s.time(o.AppliedAt), o.AppliedBy, protect})
 	}
-	return s.table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", ""}, rows)
+	return s.table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", "PROTECTION"}, rows)
 }
 
 // Artifacts prints artifacts.

@@ -29,7 +29,7 @@ func stateCommand(c *command.Call) *cobra.Command {
 func stateList(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list [PATTERN ...]",
-		Short:   "List recorded objects",
+		Short:   "List recorded objects: all, or those that are named or match a pattern with *",
 		Example: "  holdfast state list\n  holdfast state list 'backup_plan.*' store.vault",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
@@ -39,6 +39,10 @@ func stateList(c *command.Call) *cobra.Command {
 				}
 				if c.JSON {
 					return view.JSON(c.Out, map[string]any{"objects": objects})
+				}
+				if len(objects) == 0 && len(args) > 0 {
+					_, err := fmt.Fprintln(c.Out, view.Line("Nothing that is recorded matches "+strings.Join(args, " or ")+"."))
+					return err
 				}
 				return view.Objects(c.Out, objects, c.Style(c.Out))
 			})
@@ -82,9 +86,20 @@ func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) 
 	if err != nil {
 		return nil, err
 	}
+	named := map[string]bool{}
+	for _, p := range patterns {
+		if strings.Contains(p, "*") {
+			continue
+		}
+		o, err := recorded(snap, p)
+		if err != nil {
+			return nil, err
+		}
+		named[o.Address] = true
+	}
 	objects := []state.Object{}
 	for _, addr := range addresses(snap) {
-		keep := len(patterns) == 0
+		keep := len(patterns) == 0 || named[addr]
 		for _, p := range patterns {
 			keep = keep || config.MatchPattern(p, addr)
 		}
