@@ -16,7 +16,6 @@ import (
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/state"
-	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
 func applyCommand(c *command.Call) *cobra.Command {
@@ -113,7 +112,7 @@ func planAndDo(ctx context.Context, c *command.Call, o app.PlanOptions, allowed 
 }
 
 // mentionHold tells of a person's hold after an apply that found nothing to do: one with work would have been refused.
-func mentionHold(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store) error {
+func mentionHold(ctx context.Context, c *command.Call, a *app.App, st state.Backend) error {
 	locks, err := st.Locks(ctx)
 	if err != nil {
 		return err

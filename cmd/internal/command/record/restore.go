@@ -54,7 +54,7 @@ func notReplaced(err error) error {
 	var other *sqlstore.OtherLineageError
 	switch {
 	case errors.As(err, &held):
-		return fmt.Errorf("%w. Nothing was replaced. To end the hold: holdfast lock release %s --reason ...", err, held.Lock.Name)
+		return fmt.Errorf("%w. Nothing was replaced. To end the hold: holdfast lock release %s --reason WHY", err, held.Lock.Name)
 	case errors.As(err, &other):
 		return command.Exit(command.ExitBlocked, fmt.Errorf("%w. Nothing was replaced. Name the right state with --state, or replace it all the same with --allow-other-lineage; it is kept", err))
 	}
