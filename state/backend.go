@@ -46,6 +46,14 @@ type Lock struct {
 	Expires   time.Time `json:"expires,omitzero"`
 }
 
+// ByPerson reports whether a person holds the lock, and not a process or a task.
+func (l Lock) ByPerson() bool { return l.Session == 0 && l.Task == "" }
+
+// Expired reports whether the lock holds nobody back any more. One of a task is kept for it.
+func (l Lock) Expired(now time.Time) bool {
+	return l.Task == "" && !l.Expires.IsZero() && !l.Expires.After(now)
+}
+
 // ApplyLock is the name of the one lock under which desired state is written.
 const ApplyLock = "apply"
 
@@ -58,6 +66,9 @@ func (e *LockedError) Error() string {
 		msg += fmt.Sprintf(" (%s, process %d)", e.Lock.Host, e.Lock.PID)
 	}
 	msg += " since " + e.Lock.Acquired.UTC().Format(time.RFC3339)
+	if e.Lock.ByPerson() && !e.Lock.Expires.IsZero() {
+		msg += " until " + e.Lock.Expires.UTC().Format(time.RFC3339)
+	}
 	if e.Lock.Operation != "" {
 		msg += " for " + e.Lock.Operation
 	}

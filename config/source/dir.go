@@ -21,7 +21,9 @@ func openDir(dir, inside string) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", dir, err)
 	}
-	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+	if abs, err = filepath.EvalSymlinks(abs); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read directory: there is no directory %s: %w", dir, fs.ErrNotExist)
+	} else if err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
 	if _, ok, err := bareAt(abs); err == nil && ok {

@@ -23,7 +23,8 @@ type Event struct {
 	Error    string       `json:"error,omitempty"`
 	Files    int64        `json:"files,omitempty"` // so far
 	Bytes    int64        `json:"bytes,omitempty"`
-	Until    time.Time    `json:"until,omitzero"` // of what takes its time: when it ends at the latest, one way or another
+	ByRuns   int64        `json:"by_runs,omitempty"` // of a recorded plan: changes that its runs record when what they do is done
+	Until    time.Time    `json:"until,omitzero"`    // of what takes its time: when it ends at the latest, one way or another
 }
 
 // EventKind says what an Event is about.

@@ -64,6 +64,7 @@ func New(o Options) *Executor {
 type Result struct {
 	Runs        []state.Run // as they ended, or were left
 	Recorded    int         // changes written to the recorded objects at once
+	ByRuns      int         // changes that runs wrote when what they do was done: a store is recorded once it is marked
 	Generation  int64       // of the state afterwards
 	Interrupted bool        // work is left for a resume
 }
@@ -130,6 +131,7 @@ func (l *life) result(jobs []*job, err error) (Result, error) {
 	defer cancel()
 	for _, j := range jobs {
 		res.Recorded += j.recorded
+		res.ByRuns += int(j.byRuns.Load())
 		for _, r := range j.runs {
 			now, readErr := l.o.Backend.Run(ctx, r.rec.ID)
 			if readErr != nil {

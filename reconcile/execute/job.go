@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/secrets"
@@ -21,7 +22,8 @@ type job struct {
 	plan     *reconcile.Plan
 	runs     []*run
 	recorded int
-	active   int // tasks in our hands
+	byRuns   atomic.Int64 // changes that runs recorded
+	active   int          // tasks in our hands
 	redact   *secrets.Redactor
 	resolve  func(context.Context, providers.Secret) (string, error)
 	unlock   func() // gives the apply lock back; nil when it is not held
@@ -224,7 +226,13 @@ func (j *job) record(lock state.Lock, left []reconcile.Change) error {
 		return fmt.Errorf("record the changes: %w", err)
 	}
 	j.recorded = len(left)
-	j.emit(Event{Kind: PlanRecorded, Files: int64(len(left))})
+	later := int64(0)
+	for _, c := range j.plan.Changes {
+		if c.ByAction {
+			later++
+		}
+	}
+	j.emit(Event{Kind: PlanRecorded, Files: int64(len(left)), ByRuns: later})
 	return nil
 }
 

@@ -338,6 +338,7 @@ func (w *work) succeed(c *call, out outcome) error {
 		} else if err != nil {
 			return err
 		}
+		w.byRuns.Add(int64(len(out.entry.Changes)))
 	}
 	w.drop(out.entry.Paid)
 	w.noteClosing(w.steps[c.index].Output)

@@ -120,7 +120,7 @@ func (c *Call) CompleteState(read func(*cobra.Command, *sqlstore.Store) ([]strin
 
 func (c *Call) complete(read func(ctx context.Context, st *sqlstore.Store, typed string) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, typed string) (offers []string, _ cobra.ShellCompDirective) {
-		err := c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) (err error) {
+		err := c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) (err error) {
 			offers, err = read(cmd.Context(), st, typed)
 			offers = slices.DeleteFunc(offers, func(o string) bool { return !strings.HasPrefix(o, typed) })
 			return err

@@ -18,7 +18,8 @@ const streamFormat = "1.0"
 var Streams = map[string]string{"output": "stream"}
 
 // Stream is what a command marked by Streams prints with --json: JSON lines of hclog, each with a type. The first is of type
-// "version", the last of type "result", also after an error; between them come "diagnostic", "plan" and the events of the work.
+// "version", the last of type "result", also after an error; between them come "diagnostic", "plan", "hold" (nothing was to be done,
+// and somebody holds applies back) and the events of the work.
 type Stream struct {
 	log  hclog.Logger
 	done view.ResultJSON

@@ -235,7 +235,7 @@ func TestHistory(t *testing.T) {
 	golden(t, "result.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error {
 		interrupted := state.Run{ID: "14", Address: "mirror.docs", Status: state.Interrupted}
 		skipped := state.Run{ID: "15", Address: "backup_plan.web", Status: state.Skipped, Error: "15.1: device unavailable (\x1b[31mnot\nreachable) (and 2 more)", Skipped: 3, Total: 3}
-		return view.Result(b, []state.Run{aRun(), interrupted, skipped}, 1, true, s)
+		return view.Result(b, []state.Run{aRun(), interrupted, skipped}, 1, 2, true, s)
 	}))
 	if got := text(t, func(b *bytes.Buffer) error { return view.Runs(b, nil, view.Style{}) }); got != "No runs are recorded yet.\n" {
 		t.Errorf("got %q", got)
@@ -245,7 +245,7 @@ func TestHistory(t *testing.T) {
 func TestStatus(t *testing.T) {
 	run := aRun()
 	st := status.Report{
-		State: state.Meta{Generation: 41, Engine: "sqlite 3.53.4"}, Commit: "3f9c1ab27d8e", Objects: 9,
+		At: at(13, 0), State: state.Meta{Generation: 41, Engine: "sqlite 3.53.4"}, Commit: "3f9c1ab27d8e", Objects: 9,
 		BackupPlans: []status.BackupPlan{
 			{Address: "backup_plan.qa", Last: &run, Next: at(23, 0), Artifacts: state.Holdings{Count: 3, Bytes: 5 << 20}},
 			{Address: "backup_plan.late", Overdue: true, Missed: make([]reconcile.Missed, 3)},
@@ -267,7 +267,10 @@ func TestStatus(t *testing.T) {
 		Failovers: []state.Role{{Failover: "failover.orders", Active: "site.dublin", Epoch: 7, State: state.RoleSettled, Since: at(3, 12), Reason: "the commit prefers it"}},
 		OpenRuns:  []state.Run{{ID: "13", Address: "mirror.docs", Kind: "mirror", Status: state.Interrupted, CreatedAt: at(23, 5)}},
 		Attention: []state.Run{{ID: "11", Address: "backup_plan.qa", Kind: "backup", Status: state.Attention, CreatedAt: at(22, 5)}},
-		Locks:     []state.Lock{{Name: "apply", Actor: "ana@ops1", Host: "ops1", PID: 7, Operation: "hold", Reason: "storage migration", Acquired: at(12, 0), Expires: at(14, 0)}},
+		Locks: []state.Lock{
+			{Name: "apply", Actor: "ana@ops1", Host: "ops1", PID: 7, Operation: "hold", Reason: "storage migration", Acquired: at(12, 0), Expires: at(14, 0)},
+			{Name: "store/nas", Actor: "bob@ops1", Operation: "hold", Acquired: at(1, 0), Expires: at(2, 0)},
+		},
 	}
 	golden(t, "status.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error { return view.Status(b, st, s) }))
 }

@@ -23,7 +23,7 @@ func PlanJSON(w io.Writer, p *reconcile.Plan, code int) error {
 // ResultJSON is how an execution ended, for programs.
 type ResultJSON struct {
 	Runs        []state.Run `json:"runs"`
-	Recorded    int         `json:"recorded"`
+	Recorded    int         `json:"recorded"` // changes, also those that runs recorded
 	Generation  int64       `json:"generation"`
 	Interrupted bool        `json:"interrupted"`
 	Error       string      `json:"error,omitempty"`
@@ -33,13 +33,23 @@ type ResultJSON struct {
 // Summary is the line that says what a plan amounts to.
 func Summary(p *reconcile.Plan) string { return summary(p) }
 
-// Result prints how an execution ended.
-func Result(w io.Writer, runs []state.Run, recorded int, interrupted bool, s Style) error {
-	if len(runs) > 0 || recorded > 0 {
+// Result prints how an execution ended, with the changes that were recorded at once and those that runs recorded.
+func Result(w io.Writer, runs []state.Run, recorded, byRuns int, interrupted bool, s Style) error {
+	all := recorded + byRuns
+	if len(runs) > 0 || all > 0 {
 		fmt.Fprintln(w)
 	}
-	if recorded > 0 {
-		fmt.Fprintf(w, "Recorded %s.\n", Count(recorded, "change", "changes"))
+	if all > 0 {
+		which := ""
+		switch {
+		case all == 1 && byRuns == 1:
+			which = ", by its run"
+		case byRuns == 1:
+			which = ", 1 of them by its run"
+		case byRuns > 1:
+			which = fmt.Sprintf(", %d of them by their runs", byRuns)
+		}
+		fmt.Fprintf(w, "Recorded %s%s.\n", Count(all, "change", "changes"), which)
 	}
 	for _, r := range runs {
 		fmt.Fprintf(w, "Run %s  %s  %s", r.ID, Line(r.Address), s.verdict(string(r.Status)))

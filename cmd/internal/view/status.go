@@ -93,7 +93,7 @@ func Status(w io.Writer, st status.Report, s Style) error {
 	}
 	if len(st.Locks) > 0 {
 		fmt.Fprintf(w, "\n%s\n", s.bold("Locks"))
-		return Locks(w, st.Locks, s)
+		return Locks(w, st.Locks, st.At, s)
 	}
 	return nil
 }
@@ -112,8 +112,8 @@ func runTime(r *state.Run, s Style) string {
 	return s.time(r.EndedAt)
 }
 
-// Locks prints who holds what.
-func Locks(w io.Writer, locks []state.Lock, s Style) error {
+// Locks prints who holds what, and what held until it expired.
+func Locks(w io.Writer, locks []state.Lock, now time.Time, s Style) error {
 	if len(locks) == 0 {
 		_, err := fmt.Fprintln(w, "Nothing is locked.")
 		return err
@@ -127,7 +127,11 @@ func Locks(w io.Writer, locks []state.Lock, s Style) error {
 		if l.Task != "" {
 			holder = "task " + l.Task
 		}
-		rows = append(rows, []string{l.Name, holder, l.Operation, l.Reason, s.time(l.Acquired), s.time(l.Expires)})
+		expires := s.time(l.Expires)
+		if l.Expired(now) {
+			expires += " (expired)"
+		}
+		rows = append(rows, []string{l.Name, holder, l.Operation, l.Reason, s.time(l.Acquired), expires})
 	}
 	return s.table(w, []string{"LOCK", "HOLDER", "FOR", "REASON", "SINCE", "EXPIRES"}, rows)
 }
@@ -142,7 +146,7 @@ func Objects(w io.Writer, objects []state.Object, s Style) error {
 		}
 		rows = append(rows, []string{o.Address, strconv.FormatInt(o.Generation, 10), o.Commit[:min(7, len(o.Commit))], s.time(o.AppliedAt), o.AppliedBy, protect})
 	}
-	return s.table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", ""}, rows)
+	return s.table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", "PROTECTION"}, rows)
 }
 
 // Artifacts prints artifacts.

@@ -32,6 +32,9 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 			if len(args) == 1 && args[0] == "-" {
 				return formatStdin(c, cmd.InOrStdin(), check)
 			}
+			if err := c.CheckDir(); err != nil {
+				return err
+			}
 			if len(args) == 0 {
 				args = []string{"."}
 			}

@@ -29,10 +29,10 @@ func Do(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, wo
 	}
 	res.Runs = explained(st, res.Runs)
 	if s := c.Stream(); s != nil {
-		s.Result(view.ResultJSON{Runs: res.Runs, Recorded: res.Recorded, Generation: res.Generation, Interrupted: res.Interrupted})
+		s.Result(view.ResultJSON{Runs: res.Runs, Recorded: res.Recorded + res.ByRuns, Generation: res.Generation, Interrupted: res.Interrupted})
 	} else if err == nil || len(res.Runs) > 0 {
 		// The exit code says how it ended, even when nobody can read this any more.
-		_ = view.Result(c.Out, res.Runs, res.Recorded, res.Interrupted, c.Style(c.Out))
+		_ = view.Result(c.Out, res.Runs, res.Recorded, res.ByRuns, res.Interrupted, c.Style(c.Out))
 	}
 	return command.Exit(code, err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/command/execution"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/state"
@@ -114,13 +116,32 @@ func planAndDo(ctx context.Context, c *command.Call, o app.PlanOptions, allowed 
 		return command.Exit(erroredCode(p), nil)
 	}
 	if p.Empty() {
-		return nil
+		return mentionHold(ctx, c, a, st)
 	}
 	question := execution.Question{Approved: approve, Opens: reconcile.ClassRole, Review: "holdfast plan"}
 	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
 		return err
 	}
 	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
+}
+
+// mentionHold tells of a person's hold after an apply that found nothing to do: one with work would have been refused.
+func mentionHold(ctx context.Context, c *command.Call, a *app.App, st state.Backend) error {
+	locks, err := st.Locks(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(locks, func(l state.Lock) bool { return l.Name == state.ApplyLock && l.ByPerson() && !l.Expired(a.Now()) })
+	if i < 0 {
+		return nil
+	}
+	text := (&state.LockedError{Lock: locks[i]}).Error() + "; until then an apply with something to do is refused"
+	if s := c.Stream(); s != nil {
+		s.Line("hold", text, "lock", locks[i])
+		return nil
+	}
+	_, err = fmt.Fprintln(c.Out, view.Line("Note: "+text+"."))
+	return err
 }
 
 func applyFile(ctx context.Context, c *command.Call, path string, allowed reconcile.Allowed, verbose bool) error {

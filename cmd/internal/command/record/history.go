@@ -32,7 +32,7 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return c.WithState(ctx, func(_ *app.App, st *sqlstore.Store) error {
+			return c.ReadState(ctx, func(_ *app.App, st *sqlstore.Store) error {
 				f := state.RunFilter{Limit: limit, Open: open}
 				if len(args) == 1 {
 					switch {

@@ -53,7 +53,7 @@ resumable, and also into a device.`,
 			case dir == "":
 				return errors.New("say where to with --dir DIRECTORY; into a device goes holdfast restore plan")
 			}
-			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				art, err := pick(cmd.Context(), st, a.Now(), args, f, at, func(a state.Artifact) bool { return !artifact.IsSafety(a) })
 				if err != nil {
 					return err

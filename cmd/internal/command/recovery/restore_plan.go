@@ -157,7 +157,7 @@ holdfast verify --list, is kept until a person deletes it, and is restored only 
 			if err := f.check(); err != nil {
 				return err
 			}
-			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				p, err := f.plan(cmd.Context(), c, a, st)
 				if err != nil {
 					return err

@@ -48,7 +48,11 @@ all at once that is due there.`,
 			case len(args) > 0 && (all || due), all && due:
 				return errors.New("name artifacts, or say --all or --due: one of them")
 			}
-			return c.WithState(ctx, func(a *app.App, st *sqlstore.Store) error {
+			open := c.WithState
+			if list {
+				open = c.ReadState
+			}
+			return open(ctx, func(a *app.App, st *sqlstore.Store) error {
 				chosen, err := choose(ctx, st, args, f, list && !all && !due)
 				if err == nil && due {
 					chosen, err = onlyDue(ctx, a, st, chosen)

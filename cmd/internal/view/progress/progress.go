@@ -52,7 +52,11 @@ func (d *Display) Event(e execute.Event) {
 	name := taskName(e)
 	switch e.Kind {
 	case execute.PlanRecorded:
-		d.say("", "recorded %s", view.Count(int(e.Files), "change", "changes"))
+		later := ""
+		if e.ByRuns > 0 {
+			later = "; " + view.Count(int(e.ByRuns), "more when its run is done", "more when their runs are done")
+		}
+		d.say("", "recorded %s%s", view.Count(int(e.Files), "change", "changes"), later)
 	case execute.RunStarted:
 		d.say("", "run %s: %s started", e.Run, e.Address)
 	case execute.RunDone:
