@@ -29,6 +29,7 @@ var (
 	ErrEmptySource    = errors.New("source is empty")
 	ErrCorrupt        = errors.New("content does not match its checksum")
 	ErrNoKey          = errors.New("cannot be decrypted")
+	ErrSecret         = errors.New("the secret cannot be had")
 
 	// ErrStoreNoAnswer is the ErrNoAnswer of a store.
 	ErrStoreNoAnswer = fmt.Errorf("the store gives %w", ErrNoAnswer)

@@ -149,7 +149,7 @@ type Store interface {
 	Get(ctx context.Context, ref ArtifactRef) (Manifest, error)
 	// Open reads the content of one file of a committed artifact. Content that is not
 	// that of the manifest ends in ErrCorrupt instead of io.EOF. Where it cannot be decrypted the
-	// error is ErrNoKey and names the recipients.
+	// error is ErrNoKey and names the recipients; where its key is a secret that cannot be read it is ErrSecret.
 	Open(ctx context.Context, m Manifest, name string) (io.ReadCloser, error)
 	// Stored reads the bytes of the file as stored, those File.Size and File.SHA256 are of. It needs no key.
 	Stored(ctx context.Context, m Manifest, name string) (io.ReadCloser, error)

@@ -123,7 +123,7 @@ func unreadable(ctx context.Context, opener *providers.Opener, a state.Artifact,
 		err = errors.Join(err, store.Close())
 	}
 	if err != nil {
-		return err.Error(), errors.Is(err, providers.ErrNoKey)
+		return err.Error(), errors.Is(err, providers.ErrNoKey) || errors.Is(err, providers.ErrSecret)
 	}
 	return "", false
 }
