@@ -59,6 +59,7 @@ const (
 	FailedStoreReadOnly = "FAILED_STORE_READ_ONLY"
 	FailedStoreMedium   = "FAILED_STORE_MEDIUM"
 	FailedStoreIdentity = "FAILED_STORE_IDENTITY_CHANGED"
+	FailedNoKey         = "FAILED_NO_KEY"
 	FailedNotEmpty      = "FAILED_NOT_EMPTY"
 	FailedSourceExit    = "FAILED_SOURCE_EXIT"
 	FailedSourceChanged = "FAILED_SOURCE_CHANGED"
@@ -98,6 +99,8 @@ var reasons = []struct {
 	{providers.ErrReadOnly, FailedStoreReadOnly},
 	{providers.ErrMedium, FailedStoreMedium},
 	{providers.ErrIdentity, FailedStoreIdentity},
+	{providers.ErrNoKey, FailedNoKey},
+	{providers.ErrSecret, FailedNoKey},
 	{providers.ErrNotEmpty, FailedNotEmpty},
 	{providers.ErrTooSmall, FailedTooSmall},
 	{providers.ErrChanged, FailedSourceChanged},

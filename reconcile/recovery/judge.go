@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/unit"
@@ -119,13 +120,32 @@ func (b *builder) judgeStore() {
 	switch {
 	case b.Seen.NoKey:
 		b.need("key", "the store can decrypt it", "no key", false)
-		b.errorf("HF-RST-006", "The store has no key for the artifact", "%s. A key is a secret: name the configuration that declares it with --chdir or --repo.", b.Seen.Unreadable)
+		b.errorf("HF-RST-006", "The store has no key for the artifact", "%s%s", sentence(b.Seen.Unreadable), b.whereKey())
 	case b.Seen.Unreadable != "":
 		b.need("content", "can be read", b.Seen.Unreadable, false)
-		b.errorf("HF-RST-007", "The artifact cannot be read", "%s. Check it with: holdfast verify %s", b.Seen.Unreadable, s.Artifact)
-	default:
+		b.errorf("HF-RST-007", "The artifact cannot be read", "%s Check it with: holdfast verify %s", sentence(b.Seen.Unreadable), s.Artifact)
+	case b.Seen.Encrypted:
 		b.need("key", "the store can decrypt it", "yes", true)
+	default:
+		b.need("content", "can be read", "yes", true)
 	}
+}
+
+// whereKey says what to do about a key that is a secret which cannot be had. Other problems with keys say it themselves, as does a secret
+// without a configuration that declares it.
+func (b *builder) whereKey() string {
+	if !b.Seen.NoSecret || b.Secrets == nil {
+		return ""
+	}
+	return " Its secret block in the configuration says where it is read from: put it there, or name the place where it is, and plan again."
+}
+
+// sentence ends a text with one full stop.
+func sentence(text string) string {
+	if strings.HasSuffix(text, ".)") {
+		return text
+	}
+	return strings.TrimRight(text, ".") + "."
 }
 
 func (b *builder) judgeDir() {

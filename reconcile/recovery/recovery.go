@@ -44,6 +44,8 @@ type Seen struct {
 	Verified   time.Time             // of the artifact
 	Unreadable string                // why the store cannot give the content; empty: it can
 	NoKey      bool                  // it cannot because there is no key
+	NoSecret   bool                  // with NoKey: the key is a secret that cannot be read
+	Encrypted  bool                  // the content is, in the store
 	Target     *reconcile.DeviceSeen // nil without Device
 	Refused    string                // why the device cannot be restored into; empty: it can
 	Occupied   string                // why Dir cannot be used; empty: it can

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -68,8 +69,12 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 	opener := a.RecordedOpener(doc, snap)
 	in.Seen = recovery.Seen{Verified: o.Artifact.Verified, FreeBytes: -1, Store: observe.Store(ctx, opener, o.Artifact.Store, a.Now())}
 	if in.Seen.Store.Error == "" {
-		in.Seen.Unreadable, in.Seen.NoKey = unreadable(ctx, opener, o.Artifact, m)
+		if err := readable(ctx, opener, o.Artifact, m); err != nil {
+			in.Seen.Unreadable, in.Seen.NoSecret = err.Error(), errors.Is(err, providers.ErrSecret)
+			in.Seen.NoKey = in.Seen.NoSecret || errors.Is(err, providers.ErrNoKey)
+		}
 	}
+	in.Seen.Encrypted = slices.ContainsFunc(m.Files, func(f providers.File) bool { return f.Encryption != nil })
 	if o.Dir != "" {
 		switch err := artifact.Vacant(o.Dir); {
 		case errors.Is(err, providers.ErrNotEmpty):
@@ -108,24 +113,21 @@ func sourceOf(a state.Artifact, m providers.Manifest) reconcile.RestoreSource {
 	return s
 }
 
-// unreadable says why a store cannot give the content of an artifact.
-func unreadable(ctx context.Context, opener *providers.Opener, a state.Artifact, m providers.Manifest) (why string, noKey bool) {
+// readable says why a store cannot give the content of an artifact.
+func readable(ctx context.Context, opener *providers.Opener, a state.Artifact, m providers.Manifest) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	store, err := opener.Store(ctx, a.Store)
-	if err == nil {
-		if a.State != state.ArtifactUnverified { // which has no manifest there
-			_, err = store.Get(ctx, m.ArtifactRef)
-		}
-		if err == nil {
-			err = artifact.Readable(ctx, store, m)
-		}
-		err = errors.Join(err, store.Close())
-	}
 	if err != nil {
-		return err.Error(), errors.Is(err, providers.ErrNoKey) || errors.Is(err, providers.ErrSecret)
+		return err
 	}
-	return "", false
+	if a.State != state.ArtifactUnverified { // which has no manifest there
+		_, err = store.Get(ctx, m.ArtifactRef)
+	}
+	if err == nil {
+		err = artifact.Readable(ctx, store, m)
+	}
+	return errors.Join(err, store.Close())
 }
 
 // writable reports whether this user may make a directory and what is missing above it. What cannot be told is seen when it is made.

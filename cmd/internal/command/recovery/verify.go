@@ -202,7 +202,7 @@ func (v *verifier) read(ctx context.Context, art state.Artifact) (verdict, error
 	fits := func(_ context.Context, address string, info providers.StoreInfo) error {
 		return store.Fits(v.snap.Objects[address], info)
 	}
-	live := newReading(v.progress, v.app, art)
+	live := newReading(v.progress, v.app, art, "read")
 	reading, err := artifact.ReadBack(ctx, v.opener, art, fits, v.app.Now, live.read)
 	live.end()
 	if ctx.Err() != nil {
@@ -288,12 +288,13 @@ type reading struct {
 	n   int64
 }
 
-func newReading(p *progress.Display, a *app.App, art state.Artifact) *reading {
+func newReading(p *progress.Display, a *app.App, art state.Artifact, step string) *reading {
 	r := &reading{p: p}
 	r.now = func() execute.Event {
-		return execute.Event{Time: a.Now(), Task: art.ID, Step: "read", Device: art.Device, Domain: art.Domain, Bytes: r.n}
+		return execute.Event{Time: a.Now(), Task: art.ID, Step: step, Device: art.Device, Domain: art.Domain, Bytes: r.n}
 	}
 	r.show(execute.TaskStarted)
+	r.show(execute.StepStarted)
 	return r
 }
 
