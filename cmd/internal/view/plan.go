@@ -16,7 +16,8 @@ import (
 type PlanOptions struct {
 	Style   Style
 	Allowed reconcile.Allowed
-	Verbose bool // every task, every argument
+	Asked   reconcile.Class // a person is asked next, whose yes also allows this class; empty: nobody is, or nothing more is allowed by it
+	Verbose bool            // every task, every argument
 }
 
 // longestHeading bounds the part of a commit's subject in the first line, in characters.
@@ -326,6 +327,10 @@ func (b *planText) footer() {
 		b.WriteString("This plan is incomplete: it was narrowed, or something is known only after inspection.\n")
 	}
 	for _, g := range closed(p, b.o.Allowed) {
+		if g.Class == b.o.Asked && g.Class != "" && g.Deletes == 0 {
+			fmt.Fprintf(b, "Allowed by the yes that is asked for: it %s. Where nobody is asked it takes %s.\n", Line(g.Reason), b.s.yellow(g.Allow))
+			continue
+		}
 		fmt.Fprintf(b, "Not applied without: %s (%s)\n", b.s.yellow(g.Allow), Line(g.Reason))
 	}
 	fmt.Fprintf(b, "%s\n", b.s.dim("Digest "+p.Digest))

@@ -172,7 +172,7 @@ holdfast verify --list, is kept until a person deletes it, and is restored only 
 					return err
 				}
 				if out != "" && !p.Errored && !c.JSON && format == "text" {
-					fmt.Fprintf(c.Out, "Saved. To do exactly this: holdfast restore apply %s\n", out)
+					execution.Saved(c, p, "holdfast restore apply", out)
 				}
 				return command.Exit(code, nil)
 			})
@@ -244,13 +244,13 @@ holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
 
 // restore shows a plan, asks, and does it.
 func restore(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, p *reconcile.Plan, allowed reconcile.Allowed, approve bool) error {
-	if err := execution.Announce(c, p, allowed, false); err != nil {
+	question := execution.Question{Approved: approve, Opens: reconcile.ClassDestroy, Review: "holdfast restore plan"}
+	if err := execution.Announce(c, p, allowed, question, false); err != nil {
 		return err
 	}
 	if p.Errored {
 		return command.Exit(restoreCode(p), nil)
 	}
-	question := execution.Question{Approved: approve, Opens: reconcile.ClassDestroy, Review: "holdfast restore plan"}
 	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
 		return err
 	}
