@@ -229,7 +229,7 @@ type Action struct {
 	Class      Class         `json:"class"`
 	Reason     string        `json:"reason"` // in words: "never run", "due since Tue 23:00"
 	Trigger    state.Trigger `json:"trigger"`
-	TriggerKey string        `json:"trigger_key"` // empty with TriggerApply and TriggerManual: the executor puts the plan's ID
+	TriggerKey string        `json:"trigger_key"` // empty with TriggerApply and TriggerManual: the executor puts the plan's ID, or with ModeRestore what is the same for every copy of the plan
 	Nominal    string        `json:"nominal,omitempty"`
 	DueAt      time.Time     `json:"due_at,omitzero"`
 	After      []int         `json:"after,omitempty"` // indexes of actions that must have ended well first
