@@ -80,6 +80,18 @@ type Span struct {
 	To   time.Time `json:"to"`
 }
 
+// Unpacked is how many bytes a restore writes by the device's own format, as the capture told; zero when it did not. Unless it is exact, it
+// may be less: files with holes count as long as they are.
+func (m Manifest) Unpacked() (n int64, exact bool) {
+	if m.Result.Unpacked > 0 {
+		return m.Result.Unpacked, true
+	}
+	if counted, ok := m.Result.Fingerprint["bytes"].(float64); ok && counted > 0 && counted < 1<<62 {
+		return int64(counted), false
+	}
+	return 0, false
+}
+
 // Size is the stored size of all files in bytes.
 func (m Manifest) Size() int64 {
 	var n int64

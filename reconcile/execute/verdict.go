@@ -53,6 +53,7 @@ const (
 	FailedUnavailable   = "FAILED_NOT_AVAILABLE"
 	FailedNoAnswer      = "FAILED_NO_ANSWER"
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
+	FailedTargetSpace   = "FAILED_TARGET_SPACE"
 	FailedDeviceSpace   = "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"
 	FailedStoreMount    = "FAILED_STORE_NOT_MOUNTED"
 	FailedStoreAnswer   = "FAILED_STORE_NO_ANSWER"

@@ -156,12 +156,31 @@ func (b *builder) judgeDir() {
 	if seen.Occupied != "" {
 		b.errorf("HF-RST-008", "The directory cannot be used", "%s. Name one that is absent or empty, where you may write.", seen.Occupied)
 	}
-	if seen.FreeBytes < 0 {
-		b.need("room", unit.Bytes(s.Content), "", false)
-		return
+	b.judgeRoom()
+}
+
+// judgeRoom compares what is to be written with the room for it.
+func (b *builder) judgeRoom() {
+	s, free := b.Source, b.Seen.FreeBytes
+	need, text := s.Content, unit.Bytes(s.Content)
+	switch {
+	case b.Raw:
+	case s.Unpacked == 0:
+		text = "at least " + text
+	case s.AtMost:
+		need, text = max(s.Unpacked, s.Content), "at most "+unit.Bytes(max(s.Unpacked, s.Content))
+	default:
+		need, text = s.Unpacked, unit.Bytes(s.Unpacked)
 	}
-	if !b.need("room", unit.Bytes(s.Content), unit.Bytes(seen.FreeBytes), seen.FreeBytes >= s.Content) {
-		b.errorf("HF-RST-009", "There is no room for the content", "The content has %s as captured, more when it is unpacked; %s are free at %s.", unit.Bytes(s.Content), unit.Bytes(seen.FreeBytes), b.Dir)
+	const code, summary = "HF-RST-009", "There is no room for the content"
+	switch {
+	case free < 0:
+		b.need("room", text, "", false)
+	case b.need("room", text, unit.Bytes(free)+" free", free >= need):
+	case !b.Raw && s.AtMost && free >= s.Content:
+		b.warnf(code, "There may be no room for the content", "The content has %s, less where files have holes; %s are free at %s. Without room the restore fails, and leaves nothing.", text, unit.Bytes(free), b.Dir)
+	default:
+		b.errorf(code, summary, "The content has %s; %s are free at %s. Name a directory on a larger file system.", text, unit.Bytes(free), b.Dir)
 	}
 }
 

@@ -110,6 +110,9 @@ func sourceOf(a state.Artifact, m providers.Manifest) reconcile.RestoreSource {
 	for _, f := range m.Files {
 		s.Content += f.Content().Size
 	}
+	if n, exact := m.Unpacked(); n > 0 {
+		s.Unpacked, s.AtMost = n, !exact
+	}
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -323,8 +324,9 @@ func (v *verifier) line(art state.Artifact, one verdict) string {
 	return line + unit.Bytes(art.Bytes) + "  good"
 }
 
-// reading shows one artifact while it is read; without a progress it shows nothing.
+// reading shows one artifact while it is read, by one goroutine or several; without a progress it shows nothing.
 type reading struct {
+	mu  sync.Mutex // the display and the count are used by one goroutine at a time
 	p   *progress.Display
 	now func() (e execute.Event)
 	n   int64
@@ -349,6 +351,8 @@ func (r *reading) show(kind execute.EventKind) {
 }
 
 func (r *reading) read(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.n += n
 	r.show(execute.Progress)
 }
