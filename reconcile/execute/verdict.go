@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/process"
@@ -128,10 +130,21 @@ func judge(err error) *verdict {
 			if r.err == errWindowClosed {
 				status = state.Cancelled
 			}
-			return &verdict{Status: status, Reason: r.code, Message: err.Error()}
+			return &verdict{Status: status, Reason: r.code, Message: once(err)}
 		}
 	}
-	return &verdict{Status: state.Failed, Reason: Failed, Message: err.Error()}
+	return &verdict{Status: state.Failed, Reason: Failed, Message: once(err)}
+}
+
+// once is the text of an error without lines that one before them said already: what writing a file fails of, closing it fails of, too.
+func once(err error) string {
+	var said []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.ContainsFunc(said, func(before string) bool { return strings.HasSuffix(before, line) }) {
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said, "\n")
 }
 
 // before gives the verdict of a check before the pre script: it is about the whole backup plan.

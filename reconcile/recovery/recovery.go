@@ -79,7 +79,8 @@ func Build(in Input) (*reconcile.Plan, diag.List) {
 		Objects:   map[string]reconcile.Spec{}, Changes: []reconcile.Change{}, Actions: []reconcile.Action{}, Deferred: []reconcile.Deferred{},
 		Drift: []reconcile.Drift{}, Roles: []reconcile.RoleStatus{}, Gates: []reconcile.Gate{},
 	}
-	replace := in.Device != "" && b.occupied()
+	_, recorded := in.State.Objects[in.Device]
+	replace := recorded && b.occupied()
 	b.plan.Restore = &reconcile.Restore{
 		Source: in.Source, Raw: in.Raw, Safety: replace && !in.NoSafety,
 		Target: reconcile.RestoreTarget{Dir: in.Dir, Device: in.Device, DeviceType: b.typeOf(in.Device), Domain: in.Domain, Replace: replace},

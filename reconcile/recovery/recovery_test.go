@@ -138,7 +138,7 @@ func TestBuild(t *testing.T) {
 		"room as captured":              {change(aside(), func(in *recovery.Input) { in.Raw, in.Source.Unpacked, in.Seen.FreeBytes = true, 9000, 3000 }), "store check restore", "", false},
 		"no room":                       {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 2999 }), "store check restore", "error 009", false},
 		"just room":                     {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 3000 }), "store check restore", "", false},
-		"a device that is gone":         {change(well(), func(in *recovery.Input) { in.Device = "device.none" }), safely, "error 010", true},
+		"a device that is gone":         {change(well(), func(in *recovery.Input) { in.Device = "device.none" }), "store inspect check restore confirm", "error 010", false},
 		"aside, the device is gone":     {change(aside(), func(in *recovery.Input) { delete(in.State.Objects, "device.web") }), "store check restore", "error 010", false},
 		"another type":                  {change(well(), func(in *recovery.Input) { in.Device = "device.db" }), safely, "error 011", true},
 		"a type that is not told":       {change(well(), func(in *recovery.Input) { in.Source.DeviceType = "" }), safely, "", true},

@@ -91,6 +91,8 @@ func targetLine(p *reconcile.Plan) line {
 		l.text = "a new directory; the files as they were captured"
 	case r.Target.Dir != "":
 		l.text = "a new directory"
+	case r.Target.DeviceType == "":
+		l.text = "a device that is not recorded"
 	case !r.Target.Replace:
 		l.text = "is not there now; nothing is overwritten"
 	default:
