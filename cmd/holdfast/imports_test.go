@@ -107,7 +107,7 @@ var imports = map[string][]string{
 		"reconcile", "reconcile/status", "state", "state/sqlstore",
 	},
 	"cmd/internal/command/recovery": {
-		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "cmd/internal/view/progress",
+		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "cmd/internal/view/progress", "config/diag",
 		"config", "config/unit", "providers",
 		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/status", "reconcile/store", "reconcile/verification", "state", "state/sqlstore",
 	},

@@ -1,9 +1,8 @@
-// Package recovery plans restores: one artifact's content goes into a directory or into a device. It is pure, as package
-// reconcile is, and needs no configuration: what is recorded is enough.
+// Package recovery plans what people do with one artifact: restores, by which its content goes into a directory or into a device, and its
+// deletion. It is pure, as package reconcile is, and needs no configuration: what is recorded is enough.
 package recovery
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,13 +107,7 @@ func (b *builder) occupied() bool {
 
 // typeOf gives the recorded type of a device or store; empty when it is not recorded.
 func (b *builder) typeOf(address string) string {
-	var head struct {
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(b.State.Objects[address].Spec, &head) != nil {
-		return ""
-	}
-	return head.Type
+	return typeIn(b.State.Objects[address])
 }
 
 // seconds is the duration to expect: that of the slowest earlier restore, for so many bytes. Much smaller ones tell nothing: they took

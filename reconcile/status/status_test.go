@@ -102,7 +102,7 @@ func TestRemedies(t *testing.T) {
 		{bad("new", "backup_plan.x", time.Minute), "take a new backup: holdfast run backup_plan.x"},
 		{bad("alone", "backup_plan.y", time.Hour), "take a new backup: holdfast run backup_plan.y"},
 		{bad("orphan", "backup_plan.gone", time.Hour), "backup_plan.gone is no longer recorded: back up device.web with another backup plan"},
-		{bad("safety", "", time.Hour), "no backup plan takes it again; to save what can be read: holdfast restore apply --allow-quarantined --dir DIRECTORY --artifact safety"},
+		{bad("safety", "", time.Hour), "no backup plan takes it again; to save what can be read: holdfast restore apply --allow-quarantined --dir DIRECTORY --artifact safety; to be rid of it: holdfast artifact delete safety"},
 	} {
 		if got := remedy(c.of); got != c.want {
 			t.Errorf("%s: %q, want %q", c.of.ID, got, c.want)

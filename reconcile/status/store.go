@@ -47,7 +47,7 @@ func Remedies(st *state.Snapshot, now time.Time) func(state.ArtifactBrief) strin
 		case replaced(a, newest):
 			return "nothing: a newer one is good"
 		case a.BackupPlan == "":
-			return "no backup plan takes it again; to save what can be read: holdfast restore apply --allow-quarantined --dir DIRECTORY --artifact " + a.ID
+			return "no backup plan takes it again; to save what can be read: holdfast restore apply --allow-quarantined --dir DIRECTORY --artifact " + a.ID + "; to be rid of it: holdfast artifact delete " + a.ID
 		case !recorded:
 			return a.BackupPlan + " is no longer recorded: back up " + a.Device + " with another backup plan"
 		}

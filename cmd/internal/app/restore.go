@@ -99,6 +99,19 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 	return plan, ctx.Err()
 }
 
+// PlanDeletion looks at the store of an artifact and plans its deletion, because of a reason that a person gives.
+func (a *App) PlanDeletion(ctx context.Context, backend state.Backend, art state.Artifact, reason string, force bool) (*reconcile.Plan, error) {
+	snap, err := backend.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the state: %w", err)
+	}
+	plan, _ := recovery.Delete(recovery.DeleteInput{
+		State: snap, Artifact: art, Safety: artifact.IsSafety(art), Force: force, Reason: reason, Operator: Actor(), Now: a.Now(), Version: a.o.Version,
+		Store: observe.Store(ctx, a.RecordedOpener(nil, snap), art.Store, a.Now()),
+	})
+	return plan, ctx.Err()
+}
+
 // sourceOf describes an artifact by its record and its manifest.
 func sourceOf(a state.Artifact, m providers.Manifest) reconcile.RestoreSource {
 	s := reconcile.RestoreSource{

@@ -63,8 +63,11 @@ type line struct {
 
 // sections arranges a plan: what destroys first, then changes, work, what waits, and what differs.
 func sections(p *reconcile.Plan, s Style) []section {
-	if p.Restore != nil {
+	switch {
+	case p.Restore != nil:
 		return restoreSections(p, s)
+	case p.Mode == reconcile.ModeDelete:
+		return deletionSections(p, s)
 	}
 	var destroys, changes []line
 	for _, c := range p.Changes {
@@ -251,6 +254,10 @@ func (b *planText) header() {
 		fmt.Fprintf(b, "%s   %s\n\n", b.s.bold("holdfast restore plan"), strings.TrimLeft(Line(p.Environment)+fmt.Sprintf("   state gen %d", p.State.Generation), " "))
 		return
 	}
+	if p.Mode == reconcile.ModeDelete {
+		fmt.Fprintf(b, "%s   state gen %d\n\n", b.s.bold("holdfast artifact delete"), p.State.Generation)
+		return
+	}
 	fmt.Fprintf(b, "%s   %s", b.s.bold("holdfast plan"), Line(p.Environment))
 	if p.Config.Commit != "" {
 		fmt.Fprintf(b, "   commit %s", p.Config.Commit[:min(7, len(p.Config.Commit))])
@@ -353,6 +360,9 @@ func summary(p *reconcile.Plan) string {
 	s := p.Summary
 	if p.Restore != nil {
 		return fmt.Sprintf("Plan: restore artifact %s into %s.", p.Restore.Source.Artifact, Line(restoreTarget(p.Restore)))
+	}
+	if p.Mode == reconcile.ModeDelete {
+		return fmt.Sprintf("Plan: delete %s.", Count(s.Deletes, "artifact", "artifacts"))
 	}
 	if p.Empty() && p.Mode == reconcile.ModeCompare {
 		return "Nothing differs."

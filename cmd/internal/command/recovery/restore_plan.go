@@ -147,8 +147,9 @@ overwrite. The store and the target are looked at; nothing is changed and no loc
 taken. No configuration is needed, only the state and the store.
 
 Into a device that holds something, the target is backed up first into the store of
-the artifact. When that fails, nothing is restored. Such a safety backup is shown by
-holdfast verify --list, is kept until a person deletes it, and is restored only by name.`,
+the artifact. When that fails, nothing is restored. Such a safety backup is marked by
+holdfast verify --list, is kept until holdfast artifact delete, and is restored only by
+its name.`,
 		Example: `  holdfast restore plan --device web --domain content --in-place
   holdfast restore plan --device web --at 2026-11-20T06:00:00Z --dir /srv/restored
   holdfast restore plan --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to web-standby --out back.plan`,
