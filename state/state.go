@@ -155,6 +155,11 @@ type Expiry struct {
 	Artifact string
 	Newer    int              // at least 1
 	Objects  map[string]int64 // generations by address
+
+	// Asked says that a person named this artifact. Then no others of its group need be left; but if it is good, another good one of its
+	// device and domain must be there, wherever it lies, unless it may be the Last.
+	Asked bool
+	Last  bool
 }
 
 // Reading is the outcome of reading an artifact back. A good artifact becomes verified at the time, or quarantined with the error. One that

@@ -53,6 +53,7 @@ func (d *device) Capture(ctx context.Context, req providers.CaptureRequest, sink
 		Consistency: "none",
 		Fingerprint: map[string]any{"bytes": out.size, "sha256": hex.EncodeToString(out.hash.Sum(nil))},
 		Tool:        argv[0],
+		Unpacked:    out.size,
 	}, nil
 }
 

@@ -162,10 +162,12 @@ func (w *work) finish() error {
 	}
 	rec := w.totals()
 	rec.Status = state.Succeeded
-	for _, s := range w.steps {
+	for i, s := range w.steps {
 		var r report
 		if len(s.Output) > 0 && json.Unmarshal(s.Output, &r) == nil {
-			warnings = append(warnings, r.Warnings...)
+			for _, text := range r.Warnings {
+				warnings = append(warnings, w.warns(i)+text)
+			}
 		}
 	}
 	switch {
@@ -184,6 +186,16 @@ func (w *work) finish() error {
 		err = w.conclude(rec)
 	}
 	return err
+}
+
+// warns says what a warning of a step is of, where it could be taken for one of the task's own work: what a restore captures first.
+func (w *work) warns(step int) string {
+	var a reconcile.CaptureArgs
+	s := w.spec.Steps[step]
+	if s.Op == reconcile.OpDeviceCapture && json.Unmarshal(s.Args, &a) == nil && a.Activity == reconcile.SafetyActivity {
+		return "safety backup: "
+	}
+	return ""
 }
 
 // interrupt leaves the task for a later resume. An open intent stays open, but no device stays quiesced, unless the

@@ -55,7 +55,7 @@ type Mirror struct {
 // Of works out how things stand. It needs no configuration and contacts nothing.
 func Of(st *state.Snapshot, now time.Time) Report {
 	s := Report{
-		Stores: []Store{}, Quarantined: quarantined(st.Catalogue, now),
+		Stores: []Store{}, Quarantined: quarantined(st, now),
 		At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects),
 		BackupPlans: []BackupPlan{}, Mirrors: []Mirror{}, Failovers: []state.Role{}, // JSON shows an empty list, not null
 		OpenRuns: []state.Run{}, Attention: append([]state.Run{}, st.Undecided()...), Locks: append([]state.Lock{}, st.Locks...),

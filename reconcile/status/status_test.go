@@ -79,3 +79,36 @@ func TestStanding(t *testing.T) {
 		t.Errorf("an empty list is null: %s, %v", body, err)
 	}
 }
+
+// TestRemedies: every surface says the same of a damaged artifact, and nothing it says to type is empty.
+func TestRemedies(t *testing.T) {
+	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	bad := func(id, plan string, age time.Duration) state.ArtifactBrief {
+		return state.ArtifactBrief{ID: id, BackupPlan: plan, Device: "device.web", Domain: "content", Started: now.Add(-age), State: state.ArtifactQuarantined}
+	}
+	good := bad("g", "backup_plan.x", time.Hour)
+	good.State = state.ArtifactGood
+	safety := bad("s", "", time.Minute)
+	safety.State = state.ArtifactGood
+	st := &state.Snapshot{Objects: map[string]state.Object{"backup_plan.x": {}, "backup_plan.y": {}}, Catalogue: []state.ArtifactBrief{
+		bad("old", "backup_plan.x", 2*time.Hour), good, safety,
+	}}
+	remedy := status.Remedies(st, now)
+	for _, c := range []struct {
+		of   state.ArtifactBrief
+		want string
+	}{
+		{bad("old", "backup_plan.x", 2*time.Hour), "nothing: a newer one is good"},
+		{bad("new", "backup_plan.x", time.Minute), "take a new backup: holdfast run backup_plan.x"},
+		{bad("alone", "backup_plan.y", time.Hour), "take a new backup: holdfast run backup_plan.y"},
+		{bad("orphan", "backup_plan.gone", time.Hour), "backup_plan.gone is no longer recorded: back up device.web with another backup plan"},
+		{bad("safety", "", time.Hour), "no backup plan takes it again; to save what can be read: holdfast restore apply --allow-quarantined --dir DIRECTORY --artifact safety; to be rid of it: holdfast artifact delete safety"},
+	} {
+		if got := remedy(c.of); got != c.want {
+			t.Errorf("%s: %q, want %q", c.of.ID, got, c.want)
+		}
+	}
+	if r := status.Of(st, now); len(r.Quarantined) != 1 || r.Quarantined[0].Todo != remedy(bad("old", "backup_plan.x", 2*time.Hour)) {
+		t.Errorf("the report says %+v", r.Quarantined)
+	}
+}

@@ -257,8 +257,8 @@ func TestStatus(t *testing.T) {
 			{Address: "store.new", Within: unit.Duration(7 * 24 * time.Hour)},
 		},
 		Quarantined: []status.Quarantined{
-			{Artifact: "01KEN26NC4ZX6BSME4BCWXAH77", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA1", Domain: "D1", Started: at(1, 0), Since: at(3, 0)},
-			{Artifact: "01KE0F0XBVBG0C0GKY47FBV5RS", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA2", Domain: "\x1b[31mD2", Started: at(0, 0), Replaced: true},
+			{Artifact: "01KEN26NC4ZX6BSME4BCWXAH77", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA1", Domain: "D1", Started: at(1, 0), Since: at(3, 0), Todo: "take a new backup: holdfast run backup_plan.qa"},
+			{Artifact: "01KE0F0XBVBG0C0GKY47FBV5RS", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA2", Domain: "\x1b[31mD2", Started: at(0, 0), Replaced: true, Todo: "nothing: a newer one is good"},
 		},
 		Mirrors: []status.Mirror{
 			{Address: "mirror.docs", Lag: 90 * time.Second, Healthy: true, Position: state.Position{Source: "file:///a", Target: "file:///b"}},

@@ -42,6 +42,12 @@ func sourceLine(p *reconcile.Plan, style Style) line {
 	if s.Content != s.Bytes {
 		size += " stored, " + unit.Bytes(s.Content) + " as captured"
 	}
+	switch {
+	case s.Unpacked > s.Content && s.AtMost:
+		size += ", at most " + unit.Bytes(s.Unpacked) + " unpacked"
+	case s.Unpacked > s.Content:
+		size += ", " + unit.Bytes(s.Unpacked) + " unpacked"
+	}
 	verified := "never"
 	if !seen.Verified.IsZero() {
 		verified = style.when(seen.Verified, p.Timestamp)
@@ -85,6 +91,8 @@ func targetLine(p *reconcile.Plan) line {
 		l.text = "a new directory; the files as they were captured"
 	case r.Target.Dir != "":
 		l.text = "a new directory"
+	case r.Target.DeviceType == "":
+		l.text = "a device that is not recorded"
 	case !r.Target.Replace:
 		l.text = "is not there now; nothing is overwritten"
 	default:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config/unit"
+	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -157,7 +158,20 @@ func Artifacts(w io.Writer, all []state.Artifact, s Style) error {
 		if a.Pinned {
 			worth += ", pinned"
 		}
-		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), unit.Bytes(a.Bytes), worth, s.time(a.Verified)})
+		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), unit.Bytes(a.Bytes), worth, s.time(a.Verified), madeBy(a)})
 	}
-	return s.table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED"}, rows)
+	return s.table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED", "MADE BY"}, rows)
+}
+
+// madeBy says what an artifact is of: its backup plan, or the restore that was about to overwrite it.
+func madeBy(a state.Artifact) string {
+	switch {
+	case a.BackupPlan != "":
+		return a.BackupPlan
+	case artifact.IsSafety(a) && a.Run != "":
+		return "safety backup of run " + a.Run
+	case artifact.IsSafety(a):
+		return "safety backup"
+	}
+	return "-"
 }

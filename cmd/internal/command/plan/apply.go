@@ -109,7 +109,8 @@ func planAndDo(ctx context.Context, c *command.Call, o app.PlanOptions, allowed 
 	if err != nil {
 		return err
 	}
-	if err := execution.Announce(c, p, allowed, verbose); err != nil {
+	question := execution.Question{Approved: approve, Opens: reconcile.ClassRole, Review: "holdfast plan"}
+	if err := execution.Announce(c, p, allowed, question, verbose); err != nil {
 		return err
 	}
 	if p.Errored {
@@ -118,7 +119,6 @@ func planAndDo(ctx context.Context, c *command.Call, o app.PlanOptions, allowed 
 	if p.Empty() {
 		return mentionHold(ctx, c, a, st)
 	}
-	question := execution.Question{Approved: approve, Opens: reconcile.ClassRole, Review: "holdfast plan"}
 	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
 		return err
 	}
@@ -156,13 +156,14 @@ func applyFile(ctx context.Context, c *command.Call, path string, allowed reconc
 	if p.Errored || (!p.Applyable && !p.Empty()) {
 		return command.Exit(command.ExitUnusable, errors.New("this plan cannot be applied: it was made with errors or only to compare. Make a new plan"))
 	}
-	if err := execution.Announce(c, p, allowed, verbose); err != nil {
+	question := execution.Question{Approved: true}
+	if err := execution.Announce(c, p, allowed, question, verbose); err != nil {
 		return err
 	}
 	if p.Empty() {
 		return nil
 	}
-	if err := execution.Confirm(ctx, c, p, allowed, execution.Question{Approved: true}); err != nil {
+	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
 		return err
 	}
 	st, err := a.OpenState(ctx, c.StatePath(ctx, a), false)

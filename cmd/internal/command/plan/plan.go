@@ -105,7 +105,7 @@ without any state.`,
 				return err
 			}
 			if out != "" && !p.Errored && !c.JSON && format == "text" {
-				fmt.Fprintf(c.Out, "Saved. To do exactly this: holdfast apply %s\n", out)
+				execution.Saved(c, p, "holdfast apply", out)
 			}
 			return command.Exit(code, nil)
 		},

@@ -31,6 +31,9 @@ type Display struct {
 type liveTask struct {
 	bar  *mpb.Bar
 	step atomic.Value // string; the display reads it at its own pace
+
+	began atomic.Int64 // the step, in nanoseconds of the clock of events
+	last  atomic.Int64 // the newest count of it, likewise
 }
 
 // New gives a display on out, which may be a terminal or wrap one. It must be closed.
@@ -66,6 +69,8 @@ func (d *Display) Event(e execute.Event) {
 	case execute.StepStarted:
 		if t := d.tasks[e.Task]; t != nil {
 			t.step.Store(e.Step)
+			t.bar.SetCurrent(0) // each step counts its own bytes
+			t.began.Store(e.Time.UnixNano())
 		}
 	case execute.Progress:
 		d.advance(e, name)
@@ -96,13 +101,26 @@ func (d *Display) start(e execute.Event, name string) {
 	t.bar = d.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
 		mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step.Load().(string) }, decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.CurrentKibiByte("% .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f"), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
+		mpb.AppendDecorators(decor.Any(t.count), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
 	)
 	d.tasks[e.Task] = t
 }
 
+// count gives the bytes of the step so far, and how fast they came.
+func (t *liveTask) count(s decor.Statistics) string {
+	if s.Current == 0 {
+		return ""
+	}
+	text := unit.Bytes(s.Current)
+	if took := time.Duration(t.last.Load() - t.began.Load()); took > 0 {
+		text += "  " + unit.Bytes(int64(float64(s.Current)/took.Seconds())) + "/s"
+	}
+	return text
+}
+
 func (d *Display) advance(e execute.Event, name string) {
 	if t := d.tasks[e.Task]; t != nil {
+		t.last.Store(e.Time.UnixNano())
 		t.bar.SetCurrent(e.Bytes)
 		return
 	}
