@@ -186,7 +186,7 @@ func (w world) checkAttention(ctx context.Context, b state.Backend, allowed bool
 func (w world) goOn(ctx context.Context, b state.Backend, x *execute.Executor, next *reconcile.Plan, f *findings) {
 	w.eachTask(ctx, b, func(t state.TaskRun) {
 		if t.Status == state.Attention {
-			if err := b.Resolve(ctx, t.ID, state.Failed, "test", "looked", time.Now()); err != nil {
+			if _, err := execute.Decide(ctx, b, execute.Decision{Task: t.ID, Answer: execute.AnswerFailed, Actor: "test", Reason: "looked", At: time.Now()}); err != nil {
 				f.addf("resolve %s: %v", t.ID, err)
 			}
 		}

@@ -1,6 +1,7 @@
 package execute
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,8 +80,10 @@ func (l *life) only(open []state.Run, runID string) ([]state.Run, error) {
 	}), nil
 }
 
-func (l *life) storedPlan(id string) (*reconcile.Plan, error) {
-	stored, err := l.o.Backend.Plan(l.base, id)
+func (l *life) storedPlan(id string) (*reconcile.Plan, error) { return planOf(l.base, l.o.Backend, id) }
+
+func planOf(ctx context.Context, b state.Backend, id string) (*reconcile.Plan, error) {
+	stored, err := b.Plan(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read the stored plan %s: %w", id, err)
 	}
