@@ -36,6 +36,12 @@ type asked struct {
 	Duty string `json:"duty,omitempty"` // that could not be paid
 }
 
+// toldOutput is the output of a step that a person says was done.
+type toldOutput struct {
+	report
+	ToldBy string `json:"told_by"`
+}
+
 // Decide records a decision, and gives the status of the task after it: Interrupted when a resume goes on with the task. Done answers
 // the one question that was asked: it ends the task only when nothing else is left of it. See DESIGN.md for each case. A task that asks
 // nothing is state.ErrStale.
@@ -105,7 +111,7 @@ func caseOf(ctx context.Context, b state.Backend, d Decision) (c undecided, err 
 
 // done works out what follows when the answer to the question is yes.
 func (c *undecided) done(r *state.Resolution, d Decision) {
-	note := encode(&report{Note: fmt.Sprintf("%s: done, %s", d.Actor, d.Reason)})
+	note := encode(&toldOutput{report: report{Note: d.Reason}, ToldBy: d.Actor})
 	set := func(i int, to state.StepState, output json.RawMessage) {
 		c.steps[i].State, c.steps[i].Output, c.steps[i].Error = to, output, ""
 		r.Steps = append(r.Steps, c.steps[i])

@@ -54,10 +54,13 @@ func (l *life) only(open []state.Run, runID string) ([]state.Run, error) {
 	i := slices.IndexFunc(open, func(r state.Run) bool { return r.ID == runID })
 	if i < 0 {
 		r, err := l.o.Backend.Run(l.base, runID)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err // it names the run
+		case r.Status == state.Attention: // there is nothing to do but to say so
+			return []state.Run{r}, nil
 		}
-		return nil, fmt.Errorf("run %s has ended: %s", runID, r.Status)
+		return nil, fmt.Errorf("run %s has ended: it %s", runID, r.Status.Words())
 	}
 	plan, err := l.storedPlan(open[i].Plan)
 	if err != nil {
