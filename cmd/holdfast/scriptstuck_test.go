@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
@@ -25,7 +27,9 @@ func stuck(ts *testscript.TestScript, neg bool, args []string) {
 	session, err := s.OpenSession(ctx, state.Session{PID: os.Getpid(), Actor: "test", Started: now})
 	ts.Check(err)
 	key := fmt.Sprint(now.UnixNano())
-	runs, err := s.Begin(ctx, state.StoredPlan{ID: key, Digest: key, Body: []byte(`{}`), CreatedAt: now, CreatedBy: "test"}, []state.NewRun{{
+	plan, err := json.Marshal(reconcile.Plan{Actions: []reconcile.Action{{Address: args[0], Kind: reconcile.ActionBackup, Tasks: []reconcile.Task{{Kind: "backup"}}}}})
+	ts.Check(err)
+	runs, err := s.Begin(ctx, state.StoredPlan{ID: key, Digest: key, Body: plan, CreatedAt: now, CreatedBy: "test"}, []state.NewRun{{
 		Run:   state.Run{Address: args[0], Kind: "backup", Trigger: state.TriggerManual, TriggerKey: key, Actor: "test", CreatedAt: now},
 		Tasks: []state.TaskRun{{Kind: "backup", Device: "device.q", Locks: []string{args[1]}}},
 	}})
