@@ -2,6 +2,7 @@ package execute_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"slices"
@@ -341,4 +342,84 @@ func TestBehindADecision(t *testing.T) {
 	q.want(res.Runs[0].ID, "succeeded")
 	q.want(res.Runs[1].ID, "succeeded")
 	q.clean()
+}
+
+// TestTwoQuestions: one answer pays the duty that is asked about, and the step that nobody knows of asks next. Nothing runs again. What an older
+// version left does not name the duty.
+func TestTwoQuestions(t *testing.T) {
+	for name, question := range map[string]json.RawMessage{"named": json.RawMessage(`{"duty":"unquiesce device.box D1"}`), "older": nil} {
+		t.Run(name, func(t *testing.T) {
+			q := newQuietRig(t)
+			task := q.quietTask("D1", "export_domain")
+			last := len(task.Steps) - 1
+			task.Steps = append([]reconcile.Step{q.counted("announce", state.Halt)}, task.Steps[last]) // a commit that nothing is captured for
+			plan := q.plan(manual(task))
+			runs, err := q.b.Begin(t.Context(), state.StoredPlan{ID: name, Digest: plan.Digest, Body: raw(plan)}, []state.NewRun{{
+				Run: state.Run{Address: "backup_plan.x", Trigger: state.TriggerManual, TriggerKey: name, CreatedAt: q.at}, Tasks: []state.TaskRun{{Kind: "backup", Locks: task.Locks}},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := runs[0].ID + ".1"
+			s, err := q.b.OpenSession(t.Context(), state.Session{PID: os.Getpid(), Actor: "test", Started: q.at})
+			if err != nil {
+				t.Fatal(err)
+			}
+			claim, err := q.b.Claim(t.Context(), s.Epoch, id, q.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			unknown := state.StepRun{Index: 0, Name: "announce", Class: state.Halt, State: state.StepUnknown, Error: "cut off"}
+			if err := q.b.Journal(t.Context(), claim, state.Entry{
+				End: &unknown, Duties: []state.Duty{{Task: id, Name: "unquiesce device.box D1"}}, At: q.at,
+				Finish: &state.TaskRun{Status: state.Attention, Reason: execute.DutyUnpaid, Error: "unquiesce device.box D1: no answer", Output: question},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := q.b.CloseSession(t.Context(), s.Epoch); err != nil {
+				t.Fatal(err)
+			}
+			q.decide(id, execute.AnswerDone)
+			if open := q.owes(id); len(open) > 0 {
+				t.Errorf("owes %q", open)
+			}
+			q.want(runs[0].ID, "interrupted")
+			q.resume()
+			q.want(runs[0].ID, "attention OUTCOME_UNKNOWN")
+			if task := q.tasks(runs[0].ID)[0]; !strings.Contains(task.Error, `step "announce"`) || len(task.Output) > 0 {
+				t.Errorf("it asks: %s %s", task.Error, task.Output)
+			}
+			if got := q.decide(id, execute.AnswerFailed); got != state.Failed || q.ran("announce") > 0 {
+				t.Errorf("the task is %s, the script ran %d times", got, q.ran("announce"))
+			}
+			if task := q.tasks(runs[0].ID)[0]; task.Error != "ann decided that it failed: looked" || task.Reason != execute.Unknown {
+				t.Errorf("the task says %s: %s", task.Reason, task.Error)
+			}
+			if locks, _ := q.b.Locks(t.Context()); len(locks) > 0 {
+				t.Errorf("locked: %v", locks)
+			}
+		})
+	}
+}
+
+// TestNoSuchDecision: what cannot be answered is refused, and nothing changes.
+func TestNoSuchDecision(t *testing.T) {
+	k := newRig(t)
+	run := k.cutOff()
+	for name, d := range map[string]execute.Decision{
+		"no task":        {Task: run + ".9", Answer: execute.AnswerDone, At: time.Now()},
+		"no run":         {Task: "99.1", Answer: execute.AnswerFailed, At: time.Now()},
+		"no id":          {Task: "../x", Answer: execute.AnswerRetry, At: time.Now()},
+		"no answer":      {Task: run + ".1", At: time.Now()},
+		"another answer": {Task: run + ".1", Answer: "maybe", At: time.Now()},
+		"no time":        {Task: run + ".1", Answer: execute.AnswerDone},
+	} {
+		if to, err := execute.Decide(t.Context(), k.b, d); err == nil {
+			t.Errorf("%s: it is %s", name, to)
+		}
+	}
+	if _, err := execute.Decide(t.Context(), k.b, execute.Decision{Task: run + ".2", Answer: execute.AnswerDone, At: time.Now()}); !errors.Is(err, state.ErrStale) {
+		t.Errorf("a task that has not begun: %v", err)
+	}
+	k.want(run, "attention OUTCOME_UNKNOWN", "pending", "pending")
 }
