@@ -135,6 +135,20 @@ type Entry struct {
 	At        time.Time    // when; goes into every row of the entry
 }
 
+// Resolution is a person's decision about a task in attention, with what follows from it.
+type Resolution struct {
+	Task    string
+	Attempt int64     // of the task as the person saw it; 0: any
+	To      Status    // Succeeded, Warned or Failed; Interrupted: a resume goes on with it
+	Steps   []StepRun // by index, which were begun: their new State, Output and Error. One with an intent is open again
+	Paid    []string  // names of duties of the task
+	Code    string    // the Reason of the task from then on
+	Error   string    // its Error from then on
+	Actor   string
+	Reason  string // why; for the log
+	At      time.Time
+}
+
 // Backend keeps the recorded state. Every write is durable when it returns nil. An error that is none of
 // the above means unknown: the same call may be made again, since all are idempotent by their keys and fences.
 // Writes of several goroutines may share one durable commit. Contexts must be cancellable.
@@ -176,9 +190,9 @@ type Backend interface {
 	// Await leaves a running run to a person: its status is attention, and its pending tasks stay pending and cannot be claimed, until
 	// a task of it in attention is resolved. ErrStale when no task is in attention, or one is running or interrupted.
 	Await(ctx context.Context, run string, at time.Time) error
-	// Resolve ends an attention task as a person decided: Succeeded, Failed, or Interrupted to try its open step again. With an
-	// end, locks that it kept are released.
-	Resolve(ctx context.Context, task string, to Status, actor, reason string, at time.Time) error
+	// Resolve records what a person decided about a task in attention, and logs who did it. With an end, locks that it kept are
+	// released. A task that is not in attention, or was tried again meanwhile, is ErrStale.
+	Resolve(ctx context.Context, r Resolution) error
 
 	Plan(ctx context.Context, id string) (StoredPlan, error)
 	Run(ctx context.Context, id string) (Run, error)

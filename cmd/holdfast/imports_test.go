@@ -104,7 +104,7 @@ var imports = map[string][]string{
 	},
 	"cmd/internal/command/record": {
 		"cmd/internal/app", "cmd/internal/command", "cmd/internal/view", "config", "config/diag", "config/unit",
-		"reconcile", "reconcile/status", "state", "state/sqlstore",
+		"reconcile", "reconcile/execute", "reconcile/status", "state", "state/sqlstore",
 	},
 	"cmd/internal/command/recovery": {
 		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "cmd/internal/view/progress", "config/diag",

@@ -41,6 +41,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"program":  program,
 	"signal":   signalJob,
 	"spawn":    spawn,
+	"stuck":    stuck,
 	"tmpfs":    tmpfs,
 	"truncate": truncate,
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -48,17 +47,9 @@ func (w *work) giveUp(i int) error {
 		return w.fail(w.off)
 	case s == state.StepIntent && c.step.Class == state.Halt:
 		return w.unknown(c, errCutOff)
-	case s == state.StepIntent && c.step.Class == state.Check && known:
-		out, done, err := w.look(c, op)
-		switch {
-		case err != nil && w.cut(c, err):
-			return errInterrupted
-		case errors.Is(err, providers.ErrStoreNoAnswer):
-			return w.later(c, err)
-		case err != nil:
-			return w.unknown(c, err)
-		case done:
-			return w.succeed(c, out)
+	case (s == state.StepIntent || s == state.StepTold) && c.step.Class == state.Check && known:
+		if found, err := w.find(c, op); found || err != nil {
+			return err
 		}
 	}
 	w.pending.End = c.ended(state.StepFailed, ending(nil, w.off), w.off.Message)
@@ -96,7 +87,7 @@ func (w *work) pay() error {
 			if w.end != nil {
 				message += ". Before: " + w.end.Message
 			}
-			w.end = &verdict{Status: state.Attention, Reason: reason, Message: message}
+			w.end = &verdict{Status: state.Attention, Reason: reason, Message: message, Duty: d.Name}
 			for _, r := range w.final.Roles {
 				w.uncertain(r.Role, r.MovingTo)
 			}
@@ -162,22 +153,15 @@ func (w *work) finish() error {
 	}
 	rec := w.totals()
 	rec.Status = state.Succeeded
-	for i, s := range w.steps {
-		var r report
-		if len(s.Output) > 0 && json.Unmarshal(s.Output, &r) == nil {
-			for _, text := range r.Warnings {
-				warnings = append(warnings, w.warns(i)+text)
-			}
-		}
-	}
+	warnings = append(warnings, warningsOf(w.spec, w.steps)...)
 	switch {
 	case w.end != nil:
 		rec.Status, rec.Reason, rec.Error = w.end.Status, w.end.Reason, w.end.Message
-	case len(warnings) > 0:
-		rec.Status, rec.Error = state.Warned, warnings[0]
-		if len(warnings) > 1 {
-			rec.Error += fmt.Sprintf(" (and %d more)", len(warnings)-1)
+		if w.end.Duty != "" {
+			rec.Output = encode(asked{Duty: w.end.Duty})
 		}
+	case len(warnings) > 0:
+		rec.Status, rec.Error = warned(warnings)
 	}
 	rec.Ended = w.o.Now()
 	err = w.conclude(rec)
@@ -188,14 +172,31 @@ func (w *work) finish() error {
 	return err
 }
 
-// warns says what a warning of a step is of, where it could be taken for one of the task's own work: what a restore captures first.
-func (w *work) warns(step int) string {
-	var a reconcile.CaptureArgs
-	s := w.spec.Steps[step]
-	if s.Op == reconcile.OpDeviceCapture && json.Unmarshal(s.Args, &a) == nil && a.Activity == reconcile.SafetyActivity {
-		return "safety backup: "
+// warningsOf lists what went well with something to say. It names the safety backup, whose warnings could be taken for those of the restore.
+func warningsOf(spec *reconcile.Task, steps []state.StepRun) (all []string) {
+	for i, s := range steps {
+		var r report
+		if len(s.Output) == 0 || json.Unmarshal(s.Output, &r) != nil {
+			continue
+		}
+		of := ""
+		var a reconcile.CaptureArgs
+		if step := spec.Steps[i]; step.Op == reconcile.OpDeviceCapture && json.Unmarshal(step.Args, &a) == nil && a.Activity == reconcile.SafetyActivity {
+			of = "safety backup: "
+		}
+		for _, text := range r.Warnings {
+			all = append(all, of+text)
+		}
 	}
-	return ""
+	return all
+}
+
+// warned is how a task ends well, with warnings.
+func warned(warnings []string) (state.Status, string) {
+	if len(warnings) > 1 {
+		return state.Warned, fmt.Sprintf("%s (and %d more)", warnings[0], len(warnings)-1)
+	}
+	return state.Warned, warnings[0]
 }
 
 // interrupt leaves the task for a later resume. An open intent stays open, but no device stays quiesced, unless the
@@ -236,7 +237,7 @@ func (w *work) conclude(rec state.TaskRun) error {
 func (w *work) totals() state.TaskRun {
 	rec := w.rec
 	rec.Attempt, rec.Owner, rec.StatusAt = w.claim.Attempt, w.claim.Session, w.o.Now()
-	rec.Files, rec.Bytes, rec.Reason, rec.Error = 0, 0, "", ""
+	rec.Files, rec.Bytes, rec.Reason, rec.Error, rec.Output = 0, 0, "", "", nil
 	for i, s := range w.steps {
 		var r report
 		if len(s.Output) > 0 && json.Unmarshal(s.Output, &r) == nil {

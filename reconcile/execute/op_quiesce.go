@@ -256,6 +256,10 @@ func unquiesce(ctx context.Context, c *call) (outcome, error) {
 		return outcome{output: &report{Note: "nothing is quiesced by this task"}, skipped: true}, nil
 	}
 	if err := c.release(ctx, a); err != nil {
+		var v *verdict
+		if errors.As(err, &v) {
+			v.Duty = name
+		}
 		return outcome{}, err
 	}
 	return outcome{output: &report{}, entry: state.Entry{Paid: []string{name}}}, nil

@@ -296,9 +296,7 @@ func TestUnquiesceTimeout(t *testing.T) {
 			}
 			q.healed()
 			q.sim.Set(t, func(b *simulator.Behavior) { b.NeverUnquiesces = false })
-			if err := q.b.Resolve(t.Context(), task.ID, state.Interrupted, "ana", "the device is well again", q.at); err != nil {
-				t.Fatal(err)
-			}
+			q.decide(task.ID, execute.AnswerRetry)
 			q.resume()
 			q.want(res.Runs[0].ID, c.after, "succeeded")
 			q.wantBox(providers.Normal)

@@ -82,6 +82,7 @@ type verdict struct {
 	Status  state.Status `json:"status"`
 	Reason  string       `json:"reason"`
 	Message string       `json:"message,omitempty"`
+	Duty    string       `json:"duty,omitempty"` // attention: the one that could not be paid
 }
 
 func (v *verdict) Error() string { return v.Message }

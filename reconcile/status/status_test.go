@@ -45,6 +45,9 @@ func TestStanding(t *testing.T) {
 		},
 		Roles:    map[string]state.Role{"failover.b": {Failover: "failover.b"}, "failover.a": {Failover: "failover.a"}},
 		LastRuns: map[string]state.Run{"mirror.unclear": {ID: "4", Address: "mirror.unclear", Status: state.Attention}, "backup_plan.current": {ID: "5", Status: state.Succeeded}},
+		Undecided: []state.Run{
+			{ID: "3", Address: "backup_plan.current", Status: state.Attention}, {ID: "4", Address: "mirror.unclear", Status: state.Attention},
+		},
 	}
 	s := status.Of(st, noon)
 	var missed []string
@@ -72,7 +75,7 @@ func TestStanding(t *testing.T) {
 	if !reflect.DeepEqual(healthy, map[string]bool{"mirror.fresh": true, "mirror.late": false, "mirror.never": false, "mirror.unclear": false}) {
 		t.Errorf("healthy: %v", healthy)
 	}
-	if len(s.Attention) != 1 || s.Attention[0].ID != "4" || s.Failovers[0].Failover != "failover.a" || s.Objects != 10 {
+	if len(s.Attention) != 2 || s.Attention[0].ID != "3" || s.Failovers[0].Failover != "failover.a" || s.Objects != 10 {
 		t.Errorf("attention %v, failovers %v, %d objects", s.Attention, s.Failovers, s.Objects)
 	}
 	if body, err := json.Marshal(status.Of(&state.Snapshot{}, noon)); err != nil || strings.Contains(string(body), "null") {
@@ -110,5 +113,31 @@ func TestRemedies(t *testing.T) {
 	}
 	if r := status.Of(st, now); len(r.Quarantined) != 1 || r.Quarantined[0].Todo != remedy(bad("old", "backup_plan.x", 2*time.Hour)) {
 		t.Errorf("the report says %+v", r.Quarantined)
+	}
+}
+
+// TestLastGood: a run that was good counts from its end, and what a store alone knows of from when it was taken; the later one is told.
+func TestLastGood(t *testing.T) {
+	run := map[string]state.Run{"backup_plan.x": {ID: "5", Status: state.Succeeded, EndedAt: noon.Add(-time.Hour)}}
+	for name, c := range map[string]struct {
+		good  map[string]state.Run
+		found time.Time
+		want  time.Time
+	}{
+		"never":                       {},
+		"a run":                       {good: run, want: noon.Add(-time.Hour)},
+		"the run is gone":             {found: noon.Add(-2 * time.Hour), want: noon.Add(-2 * time.Hour)},
+		"a run before what was found": {good: run, found: noon.Add(-time.Minute), want: noon.Add(-time.Minute)},
+		"a run after it":              {good: run, found: noon.Add(-2 * time.Hour), want: noon.Add(-time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := &state.Snapshot{
+				Objects: recorded(map[string]string{"backup_plan.x": `{}`}), LastGood: c.good,
+				Artifacts: map[string]state.Holdings{"backup_plan.x": {Count: 2, Newest: noon, Found: c.found}},
+			}
+			if got := status.Of(st, noon).BackupPlans[0].Good; !got.Equal(c.want) {
+				t.Errorf("good at %s, want %s", got, c.want)
+			}
+		})
 	}
 }

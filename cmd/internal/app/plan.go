@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
@@ -60,6 +61,15 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 // among them: it could write nothing more, and what it left quiesced stays so.
 func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 	var list diag.List
+	kept := map[string][]string{} // by run: the locks that its tasks in attention keep
+	waits := ""
+	for _, l := range snap.Locks {
+		run, _, _ := strings.Cut(l.Task, ".")
+		if l.Task != "" && slices.ContainsFunc(snap.Undecided, func(r state.Run) bool { return r.ID == run && r.Status == state.Attention }) {
+			kept[run] = append(kept[run], l.Name)
+			waits += fmt.Sprintf(" What needs %s waits until task %s is decided.", l.Name, l.Task)
+		}
+	}
 	for _, r := range snap.OpenRuns {
 		if r.Status == state.Attention {
 			continue
@@ -68,14 +78,18 @@ func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 		if r.Status == state.Interrupted || !driven {
 			list = append(list, diag.Diagnostic{
 				Severity: diag.Warning, Code: "HF-RUN-005", Address: r.Address, Summary: "A run was interrupted",
-				Detail: fmt.Sprintf("Run %s has not ended. Continue it with: holdfast apply --resume %s", r.ID, r.ID),
+				Detail: strings.TrimSuffix(fmt.Sprintf("Run %s has not ended. Continue it with: holdfast apply --resume %s.%s", r.ID, r.ID, waits), "."),
 			})
 		}
 	}
-	for _, r := range snap.Undecided() {
+	for _, r := range snap.Undecided {
+		locked := ""
+		if names := kept[r.ID]; len(names) > 0 {
+			locked = " Until then it keeps " + strings.Join(names, ", ") + " locked."
+		}
 		list = append(list, diag.Diagnostic{
 			Severity: diag.Warning, Code: "HF-RUN-006", Address: r.Address, Summary: "A run needs a decision",
-			Detail: fmt.Sprintf("A task of run %s waits for a person. Look at holdfast history %s, which says why, then decide with holdfast task resolve.", r.ID, r.ID),
+			Detail: fmt.Sprintf("A task of run %s waits for a person. Look at holdfast history %s, which says why, then decide with holdfast task resolve.%s", r.ID, r.ID, locked),
 		})
 	}
 	return list

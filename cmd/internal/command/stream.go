@@ -68,6 +68,9 @@ func (s *Stream) end(err error, code int) {
 	if r.Runs == nil {
 		r.Runs = []state.Run{}
 	}
+	if r.Left == nil {
+		r.Left = []view.Left{}
+	}
 	if err != nil {
 		r.Error = err.Error()
 	}

@@ -235,7 +235,15 @@ func TestHistory(t *testing.T) {
 	golden(t, "result.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error {
 		interrupted := state.Run{ID: "14", Address: "mirror.docs", Status: state.Interrupted}
 		skipped := state.Run{ID: "15", Address: "backup_plan.web", Status: state.Skipped, Error: "15.1: device unavailable (\x1b[31mnot\nreachable) (and 2 more)", Skipped: 3, Total: 3}
-		return view.Result(b, []state.Run{aRun(), interrupted, skipped}, 1, 2, true, s)
+		return view.Result(b, view.ResultJSON{Runs: []state.Run{aRun(), interrupted, skipped}, Recorded: 3, ByRuns: 2, Interrupted: true, Stopped: true}, s)
+	}))
+	golden(t, "left.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error {
+		asks := state.Run{ID: "14", Address: "backup_plan.qa", Status: state.Attention}
+		waits := state.Run{ID: "15", Address: "backup_plan.qb", Status: state.Pending}
+		after := state.Run{ID: "16", Address: "mirror.docs", Status: state.Pending}
+		return view.Result(b, view.ResultJSON{Runs: []state.Run{asks, waits, after}, Interrupted: true, Left: []view.Left{
+			{Run: "15", Task: "15.1", Why: "device/q, which task 14.1 keeps until somebody decides. Look: holdfast history 14"}, {Run: "16", Why: "it comes after run 15, which has not ended"},
+		}}, s)
 	}))
 	if got := text(t, func(b *bytes.Buffer) error { return view.Runs(b, nil, view.Style{}) }); got != "No runs are recorded yet.\n" {
 		t.Errorf("got %q", got)

@@ -39,7 +39,7 @@ func Status(w io.Writer, st status.Report, s Style) error {
 			if b.Stopped {
 				next = strings.TrimPrefix(next+", ", ", ") + "stopped: backups_enabled = false"
 			}
-			rows = append(rows, []string{b.Address, runText(b.Last), runTime(b.LastGood, s), next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
+			rows = append(rows, []string{b.Address, runText(b.Last), goodTime(b.Good, s), next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Backup plans"))
 		if err := s.table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
@@ -106,11 +106,11 @@ func runText(r *state.Run) string {
 	return r.ID + " " + string(r.Status)
 }
 
-func runTime(r *state.Run, s Style) string {
-	if r == nil {
+func goodTime(at time.Time, s Style) string {
+	if at.IsZero() {
 		return "never"
 	}
-	return s.time(r.EndedAt)
+	return s.time(at)
 }
 
 // Locks prints who holds what, and what held until it expired.

@@ -187,22 +187,46 @@ func resume(ctx context.Context, c *command.Call, run string) error {
 		return err
 	}
 	defer st.Close()
-	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) {
+	err = execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) {
 		res, err := x.Resume(ctx, run)
 		if err == nil && len(res.Runs) == 0 && c.Stream() == nil {
 			fmt.Fprintln(c.Out, "Nothing to continue: no run waits for it.")
-			open, err := st.Runs(ctx, state.RunFilter{Open: true})
-			if err != nil {
-				return res, err
-			}
-			for _, r := range open {
-				if r.Status == state.Attention {
-					fmt.Fprintf(c.Out, "Run %s of %s needs a decision first: holdfast history %s\n", r.ID, r.Address, r.ID)
-				}
-			}
 		}
 		return res, err
 	})
+	if ctx.Err() != nil {
+		return err
+	}
+	if wrong := remind(ctx, c, st); err == nil {
+		err = wrong
+	}
+	return err
+}
+
+// remind names the tasks that wait for a decision: no resume goes on with them.
+func remind(ctx context.Context, c *command.Call, b state.Backend) error {
+	snap, err := b.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range snap.Undecided {
+		tasks, err := b.Tasks(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		for _, t := range tasks {
+			if t.Status != state.Attention {
+				continue
+			}
+			text := fmt.Sprintf("Task %s of %s needs a decision. Look: holdfast history %s, then: holdfast task resolve %s --done | --failed | --retry", t.ID, r.Address, r.ID, t.ID)
+			if s := c.Stream(); s != nil {
+				s.Line("undecided", text, "run", r.ID, "task", t.ID, "address", r.Address)
+			} else if _, err := fmt.Fprintln(c.Out, view.Line(text)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

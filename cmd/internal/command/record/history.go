@@ -50,9 +50,8 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 				if c.JSON {
 					return view.JSON(c.Out, map[string]any{"runs": runs})
 				}
-				if len(runs) == 0 && len(args) == 1 {
-					_, err := fmt.Fprintf(c.Out, "No runs of %s are recorded.\n", view.Line(args[0]))
-					return err
+				if len(runs) == 0 && (open || len(args) == 1) {
+					return noRuns(ctx, c, st, f)
 				}
 				return errors.Join(command.Explain(ctx, st, runs), view.Runs(c.Out, runs, c.Style(c.Out)))
 			})
@@ -61,6 +60,29 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 	command.Number(cmd, &limit, "limit", 40, "most runs shown; 0: all")
 	cmd.Flags().BoolVar(&open, "open", false, "only runs that did not end")
 	return cmd
+}
+
+// noRuns says that there are none of the kind that was asked for. Runs that ended with a question are not open, and are not forgotten.
+func noRuns(ctx context.Context, c *command.Call, st *sqlstore.Store, f state.RunFilter) error {
+	of := ""
+	if f.Address != "" {
+		of = " of " + view.Line(f.Address)
+	}
+	if !f.Open {
+		_, err := fmt.Fprintf(c.Out, "No runs%s are recorded.\n", of)
+		return err
+	}
+	snap, err := st.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Out, "No run%s is open.\n", of)
+	for _, r := range snap.Undecided {
+		if f.Address == "" || f.Address == r.Address || strings.HasSuffix(r.Address, "."+f.Address) {
+			fmt.Fprintf(c.Out, "Run %s of %s ended with a question: holdfast history %s\n", r.ID, view.Line(r.Address), r.ID)
+		}
+	}
+	return nil
 }
 
 // runsOf finds the runs of an object by its address, which may be recorded no more, or by a bare name that only one recorded object has.
