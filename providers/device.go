@@ -101,6 +101,9 @@ type CaptureResult struct {
 	Fingerprint map[string]any `json:"fingerprint,omitempty"` // facts to compare after a restore: counts, sums
 	Tool        string         `json:"tool,omitempty"`        // name and version of what made it
 	Warnings    []string       `json:"warnings,omitempty"`    // shown; the task then succeeded with warnings
+
+	// Unpacked is the bytes that Restore writes, when the files hold them packed and that is known.
+	Unpacked int64 `json:"unpacked_bytes,omitempty"`
 }
 
 // RestoreRequest says what to put back, and where. Dir is an existing, empty directory;

@@ -29,10 +29,20 @@ var (
 	ErrEmptySource    = errors.New("source is empty")
 	ErrCorrupt        = errors.New("content does not match its checksum")
 	ErrNoKey          = errors.New("cannot be decrypted")
+	ErrSecret         = errors.New("the secret cannot be had")
 
 	// ErrStoreNoAnswer is the ErrNoAnswer of a store.
 	ErrStoreNoAnswer = fmt.Errorf("the store gives %w", ErrNoAnswer)
 )
+
+// NoSpace gives an error of the operating system that there is no room, as an ErrNoSpace that says so once.
+func NoSpace(err error) error { return noSpace{err} }
+
+type noSpace struct{ err error }
+
+func (e noSpace) Error() string        { return e.err.Error() }
+func (e noSpace) Unwrap() error        { return e.err }
+func (e noSpace) Is(target error) bool { return target == ErrNoSpace }
 
 // Error is a failed call to the outside world.
 type Error struct {

@@ -80,6 +80,18 @@ type Span struct {
 	To   time.Time `json:"to"`
 }
 
+// Unpacked is how many bytes a restore writes by the device's own format, as the capture told; zero when it did not. Unless it is exact, it
+// may be less: files with holes count as long as they are.
+func (m Manifest) Unpacked() (n int64, exact bool) {
+	if m.Result.Unpacked > 0 {
+		return m.Result.Unpacked, true
+	}
+	if counted, ok := m.Result.Fingerprint["bytes"].(float64); ok && counted > 0 && counted < 1<<62 {
+		return int64(counted), false
+	}
+	return 0, false
+}
+
 // Size is the stored size of all files in bytes.
 func (m Manifest) Size() int64 {
 	var n int64
@@ -149,7 +161,7 @@ type Store interface {
 	Get(ctx context.Context, ref ArtifactRef) (Manifest, error)
 	// Open reads the content of one file of a committed artifact. Content that is not
 	// that of the manifest ends in ErrCorrupt instead of io.EOF. Where it cannot be decrypted the
-	// error is ErrNoKey and names the recipients.
+	// error is ErrNoKey and names the recipients; where its key is a secret that cannot be read it is ErrSecret.
 	Open(ctx context.Context, m Manifest, name string) (io.ReadCloser, error)
 	// Stored reads the bytes of the file as stored, those File.Size and File.SHA256 are of. It needs no key.
 	Stored(ctx context.Context, m Manifest, name string) (io.ReadCloser, error)

@@ -70,6 +70,7 @@ const (
 	ModeRun     Mode = "run"     // start one object's work now
 	ModeDestroy Mode = "destroy" // remove every object
 	ModeRestore Mode = "restore" // put one artifact's content back; see reconcile/recovery
+	ModeDelete  Mode = "delete"  // delete one artifact that a person named; see reconcile/recovery
 	ModeCompare Mode = "compare" // only the difference between two configurations; never applied
 )
 
@@ -206,9 +207,9 @@ type Summary struct {
 	Deletes  int `json:"deletes,omitempty"` // artifacts
 }
 
-// Deletion is what one retention deletes with this plan: these artifacts and no others.
+// Deletion is what one retention, or a person, deletes with this plan: these artifacts and no others.
 type Deletion struct {
-	Address        string    `json:"address"` // of the retention
+	Address        string    `json:"address"` // of the retention; of the device with ModeDelete
 	Count          int       `json:"count"`
 	Bytes          int64     `json:"bytes"`
 	Oldest         time.Time `json:"oldest"`
@@ -229,7 +230,7 @@ type Action struct {
 	Class      Class         `json:"class"`
 	Reason     string        `json:"reason"` // in words: "never run", "due since Tue 23:00"
 	Trigger    state.Trigger `json:"trigger"`
-	TriggerKey string        `json:"trigger_key"` // empty with TriggerApply and TriggerManual: the executor puts the plan's ID
+	TriggerKey string        `json:"trigger_key"` // empty with TriggerApply and TriggerManual: the executor puts the plan's ID, or with ModeRestore what is the same for every copy of the plan
 	Nominal    string        `json:"nominal,omitempty"`
 	DueAt      time.Time     `json:"due_at,omitzero"`
 	After      []int         `json:"after,omitempty"` // indexes of actions that must have ended well first
@@ -266,6 +267,7 @@ const (
 	ActionRetention ActionKind = "retention" // delete what no rule keeps
 	ActionVerify    ActionKind = "verify"    // read artifacts of a store back
 	ActionRestore   ActionKind = "restore"   // put an artifact's content back
+	ActionDelete    ActionKind = "delete"    // delete one artifact, because a person asked for it
 )
 
 // Stages order the tasks of an action: no task starts before every task of a lower stage has ended.
@@ -277,7 +279,7 @@ const (
 
 // Task is an action's part on one target.
 type Task struct {
-	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention | verify | restore
+	Kind     string   `json:"kind"` // script | backup | mirror | failover | store | retention | verify | restore | delete
 	Stage    int      `json:"stage"`
 	Activity string   `json:"activity,omitempty"`
 	Device   string   `json:"device,omitempty"` // address

@@ -29,8 +29,10 @@ type RestoreSource struct {
 	Variant    string              `json:"variant,omitempty"`
 	Taken      time.Time           `json:"taken"`
 	Files      int                 `json:"files"`
-	Bytes      int64               `json:"bytes"`         // as stored
-	Content    int64               `json:"content_bytes"` // as captured
+	Bytes      int64               `json:"bytes"`                    // as stored
+	Content    int64               `json:"content_bytes"`            // as captured
+	Unpacked   int64               `json:"unpacked_bytes,omitempty"` // as the device's own format is restored; 0: not known
+	AtMost     bool                `json:"at_most,omitempty"`        // Unpacked may be less: files may have holes
 
 	Consistency string `json:"consistency,omitempty"`
 	Tool        string `json:"tool,omitempty"`

@@ -146,8 +146,10 @@ type CaptureArgs struct {
 type ExpireArgs struct {
 	Artifact string           `json:"artifact"`
 	Store    string           `json:"store"`
-	Newer    int              `json:"newer"`   // good artifacts of its group that must be newer
-	Objects  map[string]int64 `json:"objects"` // generations of the objects that decided it; they must still be these
+	Newer    int              `json:"newer"`           // good artifacts of its group that must be newer
+	Objects  map[string]int64 `json:"objects"`         // generations of the objects that decided it; they must still be these
+	Asked    bool             `json:"asked,omitempty"` // by a person who named it; then Newer counts for nothing. See state.Expiry
+	Last     bool             `json:"last,omitempty"`  // with Asked: it may be the last good one of its device and domain
 }
 
 // CheckArgs is one artifact that is read back.

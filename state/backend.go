@@ -46,6 +46,14 @@ type Lock struct {
 	Expires   time.Time `json:"expires,omitzero"`
 }
 
+// ByPerson reports whether a person holds the lock, and not a process or a task.
+func (l Lock) ByPerson() bool { return l.Session == 0 && l.Task == "" }
+
+// Expired reports whether the lock holds nobody back any more. One of a task is kept for it.
+func (l Lock) Expired(now time.Time) bool {
+	return l.Task == "" && !l.Expires.IsZero() && !l.Expires.After(now)
+}
+
 // ApplyLock is the name of the one lock under which desired state is written.
 const ApplyLock = "apply"
 
@@ -58,6 +66,9 @@ func (e *LockedError) Error() string {
 		msg += fmt.Sprintf(" (%s, process %d)", e.Lock.Host, e.Lock.PID)
 	}
 	msg += " since " + e.Lock.Acquired.UTC().Format(time.RFC3339)
+	if e.Lock.ByPerson() && !e.Lock.Expires.IsZero() {
+		msg += " until " + e.Lock.Expires.UTC().Format(time.RFC3339)
+	}
 	if e.Lock.Operation != "" {
 		msg += " for " + e.Lock.Operation
 	}
@@ -124,6 +135,20 @@ type Entry struct {
 	At        time.Time    // when; goes into every row of the entry
 }
 
+// Resolution is a person's decision about a task in attention, with what follows from it.
+type Resolution struct {
+	Task    string
+	Attempt int64     // of the task as the person saw it; 0: any
+	To      Status    // Succeeded, Warned or Failed; Interrupted: a resume goes on with it
+	Steps   []StepRun // by index, which were begun: their new State, Output and Error. One with an intent is open again
+	Paid    []string  // names of duties of the task
+	Code    string    // the Reason of the task from then on
+	Error   string    // its Error from then on
+	Actor   string
+	Reason  string // why; for the log
+	At      time.Time
+}
+
 // Backend keeps the recorded state. Every write is durable when it returns nil. An error that is none of
 // the above means unknown: the same call may be made again, since all are idempotent by their keys and fences.
 // Writes of several goroutines may share one durable commit. Contexts must be cancellable.
@@ -165,9 +190,9 @@ type Backend interface {
 	// Await leaves a running run to a person: its status is attention, and its pending tasks stay pending and cannot be claimed, until
 	// a task of it in attention is resolved. ErrStale when no task is in attention, or one is running or interrupted.
 	Await(ctx context.Context, run string, at time.Time) error
-	// Resolve ends an attention task as a person decided: Succeeded, Failed, or Interrupted to try its open step again. With an
-	// end, locks that it kept are released.
-	Resolve(ctx context.Context, task string, to Status, actor, reason string, at time.Time) error
+	// Resolve records what a person decided about a task in attention, and logs who did it. With an end, locks that it kept are
+	// released. A task that is not in attention, or was tried again meanwhile, is ErrStale.
+	Resolve(ctx context.Context, r Resolution) error
 
 	Plan(ctx context.Context, id string) (StoredPlan, error)
 	Run(ctx context.Context, id string) (Run, error)

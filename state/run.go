@@ -50,6 +50,31 @@ func (s Status) To(next Status) (Status, error) {
 // Terminal reports whether nothing more happens by itself.
 func (s Status) Terminal() bool { return s != Pending && s != Running && s != Interrupted }
 
+// Words says the status of something in a sentence, such as "has succeeded".
+func (s Status) Words() string {
+	switch s {
+	case Pending:
+		return "has not begun"
+	case Running:
+		return "is running"
+	case Interrupted:
+		return "was interrupted"
+	case Succeeded:
+		return "has succeeded"
+	case Warned:
+		return "has succeeded with warnings"
+	case Partial:
+		return "has succeeded in part"
+	case Failed:
+		return "has failed"
+	case Missed:
+		return "was missed"
+	case Attention:
+		return "waits for a person's decision"
+	}
+	return "was " + string(s) // skipped, cancelled
+}
+
 // Good reports whether the work was done.
 func (s Status) Good() bool { return s == Succeeded || s == Warned }
 
@@ -132,7 +157,8 @@ const (
 	StepDone    StepState = "done"
 	StepFailed  StepState = "failed"
 	StepSkipped StepState = "skipped"
-	StepUnknown StepState = "unknown" // a halt step that was interrupted
+	StepUnknown StepState = "unknown" // nobody knows whether it happened, and a person is asked; in an interrupted task: to be tried again
+	StepTold    StepState = "told"    // a person says that it happened; what it left is still to be seen
 )
 
 // StepRun is one step of a task.

@@ -5,9 +5,7 @@
 package state
 
 import (
-	"cmp"
 	"encoding/json"
-	"slices"
 	"time"
 )
 
@@ -155,6 +153,11 @@ type Expiry struct {
 	Artifact string
 	Newer    int              // at least 1
 	Objects  map[string]int64 // generations by address
+
+	// Asked says that a person named this artifact. Then no others of its group need be left; but if it is good, another good one of its
+	// device and domain must be there, wherever it lies, unless it may be the Last.
+	Asked bool
+	Last  bool
 }
 
 // Reading is the outcome of reading an artifact back. A good artifact becomes verified at the time, or quarantined with the error. One that
@@ -204,10 +207,11 @@ type Snapshot struct {
 	Cursors      map[string]Cursor
 	Gaps         map[string]Gap      // the newest one of each schedule, if it is among its newest runs
 	LastRuns     map[string]Run      // the newest run of each address
-	LastGood     map[string]Run      // the newest run of each address that succeeded, also with warnings or in part
+	LastGood     map[string]Run      // the newest run of each address that succeeded, also with warnings or in part; of a backup plan one that backed something up
 	Artifacts    map[string]Holdings // by backup plan address
 	Catalogue    []ArtifactBrief     // every artifact that is not deleted, in no particular order
 	OpenRuns     []Run               // not ended, oldest first; also one in attention that has pending tasks
+	Undecided    []Run               // with a task in attention, oldest first, whatever came after: a person decides
 	Observations map[string]Observation
 	Locks        []Lock
 }
@@ -225,24 +229,7 @@ type Holdings struct {
 	Bytes  int64     `json:"bytes"`
 	Oldest time.Time `json:"oldest"`
 	Newest time.Time `json:"newest"`
-}
-
-// Undecided lists the runs that need a person's decision, oldest first: those that wait for it, and those that are the newest of their address.
-func (s *Snapshot) Undecided() []Run {
-	byID := map[string]Run{}
-	for _, r := range s.OpenRuns {
-		byID[r.ID] = r
-	}
-	for _, r := range s.LastRuns {
-		byID[r.ID] = r
-	}
-	return slices.SortedFunc(func(yield func(Run) bool) {
-		for _, r := range byID {
-			if r.Status == Attention && !yield(r) {
-				return
-			}
-		}
-	}, func(a, b Run) int { return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID)) })
+	Found  time.Time `json:"found,omitzero"` // the newest of them whose run is not recorded: a store told of it. Not set when a later run was good
 }
 
 // LastCommit is the commit most recently applied to any object, or "" when none is known.

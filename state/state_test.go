@@ -108,14 +108,16 @@ func TestSummariseProperties(t *testing.T) {
 }
 
 func TestErrorsAreWhatTheySay(t *testing.T) {
-	locked := &state.LockedError{Lock: state.Lock{Name: state.ApplyLock, Actor: "ann", Host: "ops1", PID: 7, Operation: "apply", Reason: "release 12",
-		Acquired: time.Date(2026, 1, 14, 3, 12, 0, 0, time.UTC)}}
+	since := time.Date(2026, 1, 14, 3, 12, 0, 0, time.UTC)
+	locked := &state.LockedError{Lock: state.Lock{Name: state.ApplyLock, Actor: "ann", Host: "ops1", PID: 7, Operation: "apply", Reason: "release 12", Acquired: since}}
 	for _, test := range []struct {
 		err  error
 		is   error
 		text string
 	}{
 		{locked, state.ErrLocked, "the apply lock is held by ann (ops1, process 7) since 2026-01-14T03:12:00Z for apply: release 12"},
+		{&state.LockedError{Lock: state.Lock{Name: state.ApplyLock, Actor: "ann", Operation: "hold", Acquired: since, Expires: since.Add(time.Hour)}},
+			state.ErrLocked, "the apply lock is held by ann since 2026-01-14T03:12:00Z until 2026-01-14T04:12:00Z for hold"},
 		{&state.LockedError{Lock: state.Lock{Name: "device/QA1", Actor: "bob"}}, state.ErrLocked, "the device/QA1 lock is held by bob since"},
 		{&state.StaleError{What: "failover.orders changed role (epoch 7 -> 8)"}, state.ErrStale, "failover.orders changed role (epoch 7 -> 8). Make a new plan."},
 		{&state.DuplicateError{Address: "backup_plan.qa", Trigger: state.TriggerSchedule, TriggerKey: "2026-10-25T02:30", Run: "12"}, state.ErrDuplicate,

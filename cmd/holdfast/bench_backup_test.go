@@ -111,7 +111,7 @@ backup_plan "all" {
 		prepare: [][]string{{"init"}, {"apply", "--auto-approve"}},
 		initial: []string{"run", "backup_plan.all"},
 		verify:  []string{"verify", "--all"},
-		restore: []string{"restore", "--device", "data", "--to", "out"},
+		restore: []string{"restore", "--device", "data", "--dir", "out"},
 		content: "content",
 	}
 }

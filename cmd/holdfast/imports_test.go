@@ -84,7 +84,7 @@ var imports = map[string][]string{
 	"reconcile/recovery": {"config/diag", "config/unit", "reconcile", "state"},
 	"reconcile/execute":  {"providers", "providers/ahead", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
-	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/status", "reconcile/store", "state"},
+	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/artifact", "reconcile/status", "reconcile/store", "state"},
 	"cmd/internal/app": {
 		"config", "config/diag", "config/language", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
 		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/observe", "reconcile/planner", "reconcile/recovery", "reconcile/store",
@@ -104,19 +104,19 @@ var imports = map[string][]string{
 	},
 	"cmd/internal/command/record": {
 		"cmd/internal/app", "cmd/internal/command", "cmd/internal/view", "config", "config/diag", "config/unit",
-		"reconcile", "reconcile/status", "state", "state/sqlstore",
+		"reconcile", "reconcile/execute", "reconcile/status", "state", "state/sqlstore",
 	},
 	"cmd/internal/command/recovery": {
-		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "cmd/internal/view/progress",
+		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "cmd/internal/view/progress", "config/diag",
 		"config", "config/unit", "providers",
-		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/store", "reconcile/verification", "state", "state/sqlstore",
+		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/status", "reconcile/store", "reconcile/verification", "state", "state/sqlstore",
 	},
 	"cmd/internal/command/store": {
 		"cmd/internal/app", "cmd/internal/command", "cmd/internal/view", "config", "config/diag", "providers", "reconcile/store", "state", "state/sqlstore",
 	},
 	"cmd/internal/cli": {
 		"cmd/internal/command", "cmd/internal/command/configuration", "cmd/internal/command/plan", "cmd/internal/command/record",
-		"cmd/internal/command/recovery", "cmd/internal/command/store", "cmd/internal/view",
+		"cmd/internal/command/recovery", "cmd/internal/command/store", "cmd/internal/view", "config/diag",
 	},
 	"cmd/holdfast": {"cmd/internal/cli"},
 }

@@ -41,6 +41,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"program":  program,
 	"signal":   signalJob,
 	"spawn":    spawn,
+	"stuck":    stuck,
 	"tmpfs":    tmpfs,
 	"truncate": truncate,
 
@@ -250,7 +251,11 @@ func tmpfs(ts *testscript.TestScript, neg bool, args []string) {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+args[1]); err != nil {
 		ts.Fatalf("mount %s: %v", dir, err)
 	}
-	ts.Defer(func() { ts.Check(unix.Unmount(dir, unix.MNT_DETACH)) })
+	ts.Defer(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); !errors.Is(err, unix.EINVAL) { // the script may have taken it away itself
+			ts.Check(err)
+		}
+	})
 }
 
 // unreadable makes a file one whose reading fails, for root too: a file of the kernel that gives an error takes its place.

@@ -21,7 +21,9 @@ func openDir(dir, inside string) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", dir, err)
 	}
-	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+	if abs, err = filepath.EvalSymlinks(abs); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read directory: there is no directory %s: %w", dir, fs.ErrNotExist)
+	} else if err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
 	if _, ok, err := bareAt(abs); err == nil && ok {
@@ -62,8 +64,10 @@ func openInside(root *os.Root, inside string) (*os.Root, error) {
 		walked = filepath.Join(walked, part)
 		info, err := root.Lstat(walked)
 		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("path %s is not there", walked)
 		case err != nil:
-			return nil, err
+			return nil, fmt.Errorf("look at path %s: %w", walked, cause(err))
 		case info.Mode()&fs.ModeSymlink != 0:
 			return nil, fmt.Errorf("path %s is a symbolic link; links are never followed, give the path of the folder itself", walked)
 		case !info.IsDir():
@@ -198,12 +202,20 @@ type diskFolder struct {
 	opened time.Time
 }
 
+// cause drops from an error of os.Root the name of the system call; whoever gets it says what was done to what.
+func cause(err error) error {
+	if e, ok := err.(*fs.PathError); ok {
+		return e.Err
+	}
+	return err
+}
+
 func (d *diskFolder) modified() time.Time { return d.opened }
 
 func (d *diskFolder) list(dir string) (items []item, err error) {
 	f, err := d.root.Open(dir)
 	if err != nil {
-		return nil, err
+		return nil, cause(err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	entries, err := f.ReadDir(maxFiles + 1)
@@ -220,7 +232,7 @@ func (d *diskFolder) list(dir string) (items []item, err error) {
 func (d *diskFolder) size(dir string, it item) (int64, error) {
 	info, err := d.root.Lstat(filepath.Join(dir, it.name))
 	if err != nil {
-		return 0, err
+		return 0, cause(err)
 	}
 	return info.Size(), nil
 }
@@ -231,14 +243,14 @@ func (d *diskFolder) read(dir string, it item) (content []byte, err error) {
 	name := filepath.Join(dir, it.name)
 	before, err := d.root.Lstat(name)
 	if err != nil {
-		return nil, err
+		return nil, cause(err)
 	}
 	if !before.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no longer a plain file", it.name)
 	}
 	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, cause(err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	after, err := f.Stat()

@@ -137,7 +137,7 @@ func TestSpecErrors(t *testing.T) {
 	refused(t, source.Spec{Dir: dir, Ref: "main"}, "a directory is read as it lies on disk")
 	refused(t, source.Spec{Repo: dir}, "is not a git repository", "git init")
 	refused(t, source.Spec{Repo: dir + "/none"}, "no such file")
-	refused(t, source.Spec{Dir: dir + "/none"}, "no such file")
+	refused(t, source.Spec{Dir: dir + "/none"}, "there is no directory")
 	writeFile(t, dir+"/f", "")
 	refused(t, source.Spec{Repo: dir + "/f"}, "is a file")
 	refused(t, source.Spec{Dir: dir + "/f"}, "not a directory")

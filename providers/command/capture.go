@@ -53,6 +53,7 @@ func (d *device) Capture(ctx context.Context, req providers.CaptureRequest, sink
 		Consistency: "none",
 		Fingerprint: map[string]any{"bytes": out.size, "sha256": hex.EncodeToString(out.hash.Sum(nil))},
 		Tool:        argv[0],
+		Unpacked:    out.size,
 	}, nil
 }
 
@@ -229,7 +230,7 @@ func writeFile(ctx context.Context, dir, name string, content io.Reader) error {
 		return fmt.Errorf("%s: %w", filepath.Join(dir, name), providers.ErrNotEmpty)
 	}
 	if err != nil {
-		return err
+		return providers.Plainly(err)
 	}
 	if _, err := io.Copy(f, &cancellable{ctx, content}); err != nil {
 		return errors.Join(err, f.Close(), root.Remove(name))

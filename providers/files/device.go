@@ -190,5 +190,5 @@ func (d *device) wrap(op string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	return &providers.Error{Op: op, Target: d.name, Err: err}
+	return &providers.Error{Op: op, Target: d.name, Err: providers.Plainly(err)}
 }

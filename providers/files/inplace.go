@@ -257,7 +257,7 @@ func failed(op, path string, err error) error {
 	case nil:
 		return nil
 	case unix.ENOSPC, unix.EDQUOT:
-		err = fmt.Errorf("%w: %w", providers.ErrNoSpace, err)
+		err = providers.NoSpace(err)
 	}
 	return &fs.PathError{Op: op, Path: path, Err: err}
 }

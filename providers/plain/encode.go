@@ -98,8 +98,8 @@ func (s *store) decode(ctx context.Context, stored io.Reader, f providers.File) 
 		return codec.NewReader(stored, f, nil)
 	}
 	identities, err := s.keys(ctx)
-	if err != nil {
-		return nil, err
+	if err != nil { // what a secret lacks is nothing that the store lacks
+		return nil, &providers.Error{Op: "open", Target: s.path + "/" + f.Path, Err: err}
 	}
 	problem := "no private key is configured"
 	if identities != nil {
@@ -129,7 +129,7 @@ func (s *store) keys(ctx context.Context) (*codec.Identities, error) {
 	}
 	text, err := s.secret(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", providers.ErrSecret, err)
 	}
 	if s.identities, err = codec.ParseIdentities(text); err != nil {
 		return nil, fmt.Errorf("%w: %s is no key: %w", providers.ErrNoKey, ref, err)

@@ -7,11 +7,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"filippo.io/age"
@@ -194,8 +197,15 @@ func TestSecretNotToBeHad(t *testing.T) {
 	s := openEnv(t, &plain.Settings{Path: path, Decrypt: readsWithKey}, providers.Env{Identity: identity, Secret: func(context.Context, providers.Secret) (string, error) {
 		return key.secret, down
 	}})
-	if _, err := s.Open(t.Context(), m, "listing"); !errors.Is(err, down) || errors.Is(err, providers.ErrNoKey) {
+	if _, err := s.Open(t.Context(), m, "listing"); !errors.Is(err, down) || errors.Is(err, providers.ErrNoKey) || !errors.Is(err, providers.ErrSecret) {
 		t.Errorf("got %v", err)
+	}
+	for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, syscall.EIO, syscall.ENOSPC} {
+		down = fmt.Errorf("open key: %w", cause)
+		_, err := s.Open(t.Context(), m, "listing")
+		if !errors.Is(err, providers.ErrSecret) || errors.Is(err, providers.ErrNotFound) || errors.Is(err, providers.ErrNoSpace) || errors.Is(err, providers.ErrMedium) {
+			t.Errorf("%v is told as one of the store: %v", cause, err)
+		}
 	}
 	down = nil
 	providertest.CheckArtifact(t, s, m.ArtifactRef, crashFiles...)

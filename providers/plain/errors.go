@@ -21,7 +21,7 @@ func (s *store) fault(op, rel string, err error) error {
 	e := &providers.Error{Op: op, Target: path.Join(s.path, rel), Err: cause(err)}
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		e.Err = fmt.Errorf("%w: %w", providers.ErrNoSpace, e.Err)
+		e.Err = providers.NoSpace(e.Err)
 		e.Hint = "Free space or inodes on the store, or raise the quota."
 	case errors.Is(err, fs.ErrNotExist):
 		e.Err = fmt.Errorf("%w: %w", providers.ErrNotFound, e.Err)
@@ -51,7 +51,7 @@ func cause(err error) error {
 	case *os.SyscallError:
 		return e.Err
 	}
-	return err
+	return providers.Plainly(err)
 }
 
 // corrupt says that something in the store is not what it should be.

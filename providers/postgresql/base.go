@@ -84,7 +84,7 @@ func (d *device) secureBackup(ctx context.Context, t *target, conn *pgx.Conn, s 
 	if err := sink.json(settingsName, doc); err != nil {
 		return res, err
 	}
-	res.Consistency, res.Tool = "application", tool.version
+	res.Consistency, res.Tool, res.Unpacked = "application", tool.version, content.bytes()
 	res.Warnings = append(append(res.Warnings, notes...), unread...)
 	res.Fingerprint = map[string]any{
 		"system_identifier": s.Identity, "server_version": s.Version, "timeline": rec.Position.Timeline, "databases": all,

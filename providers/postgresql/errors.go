@@ -28,7 +28,7 @@ func (d *device) explain(ctx context.Context, op string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	e := &providers.Error{Op: op, Target: d.name, Err: err}
+	e := &providers.Error{Op: op, Target: d.name, Err: providers.Plainly(err)}
 	var (
 		exit    *process.ExitError
 		connect *pgconn.ConnectError

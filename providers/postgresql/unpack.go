@@ -2,7 +2,6 @@ package postgresql
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -85,7 +84,7 @@ func (u *unpacker) write(name string, r io.Reader) (err error) {
 	if _, err := io.Copy(f, r); err != nil {
 		switch {
 		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-			return fmt.Errorf("%w: %w", providers.ErrNoSpace, err)
+			return providers.NoSpace(err)
 		case errors.As(err, new(*os.PathError)):
 			return err
 		}

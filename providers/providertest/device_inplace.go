@@ -46,13 +46,20 @@ func (s DeviceSuite) replace(t *testing.T, req providers.CaptureRequest) {
 		}
 		back(t)
 		var again providers.CaptureResult
-		if art, again = c.capture(t, req); asJSON(t, again) != asJSON(t, first) {
-			t.Errorf("a capture of what was restored differs:\n%s\n%s", asJSON(t, again), asJSON(t, first))
+		if art, again = c.capture(t, req); facts(t, again) != facts(t, first) {
+			t.Errorf("a capture of what was restored differs:\n%s\n%s", facts(t, again), facts(t, first))
 		}
 	}
 	if err := c.Device.Restore(t.Context(), replacing(req), art); err != nil {
 		t.Errorf("Restore of what is there already: %v", err)
 	}
+}
+
+// facts are a result without its size, which a restore may change: there may be room in it that nothing uses.
+func facts(t *testing.T, res providers.CaptureResult) string {
+	t.Helper()
+	res.Unpacked = 0
+	return asJSON(t, res)
 }
 
 // replaceOnce repeats a restore as a process does that died before it recorded the outcome: what was written since stays. A restore
@@ -87,18 +94,18 @@ func (s DeviceSuite) replaceOnce(t *testing.T, req providers.CaptureRequest) {
 		check := c.unchanged(t)
 		restore("one", replace)
 		check()
-		if _, got := c.capture(t, req); asJSON(t, got) != asJSON(t, later) {
-			t.Errorf("a repeated restore was made again: a capture gives\n%s\nwant what was written since\n%s", asJSON(t, got), asJSON(t, later))
+		if _, got := c.capture(t, req); facts(t, got) != facts(t, later) {
+			t.Errorf("a repeated restore was made again: a capture gives\n%s\nwant what was written since\n%s", facts(t, got), facts(t, later))
 		}
 	}
 	restore("two", true)
-	if _, got := c.capture(t, req); asJSON(t, got) != asJSON(t, marked) {
-		t.Errorf("after another restore a capture gives\n%s\nwant\n%s", asJSON(t, got), asJSON(t, marked))
+	if _, got := c.capture(t, req); facts(t, got) != facts(t, marked) {
+		t.Errorf("after another restore a capture gives\n%s\nwant\n%s", facts(t, got), facts(t, marked))
 	}
 	forget("two")
 	back(t)
-	if _, got := c.capture(t, req); asJSON(t, got) != asJSON(t, first) {
-		t.Errorf("when the restore is forgotten a capture gives\n%s\nwant what was captured\n%s", asJSON(t, got), asJSON(t, first))
+	if _, got := c.capture(t, req); facts(t, got) != facts(t, first) {
+		t.Errorf("when the restore is forgotten a capture gives\n%s\nwant what was captured\n%s", facts(t, got), facts(t, first))
 	}
 	back = c.Change(t, req)
 	restore("three", true)
@@ -117,8 +124,8 @@ func (s DeviceSuite) replaceTwice(t *testing.T, req providers.CaptureRequest) {
 			t.Fatalf("Restore into the device: %v", err)
 		}
 		if art == changed {
-			if _, got := c.capture(t, req); asJSON(t, got) != asJSON(t, result) {
-				t.Errorf("after the restore of the changed content a capture gives\n%s\nwant\n%s", asJSON(t, got), asJSON(t, result))
+			if _, got := c.capture(t, req); facts(t, got) != facts(t, result) {
+				t.Errorf("after the restore of the changed content a capture gives\n%s\nwant\n%s", facts(t, got), facts(t, result))
 			}
 		}
 	}

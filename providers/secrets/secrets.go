@@ -29,7 +29,8 @@ type Source struct {
 }
 
 // New gives a resolver: it finds the source of a reference with lookup and reads the value, less one final
-// newline. An empty value is an error. Nothing is cached: a rotated secret is seen by the next call.
+// newline. An empty value is an error. Nothing is cached: a rotated secret is seen by the next call. What a value
+// could not be read for is told in words only; see cause.
 func New(lookup func(address string) (Source, error)) func(context.Context, providers.Secret) (string, error) {
 	return func(ctx context.Context, ref providers.Secret) (string, error) {
 		src, err := lookup(string(ref))
@@ -38,7 +39,7 @@ func New(lookup func(address string) (Source, error)) func(context.Context, prov
 		}
 		value, err := read(ctx, src)
 		if err != nil {
-			return "", fmt.Errorf("read %s: %w", ref, err)
+			return "", fmt.Errorf("read %s: %w", ref, cause{err})
 		}
 		value = strings.TrimSuffix(strings.TrimSuffix(value, "\n"), "\r")
 		if value == "" {
@@ -46,6 +47,17 @@ func New(lookup func(address string) (Source, error)) func(context.Context, prov
 		}
 		return value, nil
 	}
+}
+
+// cause is why a value could not be read. Nothing but the end of a context matches it: whoever asked for a secret must not take its missing
+// file for one of its own, or the failed program that gives it for the one it was for.
+type cause struct{ err error }
+
+func (c cause) Error() string { return c.err.Error() }
+
+// Is matches the end of a context.
+func (c cause) Is(target error) bool {
+	return (target == context.Canceled || target == context.DeadlineExceeded) && errors.Is(c.err, target)
 }
 
 func read(ctx context.Context, src Source) (string, error) {

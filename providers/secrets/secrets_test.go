@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,6 +86,20 @@ func TestAFailedCommandDoesNotTellWhatItPrinted(t *testing.T) {
 	_, err := resolver(secrets.Source{Exec: []string{script}})(t.Context(), "secret.db")
 	if err == nil || strings.Contains(err.Error(), canary) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestNatureOfCauses: a secret that cannot be read is never taken for what its reader misses itself.
+func TestNatureOfCauses(t *testing.T) {
+	for _, src := range []secrets.Source{{File: filepath.Join(t.TempDir(), "none")}, {Exec: []string{"/does/not/exist"}}} {
+		if _, err := resolver(src)(t.Context(), "secret.db"); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%+v: %v", src, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := resolver(secrets.Source{Exec: []string{"sleep", "60"}})(ctx, "secret.db"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the end of its context: %v", err)
 	}
 }
 

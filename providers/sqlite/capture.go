@@ -50,7 +50,7 @@ func (d *device) capture(ctx context.Context, req providers.CaptureRequest, sink
 	}
 	defer os.RemoveAll(temp)
 
-	all := facts{}
+	all, size := facts{}, int64(0)
 	for _, db := range dbs {
 		name := db.name + suffix
 		if req.Action == providers.ExportDomain {
@@ -64,6 +64,7 @@ func (d *device) capture(ctx context.Context, req providers.CaptureRequest, sink
 			warnings = append(warnings, fmt.Sprintf("%s: %s could not be run on the copy: %s", db.path, f.Check, f.Unchecked))
 		}
 		all[db.name] = f
+		size += f.size
 	}
 	if err := writeFacts(sink, all); err != nil {
 		return res, err
@@ -72,7 +73,9 @@ func (d *device) capture(ctx context.Context, req providers.CaptureRequest, sink
 	for name, f := range all {
 		fingerprint[name] = f
 	}
-	return providers.CaptureResult{Consistency: "application", Tool: "SQLite online backup", Warnings: warnings, Fingerprint: fingerprint}, nil
+	return providers.CaptureResult{
+		Consistency: "application", Tool: "SQLite online backup", Warnings: warnings, Fingerprint: fingerprint, Unpacked: size,
+	}, nil
 }
 
 // wanted gives the databases that were asked for.

@@ -181,5 +181,5 @@ func (d *device) wrap(op string, err error) error {
 		return err
 	}
 	retry, hint := advice(err)
-	return &providers.Error{Op: op, Target: d.name, Err: err, Retry: retry, Hint: hint}
+	return &providers.Error{Op: op, Target: d.name, Err: providers.Plainly(err), Retry: retry, Hint: hint}
 }

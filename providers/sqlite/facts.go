@@ -34,6 +34,7 @@ type fact struct {
 	Check         string           `json:"check"`               // the check that was run
 	Unchecked     string           `json:"unchecked,omitempty"` // why it could not be run
 	damage        string
+	size          int64 // of the copy; unlike facts it may differ after a restore
 }
 
 // examine checks a copy and reads its facts. Damage is not an error but told in the fact.
@@ -43,6 +44,7 @@ func examine(ctx context.Context, path string) (fact, error) {
 	if err != nil {
 		return f, err
 	}
+	f.size = info.Size()
 	if info.Size() > largeCopy {
 		f.Check = "quick_check"
 	}

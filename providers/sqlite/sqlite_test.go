@@ -412,3 +412,24 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestUnpacked: the room that a restore takes is known, although the export is compressed.
+func TestUnpacked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	db, err := sql.Open("sqlite", "file:"+path)
+	must(t, err)
+	_, err = db.Exec("CREATE TABLE blank (data BLOB); INSERT INTO blank VALUES (zeroblob(1 << 20))")
+	must(t, errors.Join(err, db.Close()))
+	info, err := os.Stat(path)
+	must(t, err)
+	art := new(providertest.Artifact)
+	res, err := openDevice(t, path).Capture(t.Context(), export, art)
+	must(t, err)
+	var packed int64
+	for _, f := range art.Files() {
+		packed += f.Size
+	}
+	if res.Unpacked != info.Size() || packed >= res.Unpacked {
+		t.Errorf("%d bytes unpacked, %d packed; the database has %d", res.Unpacked, packed, info.Size())
+	}
+}

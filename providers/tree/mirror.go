@@ -83,7 +83,7 @@ func failed(op string, req providers.MirrorRequest, err error) error {
 	e := &providers.Error{Op: op, Target: req.Mirror, Err: err}
 	switch {
 	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
-		e.Err = fmt.Errorf("%w: %w", providers.ErrNoSpace, err)
+		e.Err = providers.NoSpace(err)
 		e.Hint = "Make room at the target; what was copied stays and is not copied again."
 	case errors.Is(err, errNested):
 		e.Hint = "Unmount it there, or exclude that path."

@@ -101,7 +101,7 @@ func raw(ctx context.Context, src *source, dir string) error {
 		}
 		w, err := root.OpenFile(f.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
-			return errors.Join(err, r.Close())
+			return errors.Join(providers.Plainly(err), r.Close())
 		}
 		err = copyChecked(ctx, w, r, f, nil)
 		if err = errors.Join(err, w.Sync(), w.Close(), r.Close()); err != nil {

@@ -89,6 +89,12 @@ func TestSilentStore(t *testing.T) {
 			if res.Interrupted != (c.want == state.Interrupted) {
 				t.Errorf("interrupted: %v", res.Interrupted)
 			}
+			if res.Stopped || len(res.Left) > 0 != res.Interrupted {
+				t.Errorf("stopped: %v, left: %+v", res.Stopped, res.Left)
+			}
+			if res.Interrupted && (res.Left[0].Idle || res.Left[0].Task != task.ID || !strings.Contains(res.Left[0].Why, "no answer")) {
+				t.Errorf("left: %+v", res.Left[0])
+			}
 			if c.want == state.Failed {
 				return
 			}

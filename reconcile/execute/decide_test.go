@@ -53,6 +53,16 @@ func (k *rig) run(id string) state.Run {
 	return r
 }
 
+// decide answers for a person, and gives the status of the task after it.
+func (k *rig) decide(task string, answer execute.Answer) state.Status {
+	k.Helper()
+	to, err := execute.Decide(k.Context(), k.b, execute.Decision{Task: task, Answer: answer, Actor: "ann", Reason: "looked", At: time.Now()})
+	if err != nil {
+		k.Fatal(err)
+	}
+	return to
+}
+
 // ran counts how often a counted script ran.
 func (k *rig) ran(script string) int {
 	b, _ := os.ReadFile(k.path("count", script))
@@ -64,13 +74,13 @@ func (k *rig) ran(script string) int {
 func TestDecided(t *testing.T) {
 	for _, c := range []struct {
 		name            string
-		to              state.Status
+		answer          execute.Answer
 		want            []string
 		pre, work, post int
 	}{
-		{"done", state.Succeeded, []string{"succeeded OUTCOME_UNKNOWN", "succeeded", "succeeded"}, 0, 1, 1},
-		{"failed", state.Failed, []string{"failed OUTCOME_UNKNOWN", "cancelled PLAN_FAILED_PRE_SCRIPT", "succeeded"}, 0, 0, 1},
-		{"again", state.Interrupted, []string{"succeeded", "succeeded", "succeeded"}, 1, 1, 1},
+		{"done", execute.AnswerDone, []string{"succeeded", "succeeded", "succeeded"}, 0, 1, 1},
+		{"failed", execute.AnswerFailed, []string{"failed OUTCOME_UNKNOWN", "cancelled PLAN_FAILED_PRE_SCRIPT", "succeeded"}, 0, 0, 1},
+		{"again", execute.AnswerRetry, []string{"succeeded", "succeeded", "succeeded"}, 1, 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := newRig(t)
@@ -82,9 +92,7 @@ func TestDecided(t *testing.T) {
 				t.Errorf("a resume of it without a decision: %+v, %v", res, err)
 			}
 			k.want(run, "attention OUTCOME_UNKNOWN", "pending", "pending")
-			if err := k.b.Resolve(t.Context(), run+".1", c.to, "ann", "looked", time.Now()); err != nil {
-				t.Fatal(err)
-			}
+			k.decide(run+".1", c.answer)
 			k.resume()
 			k.want(run, c.want...)
 			if pre, work, post := k.ran("pre"), k.ran("work"), k.ran("post"); pre != c.pre || work != c.work || post != c.post {
@@ -103,15 +111,13 @@ func TestNeverDecided(t *testing.T) {
 		k := newRig(t)
 		run := k.cutOff()
 		if decided {
-			if err := k.b.Resolve(t.Context(), run+".1", state.Succeeded, "ann", "looked", time.Now()); err != nil {
-				t.Fatal(err)
-			}
+			k.decide(run+".1", execute.AnswerDone)
 		}
 		k.o.Now = func() time.Time { return time.Now().Add(25 * time.Hour) }
 		k.resume()
 		day := "cancelled EXECUTION_CANCELED_BECAUSE_A_DAY_PASSED"
 		if decided { // the pre script took effect, so its counterpart is due
-			k.want(run, "succeeded OUTCOME_UNKNOWN", day, "succeeded")
+			k.want(run, "succeeded", day, "succeeded")
 		} else {
 			k.want(run, "attention OUTCOME_UNKNOWN", day, day)
 		}

@@ -125,6 +125,10 @@ func (d *dispatcher) ready(r *run) (tasks []*task) {
 		r.halt = ends(state.Cancelled, CancelledDependency, "an action that had to end well before did not")
 	}
 	d.refresh(r)
+	if r.rec.Status == state.Attention && r.halt == nil && !d.late(r.rec) { // nobody decided since it was left
+		d.leave(r)
+		return nil
+	}
 	stage, waits := r.stage(), false
 	for _, t := range r.tasks {
 		switch {
@@ -143,7 +147,7 @@ func (d *dispatcher) ready(r *run) (tasks []*task) {
 	}
 	switch {
 	case len(tasks) > 0 || r.active > 0:
-	case waits:
+	case waits, r.halt == nil && r.blocked():
 		d.leave(r)
 	default:
 		d.settle(r)
@@ -189,7 +193,7 @@ func (d *dispatcher) refresh(r *run) {
 		if t.ended() {
 			r.learn(t)
 		} else {
-			t.stuck = true
+			t.stuck, t.why = true, "another process works on it: holdfast history "+t.rec.ID
 		}
 	}
 }
@@ -266,6 +270,7 @@ func (d *dispatcher) start(t *task) {
 	before := t.r.outcome(t.spec.Stage)
 	t.active, t.rec.Status, t.rec.Attempt = true, state.Running, claim.Attempt
 	t.r.active++
+	t.r.touches++
 	t.r.job.active++
 	d.active++
 	for _, l := range t.rec.Locks {
@@ -306,20 +311,30 @@ func (d *dispatcher) wait(t *task) {
 	}
 	for _, l := range locks {
 		if slices.Contains(t.rec.Locks, l.Name) && l.Task != t.rec.ID {
-			if d.needsPerson(l.Task) {
-				t.stuck = true // that may take days; a later resume goes on
-			}
-			e.Reason = l.Name + " is held"
-			if l.Task != "" {
-				e.Reason += " by task " + l.Task
-			}
-			if l.Actor != "" {
-				e.Reason += " of " + l.Actor
+			e.Reason = l.Name + ", which " + holder(l) + " holds"
+			if d.needsPerson(l.Task) { // that may take days; a later resume goes on
+				run, _, _ := strings.Cut(l.Task, ".")
+				e.Reason = fmt.Sprintf("%s, which task %s keeps until somebody decides", l.Name, l.Task)
+				t.stuck, t.behind, d.again = true, l.Task, true
+				t.why = fmt.Sprintf("%s. Look: holdfast history %s, then: holdfast task resolve %s --done | --failed | --retry", e.Reason, run, l.Task)
 			}
 			break
 		}
 	}
 	d.emit(e)
+}
+
+// holder names who holds a lock.
+func holder(l state.Lock) string {
+	switch {
+	case l.Task != "" && l.Actor != "":
+		return "task " + l.Task + " of " + l.Actor
+	case l.Task != "":
+		return "task " + l.Task
+	case l.Actor != "":
+		return l.Actor
+	}
+	return "somebody"
 }
 
 // needsPerson reports whether a task ended in attention. It keeps its locks when it owes something.
@@ -350,7 +365,7 @@ func (d *dispatcher) finished(e ended) {
 		d.fail(fmt.Errorf("task %s: %w", t.rec.ID, e.err))
 		return
 	case !t.ended():
-		t.stuck = true
+		t.stuck, t.why = true, t.rec.Error
 		return
 	}
 	done := t.event(TaskDone)

@@ -11,17 +11,20 @@ type Event struct {
 	Time time.Time `json:"time"`
 	Kind EventKind `json:"kind"`
 
-	Run     string       `json:"run,omitempty"`
-	Task    string       `json:"task,omitempty"`
-	Step    string       `json:"step,omitempty"`
-	Address string       `json:"address,omitempty"` // the object the run is about
-	Device  string       `json:"device,omitempty"`
-	Domain  string       `json:"domain,omitempty"`
-	Status  state.Status `json:"status,omitempty"`
-	Reason  string       `json:"reason,omitempty"` // a code, or for waiting: what for
-	Error   string       `json:"error,omitempty"`
-	Files   int64        `json:"files,omitempty"` // so far
-	Bytes   int64        `json:"bytes,omitempty"`
+	Run      string       `json:"run,omitempty"`
+	Task     string       `json:"task,omitempty"`
+	Step     string       `json:"step,omitempty"`
+	Address  string       `json:"address,omitempty"`  // the object the run is about
+	Activity string       `json:"activity,omitempty"` // of the backup plan; also its script
+	Device   string       `json:"device,omitempty"`
+	Domain   string       `json:"domain,omitempty"`
+	Status   state.Status `json:"status,omitempty"`
+	Reason   string       `json:"reason,omitempty"` // a code, or for waiting: what for
+	Error    string       `json:"error,omitempty"`
+	Files    int64        `json:"files,omitempty"` // so far
+	Bytes    int64        `json:"bytes,omitempty"`
+	ByRuns   int64        `json:"by_runs,omitempty"` // of a recorded plan: changes that its runs record when what they do is done
+	Until    time.Time    `json:"until,omitzero"`    // of what takes its time: when it ends at the latest, one way or another
 }
 
 // EventKind says what an Event is about.
@@ -37,10 +40,11 @@ const (
 	StepDone     EventKind = "step_done"
 	StepRetry    EventKind = "step_retry"
 	Progress     EventKind = "progress"
-	Waiting      EventKind = "waiting"    // for a lock; Reason names the holder
-	Resumed      EventKind = "resumed"    // a task goes on where it was interrupted
-	DutyPaid     EventKind = "duty_paid"  // Step names the duty
-	TakenOver    EventKind = "taken_over" // another process has the task or run
+	Waiting      EventKind = "waiting"      // for a lock, whose holder Reason names, or for a device that takes its time
+	Resumed      EventKind = "resumed"      // a task goes on where it was interrupted
+	DutyStarted  EventKind = "duty_started" // what a task left behind is being undone; Step names the duty
+	DutyPaid     EventKind = "duty_paid"    // Step names the duty
+	TakenOver    EventKind = "taken_over"   // another process has the task or run
 )
 
 func (x *Executor) emit(e Event) {

@@ -64,8 +64,19 @@ func New(o Options) *Executor {
 type Result struct {
 	Runs        []state.Run // as they ended, or were left
 	Recorded    int         // changes written to the recorded objects at once
+	ByRuns      int         // changes that runs wrote when what they do was done: a store is recorded once it is marked
 	Generation  int64       // of the state afterwards
 	Interrupted bool        // work is left for a resume
+	Stopped     bool        // it is left because of a signal: the context ended, or Kill was closed
+	Left        []Left      // the runs that it is left of, unless it was stopped
+}
+
+// Left is a run that has not ended although nobody stopped it.
+type Left struct {
+	Run  string
+	Task string // of the run; what is left of it is in the way of the others
+	Why  string // what it waits for, and what to do about that
+	Idle bool   // nothing of it was done
 }
 
 // ErrNotApplyable says that a plan has errors or nothing to do.
@@ -126,17 +137,26 @@ func (x *Executor) Resume(ctx context.Context, runID string) (res Result, err er
 // result reads back how the runs stand.
 func (l *life) result(jobs []*job, err error) (Result, error) {
 	var res Result
+	stop := context.Cause(l.soft)
+	stopped := errors.Is(stop, errStopped) || errors.Is(stop, errKilled)
 	ctx, cancel := context.WithTimeout(l.journal, journalTimeout)
 	defer cancel()
 	for _, j := range jobs {
 		res.Recorded += j.recorded
+		res.ByRuns += int(j.byRuns.Load())
 		for _, r := range j.runs {
 			now, readErr := l.o.Backend.Run(ctx, r.rec.ID)
 			if readErr != nil {
 				return res, errors.Join(err, fmt.Errorf("read run %s: %w", r.rec.ID, readErr))
 			}
 			res.Runs = append(res.Runs, now)
-			res.Interrupted = res.Interrupted || !now.Status.Terminal()
+			if now.Status.Terminal() {
+				continue
+			}
+			res.Interrupted, res.Stopped = true, stopped
+			if !stopped {
+				res.Left = append(res.Left, r.leftover())
+			}
 		}
 	}
 	meta, readErr := l.o.Backend.Meta(ctx)

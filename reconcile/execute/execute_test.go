@@ -48,7 +48,7 @@ func TestEverythingOnce(t *testing.T) {
 			t.Errorf("run %s of %s is %s", r.ID, r.Address, r.Status)
 		}
 	}
-	if res.Recorded != 4 || res.Interrupted || res.Generation < 3 {
+	if res.Recorded != 4 || res.Recorded+res.ByRuns != len(p.Changes) || res.Interrupted || res.Generation < 3 {
 		t.Errorf("result %+v", res)
 	}
 	k.want(res.Runs[1].ID, "succeeded", "succeeded", "succeeded", "succeeded")

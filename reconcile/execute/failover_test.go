@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
 	"github.com/holdfast-dr/holdfast/state"
@@ -39,9 +38,7 @@ func TestHalfASwitchoverIsAPersons(t *testing.T) {
 	if err := os.Remove(k.path("svc", "broken")); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.b.Resolve(t.Context(), task.ID, state.Interrupted, "ana", "repaired", time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	k.decide(task.ID, execute.AnswerRetry)
 	k.resume()
 	k.want(res.Runs[0].ID, "succeeded")
 	if r := k.role(); r.State != state.RoleSettled || r.Active != right || r.Epoch != 2 {
@@ -74,9 +71,7 @@ func TestADutyThatCannotBePaidIsAPersons(t *testing.T) {
 	k.want(res.Runs[0].ID, "attention DUTY_UNPAID")
 	k.healed()
 	task := k.tasks(res.Runs[0].ID)[0]
-	if err := k.b.Resolve(t.Context(), task.ID, state.Interrupted, "ana", "repaired", time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	k.decide(task.ID, execute.AnswerRetry)
 	k.resume()
 	k.want(res.Runs[0].ID, "failed FAILED")
 	if r := k.role(); r.State != state.RoleSettled || r.Active != left {

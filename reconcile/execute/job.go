@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/secrets"
@@ -21,7 +23,8 @@ type job struct {
 	plan     *reconcile.Plan
 	runs     []*run
 	recorded int
-	active   int // tasks in our hands
+	byRuns   atomic.Int64 // changes that runs recorded
+	active   int          // tasks in our hands
 	redact   *secrets.Redactor
 	resolve  func(context.Context, providers.Secret) (string, error)
 	unlock   func() // gives the apply lock back; nil when it is not held
@@ -135,10 +138,23 @@ func (j *job) begin() error {
 		}
 		return err
 	})
-	if err != nil {
+	var before *state.DuplicateError
+	switch {
+	case j.plan.Mode == reconcile.ModeRestore && errors.As(err, &before):
+		return &state.StaleError{What: fmt.Sprintf("This plan was begun already, by run %s (holdfast history %s)", before.Run, before.Run)}
+	case err != nil:
 		return fmt.Errorf("store the plan: %w", err)
 	}
 	return j.load(made)
+}
+
+// key is the occurrence of an action that names none: each time it is done is another one. The plan of a restore is done once, however often its
+// file is applied, since it names what its target holds and what is kept of that.
+func (j *job) key() string {
+	if j.plan.Mode == reconcile.ModeRestore && !j.plan.Timestamp.IsZero() {
+		return j.plan.Digest + "@" + j.plan.Timestamp.UTC().Format(time.RFC3339Nano)
+	}
+	return j.id
 }
 
 // begun finds the runs that an earlier attempt to begin this plan created.
@@ -162,7 +178,7 @@ func (j *job) newRuns() []state.NewRun {
 	for i := range j.plan.Actions {
 		a := &j.plan.Actions[i]
 		base := state.Run{
-			Plan: j.id, Action: i, Address: a.Address, Kind: string(a.Kind), Trigger: a.Trigger, TriggerKey: cmp.Or(a.TriggerKey, j.id),
+			Plan: j.id, Action: i, Address: a.Address, Kind: string(a.Kind), Trigger: a.Trigger, TriggerKey: cmp.Or(a.TriggerKey, j.key()),
 			DueAt: a.DueAt, Commit: j.plan.Config.Commit, Actor: j.o.Actor, Status: state.Pending, Reason: a.Reason, CreatedAt: now,
 		}
 		skipped := false
@@ -224,7 +240,13 @@ func (j *job) record(lock state.Lock, left []reconcile.Change) error {
 		return fmt.Errorf("record the changes: %w", err)
 	}
 	j.recorded = len(left)
-	j.emit(Event{Kind: PlanRecorded, Files: int64(len(left))})
+	later := int64(0)
+	for _, c := range j.plan.Changes {
+		if c.ByAction {
+			later++
+		}
+	}
+	j.emit(Event{Kind: PlanRecorded, Files: int64(len(left)), ByRuns: later})
 	return nil
 }
 

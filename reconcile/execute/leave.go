@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
-	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -45,17 +47,9 @@ func (w *work) giveUp(i int) error {
 		return w.fail(w.off)
 	case s == state.StepIntent && c.step.Class == state.Halt:
 		return w.unknown(c, errCutOff)
-	case s == state.StepIntent && c.step.Class == state.Check && known:
-		out, done, err := w.look(c, op)
-		switch {
-		case err != nil && w.cut(c, err):
-			return errInterrupted
-		case errors.Is(err, providers.ErrStoreNoAnswer):
-			return w.later(c, err)
-		case err != nil:
-			return w.unknown(c, err)
-		case done:
-			return w.succeed(c, out)
+	case (s == state.StepIntent || s == state.StepTold) && c.step.Class == state.Check && known:
+		if found, err := w.find(c, op); found || err != nil {
+			return err
 		}
 	}
 	w.pending.End = c.ended(state.StepFailed, ending(nil, w.off), w.off.Message)
@@ -78,20 +72,22 @@ func (w *work) pay() error {
 		return nil
 	}
 	for _, d := range slices.Backward(slices.Clone(w.duties)) {
+		begin := w.t.event(DutyStarted)
+		begin.Step, begin.Until = d.Name, w.until(d)
+		w.emit(begin)
 		if err := w.payOne(d); err != nil {
 			if w.base.Err() != nil {
 				return errInterrupted
 			}
-			reason := DutyUnpaid
+			reason, message := DutyUnpaid, fmt.Sprintf("%s: %s. Do it by hand or decide: %s", d.Name, unended(w.text(err)), w.choices())
 			var v *verdict
 			if errors.As(err, &v) {
-				reason = v.Reason
+				reason, message = v.Reason, v.Message // it says what to do
 			}
-			message := fmt.Sprintf("%s: %s. Do it by hand or decide: %s", d.Name, w.text(err), w.choices())
 			if w.end != nil {
 				message += ". Before: " + w.end.Message
 			}
-			w.end = &verdict{Status: state.Attention, Reason: reason, Message: message}
+			w.end = &verdict{Status: state.Attention, Reason: reason, Message: message, Duty: d.Name}
 			for _, r := range w.final.Roles {
 				w.uncertain(r.Role, r.MovingTo)
 			}
@@ -106,6 +102,25 @@ func (w *work) pay() error {
 		w.emit(e)
 	}
 	return nil
+}
+
+// unended is a text that a sentence goes on after: without a full stop of its own.
+func unended(text string) string { return strings.TrimRight(text, ". \n") }
+
+// until is when paying a duty that was just begun ends at the latest: well, or with a person.
+func (w *work) until(d state.Duty) time.Time {
+	if isHold(d) {
+		var a reconcile.QuiesceArgs
+		if json.Unmarshal(d.Args, &a) != nil {
+			return time.Time{}
+		}
+		return w.patience(a)
+	}
+	end := w.o.Now().Add(limitTarget)
+	for _, pause := range retryDelays {
+		end = end.Add(pause + limitTarget)
+	}
+	return end
 }
 
 func (w *work) payOne(d state.Duty) error {
@@ -138,20 +153,15 @@ func (w *work) finish() error {
 	}
 	rec := w.totals()
 	rec.Status = state.Succeeded
-	for _, s := range w.steps {
-		var r report
-		if len(s.Output) > 0 && json.Unmarshal(s.Output, &r) == nil {
-			warnings = append(warnings, r.Warnings...)
-		}
-	}
+	warnings = append(warnings, warningsOf(w.spec, w.steps)...)
 	switch {
 	case w.end != nil:
 		rec.Status, rec.Reason, rec.Error = w.end.Status, w.end.Reason, w.end.Message
-	case len(warnings) > 0:
-		rec.Status, rec.Error = state.Warned, warnings[0]
-		if len(warnings) > 1 {
-			rec.Error += fmt.Sprintf(" (and %d more)", len(warnings)-1)
+		if w.end.Duty != "" {
+			rec.Output = encode(asked{Duty: w.end.Duty})
 		}
+	case len(warnings) > 0:
+		rec.Status, rec.Error = warned(warnings)
 	}
 	rec.Ended = w.o.Now()
 	err = w.conclude(rec)
@@ -160,6 +170,33 @@ func (w *work) finish() error {
 		err = w.conclude(rec)
 	}
 	return err
+}
+
+// warningsOf lists what went well with something to say. It names the safety backup, whose warnings could be taken for those of the restore.
+func warningsOf(spec *reconcile.Task, steps []state.StepRun) (all []string) {
+	for i, s := range steps {
+		var r report
+		if len(s.Output) == 0 || json.Unmarshal(s.Output, &r) != nil {
+			continue
+		}
+		of := ""
+		var a reconcile.CaptureArgs
+		if step := spec.Steps[i]; step.Op == reconcile.OpDeviceCapture && json.Unmarshal(step.Args, &a) == nil && a.Activity == reconcile.SafetyActivity {
+			of = "safety backup: "
+		}
+		for _, text := range r.Warnings {
+			all = append(all, of+text)
+		}
+	}
+	return all
+}
+
+// warned is how a task ends well, with warnings.
+func warned(warnings []string) (state.Status, string) {
+	if len(warnings) > 1 {
+		return state.Warned, fmt.Sprintf("%s (and %d more)", warnings[0], len(warnings)-1)
+	}
+	return state.Warned, warnings[0]
 }
 
 // interrupt leaves the task for a later resume. An open intent stays open, but no device stays quiesced, unless the
@@ -200,7 +237,7 @@ func (w *work) conclude(rec state.TaskRun) error {
 func (w *work) totals() state.TaskRun {
 	rec := w.rec
 	rec.Attempt, rec.Owner, rec.StatusAt = w.claim.Attempt, w.claim.Session, w.o.Now()
-	rec.Files, rec.Bytes, rec.Reason, rec.Error = 0, 0, "", ""
+	rec.Files, rec.Bytes, rec.Reason, rec.Error, rec.Output = 0, 0, "", "", nil
 	for i, s := range w.steps {
 		var r report
 		if len(s.Output) > 0 && json.Unmarshal(s.Output, &r) == nil {

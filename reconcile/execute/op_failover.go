@@ -81,13 +81,15 @@ func (w *work) begun(op reconcile.Op) bool {
 }
 
 // moving reports whether this task took the role and did not settle it.
-func (w *work) moving() bool {
+func (w *work) moving() bool { return unsettled(w.spec, w.steps) }
+
+func unsettled(spec *reconcile.Task, steps []state.StepRun) bool {
 	taken := false
-	for i, s := range w.spec.Steps {
+	for i, s := range spec.Steps {
 		switch {
-		case s.Op == reconcile.OpRoleBegin && w.steps[i].State == state.StepDone:
+		case s.Op == reconcile.OpRoleBegin && steps[i].State == state.StepDone:
 			taken = true
-		case s.Op == reconcile.OpRoleSettle && w.steps[i].State == state.StepDone:
+		case s.Op == reconcile.OpRoleSettle && steps[i].State == state.StepDone:
 			return false
 		}
 	}
@@ -261,7 +263,7 @@ func (w *work) retreat() {
 			w.final.Roles = []state.RoleChange{{Role: role, IfEpoch: begin.Epoch}}
 			return
 		}
-		w.end = ends(state.Attention, Unknown, "%s. It cannot be undone safely: %s. Look at the targets, then decide: %s", w.end.Message, w.text(err), w.choices())
+		w.end = ends(state.Attention, Unknown, "%s. It cannot be undone safely: %s. Look at the targets, then decide: %s", unended(w.end.Message), unended(w.text(err)), w.choices())
 		if w.pending.End != nil {
 			w.pending.End.State = state.StepUnknown
 		}

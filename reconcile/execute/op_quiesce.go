@@ -17,7 +17,9 @@ import (
 const (
 	quiesceGrace = 3 * time.Minute // on top of a timeout, before the waiting ends: IBM DPOD's rule
 	quiescePoll  = 2 * time.Second
-	holdPrefix   = "unquiesce "
+
+	quiescePatience = 10 * time.Second // before observers are told that it takes its time
+	holdPrefix      = "unquiesce "
 )
 
 // saved is the outcome of a step on unsaved changes when there are none.
@@ -177,8 +179,9 @@ func waitQuiesced(ctx context.Context, c *call) (out outcome, err error) {
 		asked = c.steps[q].Began
 	}
 	limit := asked.Add(a.Timeout.Std() + quiesceGrace)
+	slow := c.slow(a, providers.Quiesced, limit)
 	err = c.onDevice(ctx, a.Device, func(d providers.Device) error {
-		seen, err := c.await(ctx, d, a, providers.Quiesced, limit, nil)
+		seen, err := c.await(ctx, d, a, providers.Quiesced, limit, nil, slow)
 		if err == nil && seen != "" {
 			err = ends(state.Failed, FailedQuiesce, "%s did not quiesce in %s and three minutes more: %s", subject(a), a.Timeout, seen)
 		}
@@ -188,8 +191,8 @@ func waitQuiesced(ctx context.Context, c *call) (out outcome, err error) {
 }
 
 // await polls until a domain is in a state. When it is not at the limit, it gives what was seen last. Ask, if there is
-// one, is called until it went well, before the first look. Errors of both may pass.
-func (w *work) await(ctx context.Context, d providers.Device, a reconcile.QuiesceArgs, want providers.QuiesceState, limit time.Time, ask func(context.Context) error) (seen string, err error) {
+// one, is called until it went well, before the first look. Errors of both may pass. Slow is told what was seen before each pause.
+func (w *work) await(ctx context.Context, d providers.Device, a reconcile.QuiesceArgs, want providers.QuiesceState, limit time.Time, ask func(context.Context) error, slow func(seen string)) (seen string, err error) {
 	for {
 		call, cancel := context.WithTimeout(ctx, limitLook)
 		var st providers.DomainState
@@ -216,10 +219,30 @@ func (w *work) await(ctx context.Context, d providers.Device, a reconcile.Quiesc
 		if !w.o.Now().Before(limit) {
 			return seen, nil
 		}
+		slow(seen)
 		if err := w.o.Sleep(ctx, quiescePoll); err != nil {
 			return "", err
 		}
 	}
+}
+
+// slow gives what tells observers, once, that a device takes its time: not before it has taken quiescePatience.
+func (w *work) slow(a reconcile.QuiesceArgs, want providers.QuiesceState, limit time.Time) func(seen string) {
+	from, told := w.o.Now().Add(quiescePatience), false
+	return func(seen string) {
+		if told || w.o.Now().Before(from) {
+			return
+		}
+		told = true
+		e := w.t.event(Waiting)
+		e.Reason, e.Until = fmt.Sprintf("%s to be %s: %s", subject(a), want, unended(seen)), limit
+		w.emit(e)
+	}
+}
+
+// patience is when unquiescing that begins now is given up.
+func (w *work) patience(a reconcile.QuiesceArgs) time.Time {
+	return w.o.Now().Add(a.Timeout.Std() + quiesceGrace)
 }
 
 // unquiesce pays the duty of quiesce. In a task that quiesced nothing, or paid on its way out, there is nothing to do.
@@ -233,6 +256,10 @@ func unquiesce(ctx context.Context, c *call) (outcome, error) {
 		return outcome{output: &report{Note: "nothing is quiesced by this task"}, skipped: true}, nil
 	}
 	if err := c.release(ctx, a); err != nil {
+		var v *verdict
+		if errors.As(err, &v) {
+			v.Duty = name
+		}
 		return outcome{}, err
 	}
 	return outcome{output: &report{}, entry: state.Entry{Paid: []string{name}}}, nil
@@ -249,11 +276,11 @@ func (w *work) payHold(ctx context.Context, d state.Duty) error {
 
 // release unquiesces a domain and waits until it is normal. It does not give up before the timeout and three minutes.
 func (w *work) release(ctx context.Context, a reconcile.QuiesceArgs) error {
-	limit := w.o.Now().Add(a.Timeout.Std() + quiesceGrace)
-	seen := ""
+	limit := w.patience(a)
+	slow, seen := w.slow(a, providers.Normal, limit), ""
 	for {
 		err := w.onDevice(ctx, a.Device, func(d providers.Device) (err error) {
-			seen, err = w.await(ctx, d, a, providers.Normal, limit, func(ctx context.Context) error { return d.Unquiesce(ctx, a.Domain) })
+			seen, err = w.await(ctx, d, a, providers.Normal, limit, func(ctx context.Context) error { return d.Unquiesce(ctx, a.Domain) }, slow)
 			return err
 		})
 		switch {
@@ -266,8 +293,9 @@ func (w *work) release(ctx context.Context, a reconcile.QuiesceArgs) error {
 		}
 		if !w.o.Now().Before(limit) {
 			return ends(state.Attention, FailedUnquiesce, "%s is still quiesced after %s and three minutes more: %s. When it is normal again: %s",
-				subject(a), a.Timeout, seen, w.choices())
+				subject(a), a.Timeout, unended(seen), w.choices())
 		}
+		slow(seen)
 		if err := w.o.Sleep(ctx, quiescePoll); err != nil {
 			return err
 		}

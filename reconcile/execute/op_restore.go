@@ -1,9 +1,12 @@
 package execute
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
@@ -79,7 +82,10 @@ func restoreArtifact(ctx context.Context, c *call) (outcome, error) {
 	}
 	m := c.meter()
 	warnings, err := artifact.Restore(ctx, c.opener(), art, to, func(n int64) { m.add(0, n) })
-	if err != nil {
+	switch {
+	case errors.Is(err, providers.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // the store is only read
+		return outcome{}, ends(state.Failed, FailedTargetSpace, "restore artifact %s: %s has no room for the content: %s", a.Artifact, cmp.Or(a.Dir, a.Device), c.text(err))
+	case err != nil:
 		return outcome{}, fmt.Errorf("restore artifact %s: %w", a.Artifact, err)
 	}
 	if mutant == mutantEarlyForget {

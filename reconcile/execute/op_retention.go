@@ -41,7 +41,7 @@ func expire(ctx context.Context, c *call) (outcome, error) {
 	if mutant == mutantBlindDelete {
 		return outcome{output: &report{}}, nil
 	}
-	return outcome{output: &report{}, entry: state.Entry{Expire: []state.Expiry{{Artifact: a.Artifact, Newer: a.Newer, Objects: a.Objects}}}}, nil
+	return outcome{output: &report{}, entry: state.Entry{Expire: []state.Expiry{{Artifact: a.Artifact, Newer: a.Newer, Objects: a.Objects, Asked: a.Asked, Last: a.Last}}}}, nil
 }
 
 // remove deletes an artifact whose deletion was recorded to begin. The store finishes what an earlier attempt left.

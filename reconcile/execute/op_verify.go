@@ -40,7 +40,7 @@ func checkArtifact(ctx context.Context, c *call) (outcome, error) {
 	}
 	reading.Error = c.text(err)
 	return outcome{entry: state.Entry{Readings: []state.Reading{*reading}}}, ends(state.Failed, FailedVerify,
-		"artifact %s in %s is damaged: %s. It is quarantined and counts for nothing; take a new backup: holdfast run %s", a.Artifact, a.Store, c.text(err), art.BackupPlan)
+		"artifact %s in %s is damaged: %s. It is quarantined and counts for nothing; holdfast status says what to do", a.Artifact, a.Store, unended(c.text(err)))
 }
 
 // noLonger is the outcome for an artifact that there is no point in reading.

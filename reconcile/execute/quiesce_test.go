@@ -275,6 +275,10 @@ func TestUnquiesceTimeout(t *testing.T) {
 			res := q.apply(q.plan(manual(q.quietTask("D2", "export_domain"), next)))
 			task := q.tasks(res.Runs[0].ID)[0]
 			q.wantTask(task, state.Attention, execute.FailedUnquiesce)
+			q.wantPatience(task.ID, c.capture != nil)
+			if n := strings.Count(task.Error, "is still quiesced"); n != 1 || strings.Count(task.Error, "holdfast task resolve") != 1 || strings.Contains(task.Error, "..") {
+				t.Errorf("it is told like this: %s", task.Error)
+			}
 			if took := q.at.Sub(began); took < 4*time.Minute || took > 4*time.Minute+10*time.Second {
 				t.Errorf("gave up after %s, want the timeout of 1m and three minutes", took)
 			} else {
@@ -292,9 +296,7 @@ func TestUnquiesceTimeout(t *testing.T) {
 			}
 			q.healed()
 			q.sim.Set(t, func(b *simulator.Behavior) { b.NeverUnquiesces = false })
-			if err := q.b.Resolve(t.Context(), task.ID, state.Interrupted, "ana", "the device is well again", q.at); err != nil {
-				t.Fatal(err)
-			}
+			q.decide(task.ID, execute.AnswerRetry)
 			q.resume()
 			q.want(res.Runs[0].ID, c.after, "succeeded")
 			q.wantBox(providers.Normal)

@@ -1,6 +1,7 @@
 package execute
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,10 +54,13 @@ func (l *life) only(open []state.Run, runID string) ([]state.Run, error) {
 	i := slices.IndexFunc(open, func(r state.Run) bool { return r.ID == runID })
 	if i < 0 {
 		r, err := l.o.Backend.Run(l.base, runID)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err // it names the run
+		case r.Status == state.Attention: // there is nothing to do but to say so
+			return []state.Run{r}, nil
 		}
-		return nil, fmt.Errorf("run %s has ended: %s", runID, r.Status)
+		return nil, fmt.Errorf("run %s has ended: it %s", runID, r.Status.Words())
 	}
 	plan, err := l.storedPlan(open[i].Plan)
 	if err != nil {
@@ -79,8 +83,10 @@ func (l *life) only(open []state.Run, runID string) ([]state.Run, error) {
 	}), nil
 }
 
-func (l *life) storedPlan(id string) (*reconcile.Plan, error) {
-	stored, err := l.o.Backend.Plan(l.base, id)
+func (l *life) storedPlan(id string) (*reconcile.Plan, error) { return planOf(l.base, l.o.Backend, id) }
+
+func planOf(ctx context.Context, b state.Backend, id string) (*reconcile.Plan, error) {
+	stored, err := b.Plan(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read the stored plan %s: %w", id, err)
 	}

@@ -24,6 +24,7 @@ type run struct {
 	barred  bool     // halted by a check before anything was run: no task starts, whatever it says
 	active  int      // tasks in somebody's hands here
 	started bool
+	touches int // tasks that were started in this life
 	ended   bool
 	left    bool // to a person, with tasks that wait for the decision
 }
@@ -33,10 +34,12 @@ type task struct {
 	r       *run
 	rec     state.TaskRun
 	spec    *reconcile.Task
-	active  bool // in the hands of a goroutine of ours
-	foreign bool // somebody else has or ended it; its record is to be read again
-	stuck   bool // left for a later resume
-	waited  bool // its waiting was told
+	active  bool   // in the hands of a goroutine of ours
+	foreign bool   // somebody else has or ended it; its record is to be read again
+	stuck   bool   // left for a later resume
+	why     string // it is stuck: what it waits for, and what to do about that
+	behind  string // it is stuck: the task with its locks, which waits for a person
+	waited  bool   // its waiting was told
 }
 
 func newRun(j *job, rec state.Run, tasks []state.TaskRun) (*run, error) {
@@ -89,6 +92,43 @@ func (r *run) undecided() bool {
 	return slices.ContainsFunc(r.tasks, func(t *task) bool {
 		return t.spec.Stage == reconcile.StageBefore && t.rec.Status == state.Attention
 	})
+}
+
+// blocked reports whether what is left of the run waits for a person's decision about one of its own tasks, which keep their locks.
+func (r *run) blocked() bool {
+	blocked, stage := false, r.stage()
+	for _, t := range r.tasks {
+		owner, _, _ := strings.Cut(t.behind, ".")
+		switch {
+		case t.ended(), t.spec.Stage > stage:
+		case t.rec.Status == state.Pending && owner == r.rec.ID:
+			blocked = true
+		default:
+			return false
+		}
+	}
+	return blocked
+}
+
+// leftover says why the run has not ended.
+func (r *run) leftover() Left {
+	left := Left{Run: r.rec.ID, Idle: r.touches == 0}
+	for _, t := range r.tasks {
+		if t.stuck && t.why != "" {
+			left.Task, left.Why = t.rec.ID, t.why
+			return left
+		}
+	}
+	for _, after := range r.action.After {
+		for _, other := range r.job.runs {
+			if other.rec.Action == after && !other.ended {
+				left.Why = fmt.Sprintf("it comes after run %s, which has not ended", other.rec.ID)
+				return left
+			}
+		}
+	}
+	left.Why = "to go on: holdfast apply --resume " + r.rec.ID
+	return left
 }
 
 // withdraw ends what is left of a run whose object is switched off: what did not begin does not, and what did pays what it owes and ends.
@@ -193,6 +233,6 @@ func (r *run) event(kind EventKind) Event {
 
 func (t *task) event(kind EventKind) Event {
 	e := t.r.event(kind)
-	e.Task, e.Device, e.Domain = t.rec.ID, t.rec.Device, t.rec.Domain
+	e.Task, e.Activity, e.Device, e.Domain = t.rec.ID, t.rec.Activity, t.rec.Device, t.rec.Domain
 	return e
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/process"
@@ -53,12 +55,14 @@ const (
 	FailedUnavailable   = "FAILED_NOT_AVAILABLE"
 	FailedNoAnswer      = "FAILED_NO_ANSWER"
 	FailedStoreSpace    = "FAILED_STORE_SPACE"
+	FailedTargetSpace   = "FAILED_TARGET_SPACE"
 	FailedDeviceSpace   = "NOT_ENOUGH_FREE_SPACE_ON_DEVICE"
 	FailedStoreMount    = "FAILED_STORE_NOT_MOUNTED"
 	FailedStoreAnswer   = "FAILED_STORE_NO_ANSWER"
 	FailedStoreReadOnly = "FAILED_STORE_READ_ONLY"
 	FailedStoreMedium   = "FAILED_STORE_MEDIUM"
 	FailedStoreIdentity = "FAILED_STORE_IDENTITY_CHANGED"
+	FailedNoKey         = "FAILED_NO_KEY"
 	FailedNotEmpty      = "FAILED_NOT_EMPTY"
 	FailedSourceExit    = "FAILED_SOURCE_EXIT"
 	FailedSourceChanged = "FAILED_SOURCE_CHANGED"
@@ -78,6 +82,7 @@ type verdict struct {
 	Status  state.Status `json:"status"`
 	Reason  string       `json:"reason"`
 	Message string       `json:"message,omitempty"`
+	Duty    string       `json:"duty,omitempty"` // attention: the one that could not be paid
 }
 
 func (v *verdict) Error() string { return v.Message }
@@ -98,6 +103,8 @@ var reasons = []struct {
 	{providers.ErrReadOnly, FailedStoreReadOnly},
 	{providers.ErrMedium, FailedStoreMedium},
 	{providers.ErrIdentity, FailedStoreIdentity},
+	{providers.ErrNoKey, FailedNoKey},
+	{providers.ErrSecret, FailedNoKey},
 	{providers.ErrNotEmpty, FailedNotEmpty},
 	{providers.ErrTooSmall, FailedTooSmall},
 	{providers.ErrChanged, FailedSourceChanged},
@@ -124,10 +131,21 @@ func judge(err error) *verdict {
 			if r.err == errWindowClosed {
 				status = state.Cancelled
 			}
-			return &verdict{Status: status, Reason: r.code, Message: err.Error()}
+			return &verdict{Status: status, Reason: r.code, Message: once(err)}
 		}
 	}
-	return &verdict{Status: state.Failed, Reason: Failed, Message: err.Error()}
+	return &verdict{Status: state.Failed, Reason: Failed, Message: once(err)}
+}
+
+// once is the text of an error without lines that one before them said already: what writing a file fails of, closing it fails of, too.
+func once(err error) string {
+	var said []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.ContainsFunc(said, func(before string) bool { return strings.HasSuffix(before, line) }) {
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said, "\n")
 }
 
 // before gives the verdict of a check before the pre script: it is about the whole backup plan.

@@ -120,7 +120,7 @@ func TestVerificationFindsDamage(t *testing.T) {
 	}
 	tasks := k.tasks(res.Runs[0].ID)
 	path := strings.TrimPrefix(k.file(t, bad), k.path("store")+"/")
-	for _, want := range []string{bad.ID, path, "store.nas", "quarantined", "holdfast run " + bad.BackupPlan} {
+	for _, want := range []string{bad.ID, path, "store.nas", "quarantined", "holdfast status"} {
 		if !strings.Contains(tasks[1].Error, want) {
 			t.Errorf("the message does not name %s: %s", want, tasks[1].Error)
 		}

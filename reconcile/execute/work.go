@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
@@ -20,6 +21,9 @@ var (
 
 // errCutOff is why nobody knows the outcome of a step that is not repeated.
 var errCutOff = errors.New("the process ended while it ran")
+
+// errNotSeen is why a person's word is not enough: what a step leaves is recorded as it was seen, or not at all.
+var errNotSeen = errors.New("it was said to be done, and a look does not show it")
 
 // retryDelays are the pauses before a step is tried again after an error that may pass by itself.
 var retryDelays = []time.Duration{time.Second, 4 * time.Second}
@@ -120,27 +124,34 @@ func (w *work) load() error {
 	}
 	ctx, cancel := context.WithTimeout(w.journal, journalTimeout)
 	defer cancel()
-	steps, err := w.o.Backend.Steps(ctx, w.rec.ID)
-	if err != nil {
-		return fmt.Errorf("read the steps: %w", err)
+	var err error
+	if w.steps, w.duties, err = past(ctx, w.o.Backend, w.rec.ID, len(w.spec.Steps)); err != nil {
+		return err
 	}
-	for _, s := range steps {
-		if s.Index < 0 || s.Index >= len(w.steps) {
-			return fmt.Errorf("step %d of the journal is not in the stored plan", s.Index)
-		}
-		w.steps[s.Index] = s
+	for _, s := range w.steps {
 		w.noteClosing(s.Output)
 	}
-	duties, err := w.o.Backend.Duties(ctx, w.rec.ID)
-	if err != nil {
-		return fmt.Errorf("read the duties: %w", err)
-	}
-	for _, d := range duties {
-		if !d.Paid {
-			w.duties = append(w.duties, d)
-		}
-	}
 	return nil
+}
+
+// past reads the steps of a task by index, those that did not begin without a State, and what it owes.
+func past(ctx context.Context, b state.Backend, task string, planned int) (steps []state.StepRun, owed []state.Duty, err error) {
+	begun, err := b.Steps(ctx, task)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the steps: %w", err)
+	}
+	steps = make([]state.StepRun, planned)
+	for _, s := range begun {
+		if s.Index < 0 || s.Index >= planned {
+			return nil, nil, fmt.Errorf("step %d of the journal is not in the stored plan", s.Index)
+		}
+		steps[s.Index] = s
+	}
+	owed, err = b.Duties(ctx, task)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the duties: %w", err)
+	}
+	return steps, slices.DeleteFunc(owed, func(d state.Duty) bool { return d.Paid }), nil
 }
 
 // unwanted says when the task does not run because of how the action went so far.
@@ -176,16 +187,8 @@ func (w *work) step(i int) error {
 	case c.step.Class == state.Halt && !retried && mutant != mutantRerunHalt:
 		return w.unknown(c, errCutOff)
 	case c.step.Class == state.Check || op.check != nil && retried:
-		out, done, err := w.look(c, op)
-		switch {
-		case err != nil && w.cut(c, err):
-			return errInterrupted
-		case errors.Is(err, providers.ErrStoreNoAnswer):
-			return w.later(c, err)
-		case err != nil:
-			return w.unknown(c, err)
-		case done:
-			return w.succeed(c, out)
+		if found, err := w.find(c, op); found || err != nil {
+			return err
 		}
 	}
 	if mutant == mutantFreshID {
@@ -193,6 +196,25 @@ func (w *work) step(i int) error {
 		c.input = encode(input)
 	}
 	return w.try(c, op)
+}
+
+// find looks whether an interrupted step happened, and brings it to its outcome if that is so or cannot be told. Found is false when it
+// did not happen and nobody said so.
+func (w *work) find(c *call, op *operation) (found bool, err error) {
+	out, done, err := w.look(c, op)
+	switch {
+	case err != nil && w.cut(c, err):
+		return true, errInterrupted
+	case errors.Is(err, providers.ErrStoreNoAnswer):
+		return true, w.later(c, err)
+	case err != nil:
+		return true, w.unknown(c, err)
+	case done:
+		return true, w.succeed(c, out)
+	case w.steps[c.index].State == state.StepTold:
+		return true, w.unknown(c, errNotSeen)
+	}
+	return false, nil
 }
 
 // look asks the world whether an interrupted step happened.
@@ -239,7 +261,7 @@ func (w *work) try(c *call, op *operation) error {
 
 // later leaves the task to a resume: what was asked for may still happen, and nobody could say today whether it did.
 func (w *work) later(c *call, err error) error {
-	w.left = ends(state.Interrupted, InterruptedStore, "step %q: %s. To go on: holdfast apply --resume", c.step.Name, w.text(err))
+	w.left = ends(state.Interrupted, InterruptedStore, "step %q: %s. To go on: holdfast apply --resume", c.step.Name, unended(w.text(err)))
 	e := c.event(StepDone)
 	e.Status, e.Reason, e.Error = w.left.Status, w.left.Reason, w.left.Message
 	w.emit(e)
@@ -338,6 +360,7 @@ func (w *work) succeed(c *call, out outcome) error {
 		} else if err != nil {
 			return err
 		}
+		w.byRuns.Add(int64(len(out.entry.Changes)))
 	}
 	w.drop(out.entry.Paid)
 	w.noteClosing(w.steps[c.index].Output)
@@ -354,7 +377,7 @@ func (w *work) failed(c *call, out outcome, err error) error {
 	if w.spec.Stage == reconcile.StageBefore && (c.step.Op == reconcile.OpWindow || c.step.Op == reconcile.OpStoreCheck) {
 		v = v.before()
 	}
-	v = &verdict{Status: v.Status, Reason: v.Reason, Message: w.redact.Replace(v.Message)}
+	v = &verdict{Status: v.Status, Reason: v.Reason, Message: w.redact.Replace(v.Message), Duty: v.Duty}
 	if w.steps[c.index].State == "" { // never begun: the outcome of the one before is still pending
 		if err := w.flush(); err != nil {
 			return err
@@ -375,7 +398,7 @@ func (w *work) failed(c *call, out outcome, err error) error {
 // unknown ends the task because nobody can say whether a step happened.
 func (w *work) unknown(c *call, err error) error {
 	v := ends(state.Attention, Unknown, "step %q: %s. Whether it happened is not known. Look, then decide: %s",
-		c.step.Name, w.text(err), w.choices())
+		c.step.Name, unended(w.text(err)), w.choices())
 	w.pending.End = c.ended(state.StepUnknown, ending(nil, v), v.Message)
 	return w.fail(v)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
@@ -286,8 +287,8 @@ func (b *builder) current(a string) string {
 }
 
 func didYouMean(word string, candidates []string) string {
-	if n := diag.Nearest(word, candidates); n != "" {
-		return fmt.Sprintf(" Did you mean %s?", n)
+	if near := config.Near(word, candidates); len(near) > 0 {
+		return fmt.Sprintf(" Did you mean %s?", strings.Join(near, " or "))
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/schedule"
 	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/state"
 )
 
 const (
@@ -40,7 +41,7 @@ func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
 	work := dueWork{nominal: latest.Nominal, at: latest.At}
 	cursor, followed := b.cursor(bp.Address)
 	if !followed {
-		work.reason = "never run"
+		work.reason = b.unscheduled(bp.Address, cron.loc)
 		return work, true
 	}
 	if !latest.At.After(cursor) {
@@ -61,6 +62,19 @@ func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
 	}
 	b.judge(bp, &work, latest.At.In(cron.loc).Format("Mon 2006-01-02 15:04"))
 	return work, true
+}
+
+// unscheduled says why a backup plan is due that has not run by its schedule yet.
+func (b *builder) unscheduled(a config.Address, loc *time.Location) string {
+	last, ran := b.st.LastRuns[b.recordedAddress(a)]
+	if !ran || last.Trigger != state.TriggerManual {
+		return "never run"
+	}
+	at := last.StartedAt
+	if at.IsZero() {
+		at = last.CreatedAt
+	}
+	return "never run by its schedule; by hand last on " + at.In(loc).Format("Mon 2006-01-02 15:04")
 }
 
 // judge says whether work that is due is late, and what becomes of it then.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/unit"
@@ -119,13 +120,32 @@ func (b *builder) judgeStore() {
 	switch {
 	case b.Seen.NoKey:
 		b.need("key", "the store can decrypt it", "no key", false)
-		b.errorf("HF-RST-006", "The store has no key for the artifact", "%s. A key is a secret: name the configuration that declares it with --chdir or --repo.", b.Seen.Unreadable)
+		b.errorf("HF-RST-006", "The store has no key for the artifact", "%s%s", sentence(b.Seen.Unreadable), b.whereKey())
 	case b.Seen.Unreadable != "":
 		b.need("content", "can be read", b.Seen.Unreadable, false)
-		b.errorf("HF-RST-007", "The artifact cannot be read", "%s. Check it with: holdfast verify %s", b.Seen.Unreadable, s.Artifact)
-	default:
+		b.errorf("HF-RST-007", "The artifact cannot be read", "%s Check it with: holdfast verify %s", sentence(b.Seen.Unreadable), s.Artifact)
+	case b.Seen.Encrypted:
 		b.need("key", "the store can decrypt it", "yes", true)
+	default:
+		b.need("content", "can be read", "yes", true)
 	}
+}
+
+// whereKey says what to do about a key that is a secret which cannot be had. Other problems with keys say it themselves, as does a secret
+// without a configuration that declares it.
+func (b *builder) whereKey() string {
+	if !b.Seen.NoSecret || b.Secrets == nil {
+		return ""
+	}
+	return " Its secret block in the configuration says where it is read from: put it there, or name the place where it is, and plan again."
+}
+
+// sentence ends a text with one full stop.
+func sentence(text string) string {
+	if strings.HasSuffix(text, ".)") {
+		return text
+	}
+	return strings.TrimRight(text, ".") + "."
 }
 
 func (b *builder) judgeDir() {
@@ -136,12 +156,31 @@ func (b *builder) judgeDir() {
 	if seen.Occupied != "" {
 		b.errorf("HF-RST-008", "The directory cannot be used", "%s. Name one that is absent or empty, where you may write.", seen.Occupied)
 	}
-	if seen.FreeBytes < 0 {
-		b.need("room", unit.Bytes(s.Content), "", false)
-		return
+	b.judgeRoom()
+}
+
+// judgeRoom compares what is to be written with the room for it.
+func (b *builder) judgeRoom() {
+	s, free := b.Source, b.Seen.FreeBytes
+	need, text := s.Content, unit.Bytes(s.Content)
+	switch {
+	case b.Raw:
+	case s.Unpacked == 0:
+		text = "at least " + text
+	case s.AtMost:
+		need, text = max(s.Unpacked, s.Content), "at most "+unit.Bytes(max(s.Unpacked, s.Content))
+	default:
+		need, text = s.Unpacked, unit.Bytes(s.Unpacked)
 	}
-	if !b.need("room", unit.Bytes(s.Content), unit.Bytes(seen.FreeBytes), seen.FreeBytes >= s.Content) {
-		b.errorf("HF-RST-009", "There is no room for the content", "The content has %s as captured, more when it is unpacked; %s are free at %s.", unit.Bytes(s.Content), unit.Bytes(seen.FreeBytes), b.Dir)
+	const code, summary = "HF-RST-009", "There is no room for the content"
+	switch {
+	case free < 0:
+		b.need("room", text, "", false)
+	case b.need("room", text, unit.Bytes(free)+" free", free >= need):
+	case !b.Raw && s.AtMost && free >= s.Content:
+		b.warnf(code, "There may be no room for the content", "The content has %s, less where files have holes; %s are free at %s. Without room the restore fails, and leaves nothing.", text, unit.Bytes(free), b.Dir)
+	default:
+		b.errorf(code, summary, "The content has %s; %s are free at %s. Name a directory on a larger file system.", text, unit.Bytes(free), b.Dir)
 	}
 }
 

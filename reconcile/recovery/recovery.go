@@ -1,9 +1,8 @@
-// Package recovery plans restores: one artifact's content goes into a directory or into a device. It is pure, as package
-// reconcile is, and needs no configuration: what is recorded is enough.
+// Package recovery plans what people do with one artifact: restores, by which its content goes into a directory or into a device, and its
+// deletion. It is pure, as package reconcile is, and needs no configuration: what is recorded is enough.
 package recovery
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,6 +43,8 @@ type Seen struct {
 	Verified   time.Time             // of the artifact
 	Unreadable string                // why the store cannot give the content; empty: it can
 	NoKey      bool                  // it cannot because there is no key
+	NoSecret   bool                  // with NoKey: the key is a secret that cannot be read
+	Encrypted  bool                  // the content is, in the store
 	Target     *reconcile.DeviceSeen // nil without Device
 	Refused    string                // why the device cannot be restored into; empty: it can
 	Occupied   string                // why Dir cannot be used; empty: it can
@@ -77,7 +78,8 @@ func Build(in Input) (*reconcile.Plan, diag.List) {
 		Objects:   map[string]reconcile.Spec{}, Changes: []reconcile.Change{}, Actions: []reconcile.Action{}, Deferred: []reconcile.Deferred{},
 		Drift: []reconcile.Drift{}, Roles: []reconcile.RoleStatus{}, Gates: []reconcile.Gate{},
 	}
-	replace := in.Device != "" && b.occupied()
+	_, recorded := in.State.Objects[in.Device]
+	replace := recorded && b.occupied()
 	b.plan.Restore = &reconcile.Restore{
 		Source: in.Source, Raw: in.Raw, Safety: replace && !in.NoSafety,
 		Target: reconcile.RestoreTarget{Dir: in.Dir, Device: in.Device, DeviceType: b.typeOf(in.Device), Domain: in.Domain, Replace: replace},
@@ -105,13 +107,7 @@ func (b *builder) occupied() bool {
 
 // typeOf gives the recorded type of a device or store; empty when it is not recorded.
 func (b *builder) typeOf(address string) string {
-	var head struct {
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(b.State.Objects[address].Spec, &head) != nil {
-		return ""
-	}
-	return head.Type
+	return typeIn(b.State.Objects[address])
 }
 
 // seconds is the duration to expect: that of the slowest earlier restore, for so many bytes. Much smaller ones tell nothing: they took

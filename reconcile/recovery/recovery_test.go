@@ -126,15 +126,23 @@ func TestBuild(t *testing.T) {
 		"an older copy of the store, only read": {change(aside(), older), "store check restore", "warning 018", false},
 		"a store with an error":                 {change(well(), func(in *recovery.Input) { in.Seen.Store.Error = "stale handle" }), safely, "error 005", true},
 		"no key":                                {change(well(), func(in *recovery.Input) { in.Seen.Unreadable, in.Seen.NoKey = "no key of age1x", true }), safely, "error 006", true},
-		"unreadable":                            {change(well(), func(in *recovery.Input) { in.Seen.Unreadable = "not found" }), safely, "error 007", true},
-		"a directory that is not empty":         {change(aside(), func(in *recovery.Input) { in.Seen.Occupied = "not empty" }), "store check restore", "error 008", false},
-		"no room":                               {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 2999 }), "store check restore", "error 009", false},
-		"just room":                             {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 3000 }), "store check restore", "", false},
-		"a device that is gone":                 {change(well(), func(in *recovery.Input) { in.Device = "device.none" }), safely, "error 010", true},
-		"aside, the device is gone":             {change(aside(), func(in *recovery.Input) { delete(in.State.Objects, "device.web") }), "store check restore", "error 010", false},
-		"another type":                          {change(well(), func(in *recovery.Input) { in.Device = "device.db" }), safely, "error 011", true},
-		"a type that is not told":               {change(well(), func(in *recovery.Input) { in.Source.DeviceType = "" }), safely, "", true},
-		"a device that cannot":                  {change(well(), func(in *recovery.Input) { in.Seen.Refused = "not supported" }), safely, "error 012", true},
+		"no secret": {change(well(), func(in *recovery.Input) {
+			in.Seen.Unreadable, in.Seen.NoKey, in.Seen.NoSecret = "read secret.x: none.", true, true
+		}), safely, "error 006", true},
+		"unreadable":                    {change(well(), func(in *recovery.Input) { in.Seen.Unreadable = "not found" }), safely, "error 007", true},
+		"a directory that is not empty": {change(aside(), func(in *recovery.Input) { in.Seen.Occupied = "not empty" }), "store check restore", "error 008", false},
+		"no room unpacked":              {change(aside(), func(in *recovery.Input) { in.Source.Unpacked, in.Seen.FreeBytes = 9000, 8999 }), "store check restore", "error 009", false},
+		"just room unpacked":            {change(aside(), func(in *recovery.Input) { in.Source.Unpacked, in.Seen.FreeBytes = 9000, 9000 }), "store check restore", "", false},
+		"perhaps room":                  {change(aside(), func(in *recovery.Input) { in.Source.Unpacked, in.Source.AtMost, in.Seen.FreeBytes = 9000, true, 8999 }), "store check restore", "warning 009", false},
+		"no room for holes":             {change(aside(), func(in *recovery.Input) { in.Source.Unpacked, in.Source.AtMost, in.Seen.FreeBytes = 9000, true, 2999 }), "store check restore", "error 009", false},
+		"room as captured":              {change(aside(), func(in *recovery.Input) { in.Raw, in.Source.Unpacked, in.Seen.FreeBytes = true, 9000, 3000 }), "store check restore", "", false},
+		"no room":                       {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 2999 }), "store check restore", "error 009", false},
+		"just room":                     {change(aside(), func(in *recovery.Input) { in.Seen.FreeBytes = 3000 }), "store check restore", "", false},
+		"a device that is gone":         {change(well(), func(in *recovery.Input) { in.Device = "device.none" }), "store inspect check restore confirm", "error 010", false},
+		"aside, the device is gone":     {change(aside(), func(in *recovery.Input) { delete(in.State.Objects, "device.web") }), "store check restore", "error 010", false},
+		"another type":                  {change(well(), func(in *recovery.Input) { in.Device = "device.db" }), safely, "error 011", true},
+		"a type that is not told":       {change(well(), func(in *recovery.Input) { in.Source.DeviceType = "" }), safely, "", true},
+		"a device that cannot":          {change(well(), func(in *recovery.Input) { in.Seen.Refused = "not supported" }), safely, "error 012", true},
 		"another restore": {change(well(), func(in *recovery.Input) {
 			in.State.OpenRuns = []state.Run{{ID: "9", Kind: "restore", Address: "device.web", Status: state.Interrupted}}
 		}), safely, "error 013", true},
@@ -249,5 +257,51 @@ func TestExpectedDuration(t *testing.T) {
 	in.Seen.Earlier = nil
 	if p, _ := recovery.Build(in); p.Restore.Seen.Seconds != 0 {
 		t.Errorf("expected %d s, want none", p.Restore.Seen.Seconds)
+	}
+}
+
+// TestWords: what is said of keys and content is said once, with what to do.
+func TestWords(t *testing.T) {
+	declared := map[string]reconcile.Spec{"secret.key": {Spec: json.RawMessage(`{}`)}}
+	const where = " Its secret block in the configuration says where it is read from: put it there, or name the place where it is, and plan again."
+	for name, c := range map[string]struct {
+		seen    recovery.Seen
+		secrets map[string]reconcile.Spec
+		detail  string // of the error; empty: there is none
+		need    string // name and answer of the requirement
+	}{
+		"not encrypted": {recovery.Seen{}, nil, "", "content yes"},
+		"encrypted":     {recovery.Seen{Encrypted: true}, declared, "", "key yes"},
+		"no configuration": {recovery.Seen{Unreadable: "secret.key is needed: name the configuration that declares it with --chdir or --repo", NoKey: true, NoSecret: true}, nil,
+			"secret.key is needed: name the configuration that declares it with --chdir or --repo.", "key no key"},
+		"file gone": {recovery.Seen{Unreadable: "read secret.key: open k: no such file", NoKey: true, NoSecret: true}, declared, "read secret.key: open k: no such file." + where, "key no key"},
+		"other key": {recovery.Seen{Unreadable: "it is for age1x (Give store \"v\" a decrypt block.)", NoKey: true}, declared, "it is for age1x (Give store \"v\" a decrypt block.)", "key no key"},
+		"dots":      {recovery.Seen{Unreadable: "gone.", NoKey: true}, declared, "gone.", "key no key"},
+		"damaged":   {recovery.Seen{Unreadable: "gone"}, nil, "gone. Check it with: holdfast verify " + id, "content gone"},
+	} {
+		in := aside()
+		in.Seen.Unreadable, in.Seen.NoKey, in.Seen.NoSecret, in.Seen.Encrypted, in.Secrets = c.seen.Unreadable, c.seen.NoKey, c.seen.NoSecret, c.seen.Encrypted, c.secrets
+		p, found := recovery.Build(in)
+		got := ""
+		for _, d := range found {
+			got += d.Detail
+		}
+		if got != c.detail {
+			t.Errorf("%s: %q, want %q", name, got, c.detail)
+		}
+		i := slices.IndexFunc(p.Restore.Seen.Requirements, func(r reconcile.Requirement) bool { return r.Name+" "+r.Got == c.need })
+		if i < 0 {
+			t.Errorf("%s: no requirement %q in %+v", name, c.need, p.Restore.Seen.Requirements)
+		}
+	}
+}
+
+// TestUnknownTarget: nothing is said to be replaced in a device that nobody knows.
+func TestUnknownTarget(t *testing.T) {
+	in := well()
+	in.Device, in.Seen.Target = "device.wb", nil
+	p, _ := recovery.Build(in)
+	if p.Restore.Target.Replace || p.Restore.Safety || len(p.Gates) > 0 || !p.Errored {
+		t.Errorf("the plan replaces what an unknown device holds: %+v", p.Restore.Target)
 	}
 }

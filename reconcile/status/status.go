@@ -34,7 +34,8 @@ type Report struct {
 type BackupPlan struct {
 	Address   string             `json:"address"`
 	Last      *state.Run         `json:"last,omitempty"`      // newest run
-	LastGood  *state.Run         `json:"last_good,omitempty"` // newest that succeeded, also in part
+	LastGood  *state.Run         `json:"last_good,omitempty"` // newest that backed something up, also in part
+	Good      time.Time          `json:"good,omitzero"`       // the end of LastGood; or when an artifact was taken that is newer, and whose run is not recorded
 	Next      time.Time          `json:"next,omitzero"`       // next nominal time; zero: no schedule
 	Overdue   bool               `json:"overdue,omitempty"`   // a nominal time passed that has no run
 	Stopped   bool               `json:"stopped,omitempty"`   // all backups are switched off in the settings
@@ -55,10 +56,10 @@ type Mirror struct {
 // Of works out how things stand. It needs no configuration and contacts nothing.
 func Of(st *state.Snapshot, now time.Time) Report {
 	s := Report{
-		Stores: []Store{}, Quarantined: quarantined(st.Catalogue, now),
+		Stores: []Store{}, Quarantined: quarantined(st, now),
 		At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects),
 		BackupPlans: []BackupPlan{}, Mirrors: []Mirror{}, Failovers: []state.Role{}, // JSON shows an empty list, not null
-		OpenRuns: []state.Run{}, Attention: append([]state.Run{}, st.Undecided()...), Locks: append([]state.Lock{}, st.Locks...),
+		OpenRuns: []state.Run{}, Attention: append([]state.Run{}, st.Undecided...), Locks: append([]state.Lock{}, st.Locks...),
 	}
 	stored := verification.ByStore(st.Catalogue)
 	for _, addr := range slices.Sorted(maps.Keys(st.Objects)) {
@@ -91,6 +92,9 @@ func lastRun(runs map[string]state.Run, addr string) *state.Run {
 
 func backupPlanStatus(st *state.Snapshot, addr string, now time.Time) BackupPlan {
 	s := BackupPlan{Address: addr, Last: lastRun(st.LastRuns, addr), LastGood: lastRun(st.LastGood, addr), Artifacts: st.Artifacts[addr]}
+	if s.Good = s.Artifacts.Found; s.LastGood != nil && s.LastGood.EndedAt.After(s.Good) {
+		s.Good = s.LastGood.EndedAt
+	}
 	var bp config.BackupPlan
 	if json.Unmarshal(st.Objects[addr].Spec, &bp) != nil {
 		return s

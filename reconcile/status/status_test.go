@@ -45,6 +45,9 @@ func TestStanding(t *testing.T) {
 		},
 		Roles:    map[string]state.Role{"failover.b": {Failover: "failover.b"}, "failover.a": {Failover: "failover.a"}},
 		LastRuns: map[string]state.Run{"mirror.unclear": {ID: "4", Address: "mirror.unclear", Status: state.Attention}, "backup_plan.current": {ID: "5", Status: state.Succeeded}},
+		Undecided: []state.Run{
+			{ID: "3", Address: "backup_plan.current", Status: state.Attention}, {ID: "4", Address: "mirror.unclear", Status: state.Attention},
+		},
 	}
 	s := status.Of(st, noon)
 	var missed []string
@@ -72,10 +75,69 @@ func TestStanding(t *testing.T) {
 	if !reflect.DeepEqual(healthy, map[string]bool{"mirror.fresh": true, "mirror.late": false, "mirror.never": false, "mirror.unclear": false}) {
 		t.Errorf("healthy: %v", healthy)
 	}
-	if len(s.Attention) != 1 || s.Attention[0].ID != "4" || s.Failovers[0].Failover != "failover.a" || s.Objects != 10 {
+	if len(s.Attention) != 2 || s.Attention[0].ID != "3" || s.Failovers[0].Failover != "failover.a" || s.Objects != 10 {
 		t.Errorf("attention %v, failovers %v, %d objects", s.Attention, s.Failovers, s.Objects)
 	}
 	if body, err := json.Marshal(status.Of(&state.Snapshot{}, noon)); err != nil || strings.Contains(string(body), "null") {
 		t.Errorf("an empty list is null: %s, %v", body, err)
+	}
+}
+
+// TestRemedies: every surface says the same of a damaged artifact, and nothing it says to type is empty.
+func TestRemedies(t *testing.T) {
+	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	bad := func(id, plan string, age time.Duration) state.ArtifactBrief {
+		return state.ArtifactBrief{ID: id, BackupPlan: plan, Device: "device.web", Domain: "content", Started: now.Add(-age), State: state.ArtifactQuarantined}
+	}
+	good := bad("g", "backup_plan.x", time.Hour)
+	good.State = state.ArtifactGood
+	safety := bad("s", "", time.Minute)
+	safety.State = state.ArtifactGood
+	st := &state.Snapshot{Objects: map[string]state.Object{"backup_plan.x": {}, "backup_plan.y": {}}, Catalogue: []state.ArtifactBrief{
+		bad("old", "backup_plan.x", 2*time.Hour), good, safety,
+	}}
+	remedy := status.Remedies(st, now)
+	for _, c := range []struct {
+		of   state.ArtifactBrief
+		want string
+	}{
+		{bad("old", "backup_plan.x", 2*time.Hour), "nothing: a newer one is good"},
+		{bad("new", "backup_plan.x", time.Minute), "take a new backup: holdfast run backup_plan.x"},
+		{bad("alone", "backup_plan.y", time.Hour), "take a new backup: holdfast run backup_plan.y"},
+		{bad("orphan", "backup_plan.gone", time.Hour), "backup_plan.gone is no longer recorded: back up device.web with another backup plan"},
+		{bad("safety", "", time.Hour), "no backup plan takes it again; to save what can be read: holdfast restore apply --allow-quarantined --dir DIRECTORY --artifact safety; to be rid of it: holdfast artifact delete safety"},
+	} {
+		if got := remedy(c.of); got != c.want {
+			t.Errorf("%s: %q, want %q", c.of.ID, got, c.want)
+		}
+	}
+	if r := status.Of(st, now); len(r.Quarantined) != 1 || r.Quarantined[0].Todo != remedy(bad("old", "backup_plan.x", 2*time.Hour)) {
+		t.Errorf("the report says %+v", r.Quarantined)
+	}
+}
+
+// TestLastGood: a run that was good counts from its end, and what a store alone knows of from when it was taken; the later one is told.
+func TestLastGood(t *testing.T) {
+	run := map[string]state.Run{"backup_plan.x": {ID: "5", Status: state.Succeeded, EndedAt: noon.Add(-time.Hour)}}
+	for name, c := range map[string]struct {
+		good  map[string]state.Run
+		found time.Time
+		want  time.Time
+	}{
+		"never":                       {},
+		"a run":                       {good: run, want: noon.Add(-time.Hour)},
+		"the run is gone":             {found: noon.Add(-2 * time.Hour), want: noon.Add(-2 * time.Hour)},
+		"a run before what was found": {good: run, found: noon.Add(-time.Minute), want: noon.Add(-time.Minute)},
+		"a run after it":              {good: run, found: noon.Add(-2 * time.Hour), want: noon.Add(-time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := &state.Snapshot{
+				Objects: recorded(map[string]string{"backup_plan.x": `{}`}), LastGood: c.good,
+				Artifacts: map[string]state.Holdings{"backup_plan.x": {Count: 2, Newest: noon, Found: c.found}},
+			}
+			if got := status.Of(st, noon).BackupPlans[0].Good; !got.Equal(c.want) {
+				t.Errorf("good at %s, want %s", got, c.want)
+			}
+		})
 	}
 }

@@ -34,7 +34,30 @@ type Quarantined struct {
 	Domain     string    `json:"domain,omitempty"`
 	Started    time.Time `json:"started"`
 	Since      time.Time `json:"since,omitzero"` // when the check failed; zero when that was not recorded
-	Replaced   bool      `json:"replaced"`       // a newer good artifact of its kind is there; otherwise a new backup is needed
+	Replaced   bool      `json:"replaced"`       // a newer good artifact of its kind is there
+	Todo       string    `json:"todo"`           // what a person does about it, with what to type
+}
+
+// Remedies gives a function that says what a person does about an artifact that is damaged, when the state is this one.
+func Remedies(st *state.Snapshot, now time.Time) func(state.ArtifactBrief) string {
+	newest := retention.Newest(st.Catalogue, now)
+	return func(a state.ArtifactBrief) string {
+		_, recorded := st.Objects[a.BackupPlan]
+		switch {
+		case replaced(a, newest):
+			return "nothing: a newer one is good"
+		case a.BackupPlan == "":
+			return "no backup plan takes it again; to save what can be read: holdfast restore apply --allow-quarantined --dir DIRECTORY --artifact " + a.ID + "; to be rid of it: holdfast artifact delete " + a.ID
+		case !recorded:
+			return a.BackupPlan + " is no longer recorded: back up " + a.Device + " with another backup plan"
+		}
+		return "take a new backup: holdfast run " + a.BackupPlan
+	}
+}
+
+// replaced reports whether a newer good artifact can take the place of one. What a restore was about to overwrite was there only then.
+func replaced(a state.ArtifactBrief, newest map[retention.Group]time.Time) bool {
+	return a.BackupPlan != "" && newest[retention.GroupOf(a)].After(a.Started)
 }
 
 func storeStatus(st *state.Snapshot, addr string, stored []state.ArtifactBrief, now time.Time) Store {
@@ -54,14 +77,14 @@ func storeStatus(st *state.Snapshot, addr string, stored []state.ArtifactBrief, 
 }
 
 // quarantined lists the damaged artifacts of all stores.
-func quarantined(all []state.ArtifactBrief, now time.Time) []Quarantined {
+func quarantined(st *state.Snapshot, now time.Time) []Quarantined {
 	found := []Quarantined{}
-	newest := retention.Newest(all, now)
-	for _, a := range all {
+	newest, remedy := retention.Newest(st.Catalogue, now), Remedies(st, now)
+	for _, a := range st.Catalogue {
 		if a.State == state.ArtifactQuarantined {
 			found = append(found, Quarantined{
 				Artifact: a.ID, Store: a.Store, BackupPlan: a.BackupPlan, Device: a.Device, Domain: a.Domain, Started: a.Started,
-				Since: a.Quarantined, Replaced: newest[retention.GroupOf(a)].After(a.Started),
+				Since: a.Quarantined, Replaced: replaced(a, newest), Todo: remedy(a),
 			})
 		}
 	}

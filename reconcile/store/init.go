@@ -58,6 +58,9 @@ func (k *Keeper) Init(ctx context.Context, l state.Lock, d Declared, adopt bool)
 	if err != nil && !(adopt && errors.Is(err, providers.ErrCorrupt)) {
 		return Outcome{}, fmt.Errorf("inspect %s: %w", d.Address, err)
 	}
+	if info.Unmounted != "" {
+		return Outcome{}, fmt.Errorf("%s is not mounted: %s. Nothing was changed. Mount it at its path first", d.Address, info.Unmounted)
+	}
 	out := Outcome{Store: d.Address, Identity: cmp.Or(rec.Identity, reconcile.StoreIdentity(snap.Meta.Lineage, d.Address))}
 	if adopt {
 		if !recorded && info.Initialised {

@@ -96,6 +96,9 @@ func fits(ctx context.Context, s providers.Store, rec state.Object) error {
 
 // Fits says why a place is not the recorded store: what an older copy does not have is not lost.
 func Fits(rec state.Object, info providers.StoreInfo) error {
+	if info.Unmounted != "" {
+		return fmt.Errorf("%s: %w: it is not mounted: %s", rec.Address, providers.ErrIdentity, info.Unmounted)
+	}
 	if !info.Initialised {
 		return fmt.Errorf("%s: %w: its place carries no identity; it is not mounted, was emptied, or moved", rec.Address, providers.ErrIdentity)
 	}

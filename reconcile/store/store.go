@@ -47,12 +47,21 @@ func (k *Keeper) Status(ctx context.Context, snap *state.Snapshot, address strin
 		Records: tally(snap, address), Problems: []string{},
 	}
 	info, err := k.look(ctx, address)
+	if info.Unmounted != "" { // what is free there is of another file system
+		info.FreeBytes, info.TotalBytes, info.FreeInodes = -1, -1, -1
+	}
 	st.Place = info
+	if info.Unmounted != "" && err == nil {
+		st.Problems = append(st.Problems, "It is not mounted: "+info.Unmounted+". Mount it at its path.")
+	}
 	switch m := reconcile.Mark(rec).Misfit(address, mark(info)); {
 	case err != nil:
 		st.Problems = append(st.Problems, fmt.Sprintf("It cannot be inspected: %v.", err))
+	case !recorded && info.Unmounted != "":
+		st.Problems = append(st.Problems, "It is declared and not recorded yet: once it is mounted, apply the configuration, or mark it with holdfast store init "+name(address)+".")
 	case !recorded:
 		st.Problems = append(st.Problems, "It is declared and not recorded yet: apply the configuration, or mark it now with holdfast store init "+name(address)+".")
+	case !info.Initialised && info.Unmounted != "":
 	case !info.Initialised:
 		st.Problems = append(st.Problems, "Its place carries no identity: it is not mounted, was emptied, or moved.")
 	case m != nil:

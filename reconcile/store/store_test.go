@@ -409,3 +409,40 @@ func (f *fixture) write(n int) {
 		f.ok(errors.Join(os.WriteFile(filepath.Join(dir, stem+".zip"), body, 0o600), os.WriteFile(filepath.Join(dir, stem+".holdfast.json"), text, 0o600)))
 	}
 }
+
+// TestStatusOfAStoreThatIsNotMounted has a store whose settings demand a mount, at a path that is none.
+func TestStatusOfAStoreThatIsNotMounted(t *testing.T) {
+	for _, recorded := range []bool{false, true} {
+		t.Run(fmt.Sprintf("recorded %t", recorded), func(t *testing.T) {
+			f := newFixture(t)
+			if recorded {
+				f.init(false)
+				f.ok(os.RemoveAll(f.path))
+				f.ok(os.Mkdir(f.path, 0o700))
+			}
+			k, snap := f.keeper(), f.snapshot()
+			k.Opener.Lookup = func(address string) (providers.Spec, error) {
+				o := snap.Objects[address]
+				body := json.RawMessage(fmt.Sprintf(`{"type":"plain","path":%q,"mount":{"required":true}}`, f.path))
+				return providers.Spec{Type: "plain", Body: body, Identity: o.Identity, Epoch: o.Epoch}, nil
+			}
+			got := k.Status(t.Context(), snap, nas)
+			if len(got.Problems) == 0 || !strings.HasPrefix(got.Problems[0], "It is not mounted: ") {
+				t.Errorf("the mount is not the first problem: %q", got.Problems)
+			}
+			for _, p := range got.Problems {
+				if strings.Contains(p, "no identity") || strings.Contains(p, "now with") {
+					t.Errorf("says %q of a store that is not mounted", p)
+				}
+			}
+			if got.Place.FreeBytes != -1 || got.Place.TotalBytes != -1 {
+				t.Errorf("tells the space below the mount point: %+v", got.Place)
+			}
+			for _, adopt := range []bool{false, true} {
+				if _, err := k.Init(t.Context(), f.lock, store.Declared{Address: nas, Spec: f.spec()}, adopt); err == nil || !strings.Contains(err.Error(), "is not mounted: ") {
+					t.Errorf("init with adopt %t: got %v", adopt, err)
+				}
+			}
+		})
+	}
+}

@@ -12,6 +12,11 @@ import (
 const openRuns = `SELECT ` + runColumns + ` FROM run WHERE status IN ('pending', 'running', 'interrupted')
 	UNION ALL SELECT ` + runColumns + ` FROM run WHERE status = 'attention' AND EXISTS (SELECT 1 FROM task WHERE run_id = run.id AND status = 'pending')`
 
+// undecidedRuns picks the runs with a task in attention. Those that ended are few, and found by the index run_attention.
+const undecidedRuns = `SELECT ` + runColumns + ` FROM run WHERE status = 'attention'
+	UNION ALL SELECT ` + runColumns + ` FROM run WHERE status IN ('pending', 'running', 'interrupted')
+	AND EXISTS (SELECT 1 FROM task WHERE run_id = run.id AND status = 'attention')`
+
 // Await gives a run whose waiting tasks depend on a person's decision the status attention. It is the one status that does not follow
 // from the tasks alone: only who drives the run knows that it will start none of them. Resolve makes it follow again.
 func (s *Store) Await(ctx context.Context, run string, at time.Time) error {

@@ -69,13 +69,13 @@ func TestBackupAndRestore(t *testing.T) {
 	before, meta := export(t, s), mustMeta(t, s)
 
 	begin(t, s, "later", 1)
-	if err := sqlstore.Restore(t.Context(), copied, path, start); !errors.Is(err, state.ErrLocked) {
+	if err := restore(t, copied, path); !errors.Is(err, state.ErrLocked) {
 		t.Fatalf("restored under a state in use: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := sqlstore.Restore(t.Context(), copied, path, start); err != nil {
+	if err := restore(t, copied, path); err != nil {
 		t.Fatal(err)
 	}
 
@@ -103,7 +103,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if runs, err := old.Runs(t.Context(), state.RunFilter{}); err != nil || len(runs) != 2 {
 		t.Errorf("the replaced state has runs %v, %v", runs, err)
 	}
-	if err := sqlstore.Restore(t.Context(), copied, path, start); !errors.Is(err, os.ErrExist) {
+	if err := restore(t, copied, path); !errors.Is(err, os.ErrExist) {
 		t.Errorf("the kept state was overwritten: %v", err)
 	}
 	for _, name := range list(t, dir) {
@@ -145,7 +145,7 @@ func TestRestoreReplacesADamagedState(t *testing.T) {
 			if err := os.WriteFile(path+"-wal", wal, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := sqlstore.Restore(t.Context(), copied, path, start); err != nil {
+			if err := restore(t, copied, path); err != nil {
 				t.Fatal(err)
 			}
 			s = statetest.Open(t, path)
@@ -185,7 +185,7 @@ func TestRestoreRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			from := test.from(t)
-			err := sqlstore.Restore(t.Context(), from, good, start)
+			err := restore(t, from, good)
 			if err == nil || test.is != nil && !errors.Is(err, test.is) {
 				t.Fatalf("got %v", err)
 			}
@@ -213,11 +213,11 @@ func TestRestoreRefusesWhileASessionLives(t *testing.T) {
 		t.Fatal(err)
 	}
 	free := holdByte(t, path+".lock", 7)
-	if err := sqlstore.Restore(t.Context(), copied, path, start); !errors.Is(err, state.ErrLocked) {
+	if err := restore(t, copied, path); !errors.Is(err, state.ErrLocked) {
 		t.Errorf("got %v", err)
 	}
 	free()
-	if err := sqlstore.Restore(t.Context(), copied, path, start); err != nil {
+	if err := restore(t, copied, path); err != nil {
 		t.Error(err)
 	}
 }
@@ -230,8 +230,12 @@ func TestBackupLeavesNothingWhenItFails(t *testing.T) {
 	if err := s.Backup(ctx, filepath.Join(dir, "copy")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if err := s.Backup(t.Context(), filepath.Join(dir, "none", "copy")); !errors.Is(err, os.ErrNotExist) {
+	none := filepath.Join(dir, "none")
+	if err := s.Backup(t.Context(), filepath.Join(none, "copy")); !errors.Is(err, os.ErrNotExist) || !strings.HasSuffix(err.Error(), "there is no directory "+none+": file does not exist") {
 		t.Errorf("got %v", err)
+	}
+	if err := s.Backup(t.Context(), dir); !errors.Is(err, os.ErrExist) {
+		t.Errorf("over what is there: got %v", err)
 	}
 	if got := list(t, dir); len(got) != 0 {
 		t.Errorf("left behind: %v", got)

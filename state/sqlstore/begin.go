@@ -118,7 +118,7 @@ func (t *tx) beginRun(plan string, n state.NewRun) (state.Run, error) {
 	if err := t.beginTasks(id, r.CreatedAt, n.Tasks); err != nil {
 		return r, err
 	}
-	if err := t.newHead(r.Address, id, r.Status); err != nil {
+	if err := t.newHead(r.Address, id, 0); err != nil {
 		return r, err
 	}
 	if c := n.Cursor; c != nil {
@@ -191,12 +191,8 @@ func (t *tx) beginTasks(run int64, at time.Time, tasks []state.TaskRun) error {
 	return nil
 }
 
-// newHead notes the newest run of an address, and the newest good one.
-func (t *tx) newHead(address string, run int64, status state.Status) error {
-	var good int64
-	if status.Good() || status == state.Partial {
-		good = run
-	}
+// newHead notes the newest run of an address, and the newest good one; 0: it is not good.
+func (t *tx) newHead(address string, run, good int64) error {
 	_, err := t.Exec(`INSERT INTO run_head (address, last_run, last_good) VALUES (?, ?, ?) ON CONFLICT (address) DO UPDATE SET
 		last_run = CASE WHEN excluded.last_run > run_head.last_run THEN excluded.last_run ELSE run_head.last_run END,
 		last_good = CASE WHEN excluded.last_good > run_head.last_good THEN excluded.last_good ELSE run_head.last_good END`,

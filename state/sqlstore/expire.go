@@ -102,17 +102,44 @@ func (t *tx) expire(e state.Expiry, at time.Time) error {
 	case a.Pinned:
 		return stale("Artifact %s is pinned", a.ID)
 	}
-	newer, verified, err := t.peers(a, at.Add(state.FutureLimit))
-	switch {
-	case err != nil:
+	if e.Asked {
+		err = t.spared(a, e.Last, at.Add(state.FutureLimit))
+	} else {
+		err = t.floors(a, e.Newer, at.Add(state.FutureLimit))
+	}
+	if err != nil {
 		return err
-	case newer < max(e.Newer, 1):
-		return stale("Artifact %s has %d newer good ones beside it, which is fewer than %d", a.ID, newer, max(e.Newer, 1))
-	case verified == 0:
-		return stale("Artifact %s is the only verified one of its kind", a.ID)
 	}
 	_, err = t.Exec(`UPDATE artifact SET state = 'expiring' WHERE id = ?`, a.ID)
 	return err
+}
+
+// spared makes sure that a deletion that a person asked for leaves something good of the same device and domain.
+func (t *tx) spared(a state.ArtifactBrief, last bool, limit time.Time) error {
+	if last || a.State != state.ArtifactGood {
+		return nil
+	}
+	var others int
+	_, err := t.Row(`SELECT count(*) FROM artifact WHERE device = ? AND domain = ? AND state = 'good' AND started_at <= ? AND id <> ?`,
+		[]any{a.Device, a.Domain, micros(limit), a.ID}, &others)
+	if err == nil && others == 0 {
+		err = stale("Artifact %s is the last good one of %s/%s", a.ID, a.Device, a.Domain)
+	}
+	return err
+}
+
+// floors makes sure that a deletion by a rule leaves so many newer ones of the same group, and a verified one.
+func (t *tx) floors(a state.ArtifactBrief, least int, limit time.Time) error {
+	newer, verified, err := t.peers(a, limit)
+	switch {
+	case err != nil:
+		return err
+	case newer < max(least, 1):
+		return stale("Artifact %s has %d newer good ones beside it, which is fewer than %d", a.ID, newer, max(least, 1))
+	case verified == 0:
+		return stale("Artifact %s is the only verified one of its kind", a.ID)
+	}
+	return nil
 }
 
 func (t *tx) brief(id string) (state.ArtifactBrief, error) {

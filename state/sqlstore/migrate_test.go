@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"bytes"
 	"compress/gzip"
+	"database/sql"
 	"io"
 	"os"
 	"testing"
@@ -60,5 +61,49 @@ func TestOldStateOpensAndGoesOn(t *testing.T) {
 	}
 	if run, err := s.Run(t.Context(), "1"); err != nil || run.Status != state.Succeeded {
 		t.Errorf("got %+v, %v", run, err)
+	}
+}
+
+// TestOldGoodRuns: what an earlier version counted as good although only scripts had ended well counts no more.
+func TestOldGoodRuns(t *testing.T) {
+	path := oldState(t, "schema-1.sqlite.gz")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(id int, address, status string, kinds map[string]string) {
+		t.Helper()
+		if _, err := db.Exec(`INSERT INTO run SELECT ?, plan, 0, ?, 'backup', 'manual', ?, 0, '', '', ?, '', '', 1, 1, 1, 0, 0, 0, 0, 0, 0 FROM run LIMIT 1`, id, address, id, status); err != nil {
+			t.Fatal(err)
+		}
+		seq := 0
+		for kind, status := range kinds {
+			seq++
+			if _, err := db.Exec(`INSERT INTO task VALUES (?, ?, ?, '', '', '', '', '[]', ?, '', '', 0, 0, 0, 0, 0, 0, 0, 0, NULL, '')`, id, seq, kind, status); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := db.Exec(`INSERT INTO run_head VALUES (?, ?, ?) ON CONFLICT (address) DO UPDATE SET last_run = excluded.last_run, last_good = excluded.last_good`, address, id, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(901, "backup_plan.a", "succeeded_with_warnings", map[string]string{"script": "succeeded", "backup": "succeeded_with_warnings"})
+	run(902, "backup_plan.a", "partial", map[string]string{"script": "succeeded", "backup": "failed"})
+	run(903, "backup_plan.b", "partial", map[string]string{"script": "succeeded", "backup": "cancelled"})
+	run(904, "store.s", "succeeded", map[string]string{"verify": "succeeded"})
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := statetest.Open(t, path).Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]string{"backup_plan.a": "901", "backup_plan.b": "", "store.s": "904"} {
+		if got := n.LastGood[address].ID; got != want {
+			t.Errorf("the good run of %s is %q, want %q", address, got, want)
+		}
+	}
+	if got := n.LastRuns["backup_plan.b"].ID; got != "903" {
+		t.Errorf("the newest run is %q", got)
 	}
 }

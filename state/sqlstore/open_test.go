@@ -309,6 +309,40 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+func TestOpenOfAnExistingState(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, sqlstore.Options{Path: path, Existing: true}); err == nil || !strings.Contains(err.Error(), "holdfast init") {
+		t.Errorf("an empty file: got %v", err)
+	}
+	if got := list(t, filepath.Dir(path)); len(got) != 1 {
+		t.Errorf("made beside an empty file: %v", got)
+	}
+	if err := os.WriteFile(path+".lock", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, sqlstore.Options{Path: path, Existing: true}); err == nil || errors.Is(err, state.ErrCorrupt) {
+		t.Errorf("an empty file with a lock file that tells of no state: got %v", err)
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Size() != 0 || fi.Mode().Perm() != 0o644 {
+		t.Errorf("the empty file was changed: %v, %v", fi, err)
+	}
+	if err := statetest.Open(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("the state that was made of it has mode %v, %v", fi, err)
+	}
+	if _, err := open(t, sqlstore.Options{Path: path, Existing: true}); err != nil {
+		t.Errorf("a state: got %v", err)
+	}
+	if _, err := open(t, sqlstore.Options{Path: path + ".none", Existing: true}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: got %v", err)
+	}
+}
+
 func TestOpenWaitsForSetupOnlyAsLongAsTheContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	statetest.Open(t, path)

@@ -286,10 +286,16 @@ func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 		if n.OpenRuns, err = database.List(ctx, q, scanRun, openRuns+` ORDER BY id`); err != nil {
 			return err
 		}
+		if n.Undecided, err = database.List(ctx, q, scanRun, undecidedRuns+` ORDER BY id`); err != nil {
+			return err
+		}
 		if n.Locks, err = database.List(ctx, q, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`); err != nil {
 			return err
 		}
 		if n.Artifacts, err = holdings(ctx, q); err != nil {
+			return err
+		}
+		if err := found(ctx, q, n.Artifacts, n.LastGood); err != nil {
 			return err
 		}
 		n.Catalogue, err = catalogue(ctx, q)

@@ -79,9 +79,19 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 		return "", err
 	}
 	if status.Good() || status == state.Partial {
-		err = t.newHead(address, run, status)
+		err = t.goodHead(address, run)
 	}
 	return status, err
+}
+
+// goodHead notes a run that ended well as the newest good one of its address, if it did more than run scripts.
+func (t *tx) goodHead(address string, run int64) error {
+	worked, err := t.Row(`SELECT 1 FROM task WHERE run_id = ? AND kind <> 'script' AND status IN ('succeeded', 'succeeded_with_warnings') LIMIT 1`,
+		[]any{run}, new(int))
+	if err != nil || !worked {
+		return err
+	}
+	return t.newHead(address, run, run)
 }
 
 // taskStatuses gives each status that tasks of a run have, and the numbers of the ended ones.

@@ -62,5 +62,8 @@ func newLineage() string {
 // that can drop the database's locks or give a copy that is torn.
 func (s *Store) Files() []string { return s.db.Files() }
 
+// ReadOnly reports whether nothing can be written to the state, because it was opened so or is where nothing can be written.
+func (s *Store) ReadOnly() bool { return s.db.ReadOnly() }
+
 // Close ends the Store. Sessions that were not closed count as dead from then on.
 func (s *Store) Close() error { return s.db.Close() }

@@ -253,7 +253,7 @@ func (m *modelState) await(t *rapid.T) {
 func (m *modelState) resolve(t *rapid.T) {
 	task := m.in(t, state.Attention, state.Running)
 	to := rapid.SampledFrom([]state.Status{state.Succeeded, state.Failed, state.Interrupted}).Draw(t, "to")
-	err := m.b.Resolve(m.ctx, task.id, to, "ann", "looked", m.tick())
+	err := m.b.Resolve(m.ctx, state.Resolution{Task: task.id, To: to, Actor: "ann", Reason: "looked", At: m.tick()})
 	if task.status != state.Attention {
 		m.want(t, err, state.ErrStale)
 		return

@@ -73,6 +73,11 @@ func (f *fixture) session() int64 {
 	return s.Epoch
 }
 
+// resolve decides about a task.
+func (f *fixture) resolve(task string, to state.Status) error {
+	return f.b.Resolve(f.ctx(), state.Resolution{Task: task, To: to, Actor: "ann", Reason: "looked", At: f.tick()})
+}
+
 func (f *fixture) lock(session int64) state.Lock {
 	f.Helper()
 	l, err := f.b.AcquireLock(f.ctx(), state.Lock{Name: state.ApplyLock, Session: session, Actor: "ann", Host: "ops1", PID: 4711, Operation: "apply", Acquired: f.tick()})

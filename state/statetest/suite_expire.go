@@ -85,6 +85,31 @@ var expireTests = map[string]func(*fixture){
 			f.journal(c, state.Entry{Finish: &state.TaskRun{Status: state.Failed}, At: f.tick()})
 		}
 	},
+	"a deletion that was asked for needs no floor": func(f *fixture) {
+		f.kept("ab")
+		f.change("a", func(a *state.Artifact) { a.BackupPlan = "" })
+		f.change("b", func(a *state.Artifact) { a.Store, a.Variant, a.Verified = "store.other", "", time.Time{} })
+		c := f.claim(f.session(), f.begin("device.QA1", device("QA1")).ID+".1")
+		asked := func(id string, last bool, want error) {
+			f.Helper()
+			e := state.Entry{Expire: []state.Expiry{{Artifact: id, Asked: true, Last: last}}, At: f.tick()}
+			f.is(f.b.Journal(f.ctx(), c, e), want)
+		}
+		f.ok(f.b.Pin(f.ctx(), "a", true, "ann", "audit", f.tick()))
+		asked("a", true, state.ErrStale)
+		f.ok(f.b.Pin(f.ctx(), "a", false, "ann", "", f.tick()))
+		asked("z", true, state.ErrNotFound)
+		f.journal(c, state.Entry{Expire: []state.Expiry{{Artifact: "a", Asked: true}}, At: f.tick()})
+		equal(f, "begun", f.states()["a"], state.ArtifactExpiring)
+		asked("b", false, state.ErrStale) // the last good one
+		equal(f, "kept", f.states()["b"], state.ArtifactGood)
+		f.change("b", func(a *state.Artifact) { a.State = state.ArtifactQuarantined })
+		f.journal(c, state.Entry{Expire: []state.Expiry{{Artifact: "b", Asked: true}}, At: f.tick()})
+		equal(f, "a damaged one", f.states()["b"], state.ArtifactExpiring)
+		f.kept("c")
+		f.journal(c, state.Entry{Expire: []state.Expiry{{Artifact: "c", Asked: true, Last: true}}, At: f.tick()})
+		equal(f, "the last one, forced", f.states()["c"], state.ArtifactExpiring)
+	},
 	"a pin holds": func(f *fixture) {
 		put := f.now
 		f.kept("ab")

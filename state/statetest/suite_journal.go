@@ -20,7 +20,7 @@ var journalTests = map[string]func(*fixture){
 		locks := f.snapshot().Locks
 		equal(f, "locks", len(locks), 1)
 		equal(f, "holder", locks[0].Task, owing.Task)
-		f.ok(f.b.Resolve(f.ctx(), owing.Task, state.Failed, "ana", "unquiesced by hand", f.tick()))
+		f.ok(f.resolve(owing.Task, state.Failed))
 		equal(f, "locks", len(f.snapshot().Locks), 0)
 	},
 	"a task from its first step to its end": func(f *fixture) {

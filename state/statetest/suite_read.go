@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,6 +106,50 @@ var readTests = map[string]func(*fixture){
 		equal(f, "last good run", n.LastGood["backup_plan.a"].ID, a1.ID)
 		equal(f, "open runs, oldest first", []string{n.OpenRuns[0].ID, n.OpenRuns[1].ID}, []string{b1.ID, a2.ID})
 	},
+	"a run of which only scripts ended well is no good one": func(f *fixture) {
+		se := f.session()
+		script := state.TaskRun{Kind: "script"}
+		good := func() string { return f.snapshot().LastGood["backup_plan.a"].ID }
+		for _, c := range []struct {
+			work state.Status
+			good bool
+		}{{state.Cancelled, false}, {state.Skipped, false}, {state.Failed, false}, {state.Attention, false}, {state.Warned, true}, {state.Failed, false}} {
+			was := good()
+			r := f.begin("backup_plan.a", script, device("QA1"), device("QA2"))
+			f.finish(f.claim(se, r.ID+".1"), state.Succeeded)
+			f.finish(f.claim(se, r.ID+".2"), c.work)
+			f.finish(f.claim(se, r.ID+".3"), state.Skipped)
+			if got := good(); (got == r.ID) != c.good || !c.good && got != was {
+				f.Errorf("after a run with a backup that is %s, the good one is %q, was %q", c.work, got, was)
+			}
+		}
+	},
+	"artifacts that no recorded run made are found while no later run was good": func(f *fixture) {
+		se := f.session()
+		want := func(what string, at time.Time) {
+			f.Helper()
+			equal(f, what, f.snapshot().Artifacts["backup_plan.a"].Found, at)
+		}
+		put := func(run string, of state.ArtifactState) time.Time {
+			a := state.Artifact{ID: fmt.Sprint(f.n, run), Store: "store.nas", BackupPlan: "backup_plan.a", Run: run, State: of, Started: f.tick()}
+			f.n++
+			f.ok(f.b.PutArtifact(f.ctx(), a))
+			return a.Started
+		}
+		put("", state.ArtifactQuarantined)
+		want("a bad one", time.Time{})
+		put("", state.ArtifactGood)
+		at := put("4711", state.ArtifactGood)
+		want("of a run that is gone", at)
+		r := f.begin("backup_plan.a", device("QA1"))
+		c := f.claim(se, r.ID+".1")
+		put(r.ID, state.ArtifactGood)
+		want("of a run that has not ended", at)
+		f.finish(c, state.Succeeded)
+		want("before a good run", time.Time{})
+		at = put("no number", state.ArtifactGood)
+		want("after it", at)
+	},
 	"times missed in a row are a gap while they are among the newest runs": func(f *fixture) {
 		begin := func(at time.Time, missed int) {
 			var runs []state.NewRun
@@ -169,7 +214,7 @@ var readTests = map[string]func(*fixture){
 			equal(f, name, ids, test.want)
 		}
 		h := f.snapshot().Artifacts["backup_plan.a"]
-		equal(f, "holdings", h, state.Holdings{Count: 2, Bytes: 20, Oldest: f.now.Add(time.Hour), Newest: f.now.Add(3 * time.Hour)})
+		equal(f, "holdings", h, state.Holdings{Count: 2, Bytes: 20, Oldest: f.now.Add(time.Hour), Newest: f.now.Add(3 * time.Hour), Found: f.now.Add(3 * time.Hour)})
 
 		put("a", 1, func(a *state.Artifact) { a.State = state.ArtifactDeleted })
 		f.is(f.b.PutArtifact(f.ctx(), state.Artifact{ID: "a", State: state.ArtifactGood}), state.ErrStale)

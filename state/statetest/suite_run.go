@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -245,7 +246,7 @@ var runTests = map[string]func(*fixture){
 			equal(f, "open runs of the snapshot", len(f.snapshot().OpenRuns), 1)
 			_, err = f.b.Claim(f.ctx(), se, r.ID+".2", f.tick())
 			f.is(err, state.ErrStale)
-			f.ok(f.b.Resolve(f.ctx(), r.ID+".1", to, "ann", "looked", f.tick()))
+			f.ok(f.resolve(r.ID+".1", to))
 			run := f.run(r.ID)
 			equal(f, "run", run.Status, state.Running)
 			equal(f, "end", run.EndedAt.IsZero(), true)
@@ -279,12 +280,12 @@ var runTests = map[string]func(*fixture){
 			r := f.begin("backup_plan.qa", device(fmt.Sprintf("A%d", i)), device(fmt.Sprintf("B%d", i)))
 			f.finish(f.claim(se, r.ID+".1"), state.Succeeded)
 			c := f.claim(se, r.ID+".2")
-			f.is(f.b.Resolve(f.ctx(), c.Task, test.to, "ann", "looked", f.tick()), state.ErrStale)
+			f.is(f.resolve(c.Task, test.to), state.ErrStale)
 			f.finish(c, state.Attention)
 			equal(f, "run", f.run(r.ID).Status, state.Attention)
-			at := f.tick()
+			decided := state.Resolution{Task: c.Task, To: test.to, Actor: "ann", Reason: "looked", At: f.tick()}
 			for range 2 {
-				f.ok(f.b.Resolve(f.ctx(), c.Task, test.to, "ann", "looked", at))
+				f.ok(f.b.Resolve(f.ctx(), decided))
 			}
 			equal(f, "task", f.task(c.Task).Status, test.to)
 			run := f.run(r.ID)
@@ -296,11 +297,79 @@ var runTests = map[string]func(*fixture){
 				equal(f, "run", f.run(r.ID).Status, state.Succeeded)
 			}
 		}
-		for _, s := range []state.Status{state.Running, state.Cancelled, state.Warned, state.Pending} {
-			if err := f.b.Resolve(f.ctx(), "1.2", s, "ann", "", f.tick()); err == nil {
-				f.Errorf("resolved as %q", s)
+		for _, to := range []state.Status{state.Running, state.Cancelled, state.Skipped, state.Pending, state.Attention, ""} {
+			if err := f.resolve("1.2", to); err == nil {
+				f.Errorf("resolved as %q", to)
 			}
 		}
-		f.is(f.b.Resolve(f.ctx(), "77.1", state.Failed, "ann", "", f.tick()), state.ErrNotFound)
+		f.is(f.resolve("77.1", state.Failed), state.ErrNotFound)
+		if err := f.resolve("1.2", state.Failed); err == nil || err.Error() != "task 1.2 has succeeded and needs no decision" {
+			f.Errorf("got %v", err)
+		}
+	},
+	"a decision tells of steps and duties, and of the task what is true then": func(f *fixture) {
+		se := f.session()
+		r := f.begin("backup_plan.qa", device("QA1"))
+		c := f.claim(se, r.ID+".1")
+		f.journal(c, state.Entry{Begin: &state.StepRun{Index: 0, Name: "pre_script", Class: state.Halt}})
+		f.journal(c, state.Entry{End: &state.StepRun{Index: 0, State: state.StepUnknown, Error: "cut off"}, Begin: &state.StepRun{Index: 1, Name: "quiesce"},
+			Duties: []state.Duty{{Name: "unquiesce"}, {Name: "other"}}})
+		f.journal(c, state.Entry{Finish: &state.TaskRun{Status: state.Attention, Reason: "OUTCOME_UNKNOWN", Error: "look", Files: 2, Output: json.RawMessage(`{"a":1}`)}})
+		decided := state.Resolution{Task: c.Task, Attempt: c.Attempt, To: state.Interrupted, Actor: "ann", Reason: "looked", Paid: []string{"unquiesce"}, At: f.tick(),
+			Steps: []state.StepRun{{Index: 0, State: state.StepDone, Output: json.RawMessage(`{"note":"n"}`)}, {Index: 1, State: state.StepIntent}}}
+		for what, wrong := range map[string]func(*state.Resolution){
+			"another attempt":    func(r *state.Resolution) { r.Attempt++ },
+			"no such step":       func(r *state.Resolution) { r.Steps = []state.StepRun{{Index: 7}} },
+			"no such duty":       func(r *state.Resolution) { r.Paid = []string{"unquiesce", "x"} },
+			"output that is not": func(r *state.Resolution) { r.Steps = []state.StepRun{{Output: json.RawMessage(`{`)}} },
+			"no time":            func(r *state.Resolution) { r.At = time.Time{} },
+		} {
+			other := decided
+			wrong(&other)
+			if err := f.b.Resolve(f.ctx(), other); err == nil || what == "another attempt" && !errors.Is(err, state.ErrStale) {
+				f.Errorf("%s: %v", what, err)
+			}
+		}
+		equal(f, "task", f.task(c.Task).Status, state.Attention)
+		for range 2 {
+			f.ok(f.b.Resolve(f.ctx(), decided))
+		}
+		task := f.task(c.Task)
+		equal(f, "reason, error and output", task.Reason+task.Error+string(task.Output), "")
+		equal(f, "files", task.Files, 2)
+		steps, err := f.b.Steps(f.ctx(), c.Task)
+		f.ok(err)
+		equal(f, "step", [3]string{string(steps[0].State), string(steps[0].Output), steps[0].Error}, [3]string{"done", `{"note":"n"}`, ""})
+		equal(f, "end of the step", steps[0].Ended, decided.At)
+		equal(f, "open step", [2]any{steps[1].State, steps[1].Ended.IsZero()}, [2]any{state.StepIntent, true})
+		duties, err := f.b.Duties(f.ctx(), c.Task)
+		f.ok(err)
+		equal(f, "duties", []bool{duties[0].Paid, duties[1].Paid}, []bool{false, true})
+		equal(f, "locks", len(f.snapshot().Locks), 1)
+	},
+	"a run in attention is told of until somebody decided, whatever came after": func(f *fixture) {
+		se := f.session()
+		want := func(what string, ids ...string) {
+			f.Helper()
+			var got []string
+			for _, r := range f.snapshot().Undecided {
+				got = append(got, r.ID)
+			}
+			equal(f, what, got, ids)
+		}
+		want("none")
+		old := f.begin("backup_plan.qa", device("QA1"))
+		f.finish(f.claim(se, old.ID+".1"), state.Attention)
+		open := f.begin("backup_plan.qa", device("QA2"), device("QA3"))
+		f.finish(f.claim(se, open.ID+".1"), state.Attention)
+		for range 9 {
+			f.finish(f.claim(se, f.begin("backup_plan.qa", device("QA1")).ID+".1"), state.Succeeded)
+		}
+		newest := f.begin("backup_plan.qb", device("QA1"))
+		f.finish(f.claim(se, newest.ID+".1"), state.Attention)
+		want("three", old.ID, open.ID, newest.ID)
+		f.ok(f.resolve(old.ID+".1", state.Succeeded))
+		f.ok(f.resolve(open.ID+".1", state.Interrupted))
+		want("one", newest.ID)
 	},
 }

@@ -89,7 +89,7 @@ func TestFaultClock(t *testing.T) {
 		if n := r.good(); n != 5 {
 			t.Errorf("%d artifacts after the jump back, want 5", n)
 		}
-		r.ok("restore", "--device=web", "--at="+now.Format(time.RFC3339), "--to=out")
+		r.ok("restore", "--device=web", "--at="+now.Format(time.RFC3339), "--dir=out")
 		r.ok("run", "nightly", "--now="+now.Add(day).Format(time.RFC3339)) // by hand it can always be backed up
 		ran, missed := r.checkSlots()
 		if ran != 6 || missed != 2 || r.deletions() != 0 {

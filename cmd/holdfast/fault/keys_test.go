@@ -56,7 +56,7 @@ store "plain" "vault" {
 	cases, named := 0, 0
 	restore := func(artifact, dir string, want int, says ...string) {
 		t.Helper()
-		got := r.run("restore", artifact, "--to="+dir)
+		got := r.run("restore", artifact, "--dir="+dir)
 		cases++
 		if (got.code == 0) != (want == 0) {
 			t.Errorf("restore of %s: %d\n%s", artifact, got.code, got.err)

@@ -119,12 +119,12 @@ backup_plan "bad" {
 		{"run", "bad"}, {"run", "bad", "--json"}, {"status"}, {"status", "--json"}, {"history"}, {"history", "--json"}, {"history", "2"}, {"history", "--json", "3"},
 		{"history", "3.1"}, {"history", "--json", "3.1"}, {"history", "3.2"}, {"history", "3.3"}, {"state", "pull"}, {"state", "show", "device.away"},
 		{"state", "list", "--json"}, {"show", "saved.plan"}, {"show", "--json", "saved.plan"}, {"verify", "--all", "--json"}, {"plan", "--format=markdown"},
-		{"validate", "--json"}, {"state", "backup", "copy.db"}, {"restore", "--device=good", "--to=out"},
+		{"validate", "--json"}, {"state", "backup", "copy.db"}, {"restore", "--device=good", "--dir=out"},
 	} {
 		keep(args...)
 	}
 	r.write("secret/key", "# nothing\nAGE-SECRET-KEY-1"+canary+"\n")
-	if got := keep("restore", "--device=good", "--to=never"); got.code == 0 {
+	if got := keep("restore", "--device=good", "--dir=never"); got.code == 0 {
 		t.Error("restored with a key that is none")
 	}
 	looks, hits := stop()

@@ -164,12 +164,21 @@ func (a *App) StatePath(doc *config.Document) string {
 // ErrNoState says that there is no state yet.
 var ErrNoState = errors.New("there is no state yet")
 
-// OpenState opens the state file. With create false an absent one is ErrNoState.
+// OpenState opens the state file. With create false an absent one is ErrNoState, and an empty one is refused.
 func (a *App) OpenState(ctx context.Context, path string, create bool) (*sqlstore.Store, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
-		return nil, fmt.Errorf("%w at %s: run holdfast init, or name it with --state", ErrNoState, path)
+	return a.open(ctx, sqlstore.Options{Path: path, Existing: !create})
+}
+
+// ReadState opens a state file to which nothing will be written. It is opened for reading only where it cannot be written.
+func (a *App) ReadState(ctx context.Context, path string) (*sqlstore.Store, error) {
+	return a.open(ctx, sqlstore.Options{Path: path, Existing: true, Reading: true})
+}
+
+func (a *App) open(ctx context.Context, o sqlstore.Options) (*sqlstore.Store, error) {
+	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) && o.Existing {
+		return nil, fmt.Errorf("%w at %s: run holdfast init, or name it with --state", ErrNoState, o.Path)
 	}
-	st, err := sqlstore.Open(ctx, sqlstore.Options{Path: path})
+	st, err := sqlstore.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}

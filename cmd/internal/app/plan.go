@@ -1,13 +1,9 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -65,6 +61,15 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 // among them: it could write nothing more, and what it left quiesced stays so.
 func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 	var list diag.List
+	kept := map[string][]string{} // by run: the locks that its tasks in attention keep
+	waits := ""
+	for _, l := range snap.Locks {
+		run, _, _ := strings.Cut(l.Task, ".")
+		if l.Task != "" && slices.ContainsFunc(snap.Undecided, func(r state.Run) bool { return r.ID == run && r.Status == state.Attention }) {
+			kept[run] = append(kept[run], l.Name)
+			waits += fmt.Sprintf(" What needs %s waits until task %s is decided.", l.Name, l.Task)
+		}
+	}
 	for _, r := range snap.OpenRuns {
 		if r.Status == state.Attention {
 			continue
@@ -73,14 +78,18 @@ func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 		if r.Status == state.Interrupted || !driven {
 			list = append(list, diag.Diagnostic{
 				Severity: diag.Warning, Code: "HF-RUN-005", Address: r.Address, Summary: "A run was interrupted",
-				Detail: fmt.Sprintf("Run %s has not ended. Continue it with: holdfast apply --resume %s", r.ID, r.ID),
+				Detail: strings.TrimSuffix(fmt.Sprintf("Run %s has not ended. Continue it with: holdfast apply --resume %s.%s", r.ID, r.ID, waits), "."),
 			})
 		}
 	}
-	for _, r := range snap.Undecided() {
+	for _, r := range snap.Undecided {
+		locked := ""
+		if names := kept[r.ID]; len(names) > 0 {
+			locked = " Until then it keeps " + strings.Join(names, ", ") + " locked."
+		}
 		list = append(list, diag.Diagnostic{
 			Severity: diag.Warning, Code: "HF-RUN-006", Address: r.Address, Summary: "A run needs a decision",
-			Detail: fmt.Sprintf("A task of run %s waits for a person. Look at holdfast history %s, which says why, then decide with holdfast task resolve.", r.ID, r.ID),
+			Detail: fmt.Sprintf("A task of run %s waits for a person. Look at holdfast history %s, which says why, then decide with holdfast task resolve.%s", r.ID, r.ID, locked),
 		})
 	}
 	return list
@@ -160,13 +169,21 @@ func (a *App) RecordedOpener(doc *config.Document, snap *state.Snapshot) *provid
 		Lookup: func(address string) (providers.Spec, error) {
 			rec, ok := snap.Objects[address]
 			if !ok {
-				return providers.Spec{}, fmt.Errorf("%s is not recorded", address)
+				return providers.Spec{}, notRecorded(address)
 			}
 			spec, err := specOf(rec.Spec)
 			spec.Identity, spec.Epoch = rec.Identity, rec.Epoch
 			return spec, err
 		},
 	}
+}
+
+// notRecorded says that an object is not known, and how a store becomes known again: what is in it is not lost.
+func notRecorded(address string) error {
+	if a := config.Address(address); a.Kind() == config.KindStore {
+		return fmt.Errorf("%s is not recorded. Declare it with its path and take it over with what is in it: holdfast store init --adopt %s", address, a.Name())
+	}
+	return fmt.Errorf("%s is not recorded", address)
 }
 
 func specOf(body json.RawMessage) (providers.Spec, error) {
@@ -201,64 +218,4 @@ func (a *App) Executor(backend state.Backend, events func(execute.Event), kill <
 	return execute.New(execute.Options{
 		Backend: backend, Registry: a.registry, Protected: a.own, Actor: Actor(), Version: a.o.Version, Events: events, Kill: kill, Now: a.o.Now,
 	})
-}
-
-// maxPlanFile bounds what is read as a saved plan.
-const maxPlanFile = 256 << 20
-
-// SavePlan writes a plan to a new or existing file, complete or not at all.
-func SavePlan(path string, p *reconcile.Plan) error {
-	body, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode plan: %w", err)
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("write plan: %s is there and is no regular file", path)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".plan-*")
-	if err != nil {
-		return fmt.Errorf("write plan: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(append(body, '\n'))
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("write plan: %w", err)
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return fmt.Errorf("write plan: %w", err)
-	}
-	return nil
-}
-
-// ErrBadPlan says that a file is no usable plan.
-var ErrBadPlan = errors.New("not a usable plan file")
-
-// firstLine leaves out of joined errors what follows from the first one.
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
-}
-
-// ReadPlan reads a saved plan and checks that it is whole and of a form this version knows.
-func ReadPlan(path string) (*reconcile.Plan, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read plan: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxPlanFile {
-		return nil, fmt.Errorf("read plan %s: %w: it is no regular file, or larger than 256 MiB", path, ErrBadPlan)
-	}
-	body, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read plan: %w", err)
-	}
-	var p reconcile.Plan
-	var plain bytes.Buffer // specifications are recorded, and compared later, byte for byte: without the layout of the file
-	if err := errors.Join(json.Compact(&plain, body), json.Unmarshal(plain.Bytes(), &p)); err != nil {
-		return nil, fmt.Errorf("read plan %s: %w, as holdfast plan --out and holdfast restore plan --out write them: %s", path, ErrBadPlan, firstLine(err))
-	}
-	if err := p.Intact(); err != nil {
-		return nil, fmt.Errorf("read plan %s: %w: %w", path, ErrBadPlan, err)
-	}
-	return &p, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -68,8 +69,12 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 	opener := a.RecordedOpener(doc, snap)
 	in.Seen = recovery.Seen{Verified: o.Artifact.Verified, FreeBytes: -1, Store: observe.Store(ctx, opener, o.Artifact.Store, a.Now())}
 	if in.Seen.Store.Error == "" {
-		in.Seen.Unreadable, in.Seen.NoKey = unreadable(ctx, opener, o.Artifact, m)
+		if err := readable(ctx, opener, o.Artifact, m); err != nil {
+			in.Seen.Unreadable, in.Seen.NoSecret = err.Error(), errors.Is(err, providers.ErrSecret)
+			in.Seen.NoKey = in.Seen.NoSecret || errors.Is(err, providers.ErrNoKey)
+		}
 	}
+	in.Seen.Encrypted = slices.ContainsFunc(m.Files, func(f providers.File) bool { return f.Encryption != nil })
 	if o.Dir != "" {
 		switch err := artifact.Vacant(o.Dir); {
 		case errors.Is(err, providers.ErrNotEmpty):
@@ -94,6 +99,19 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 	return plan, ctx.Err()
 }
 
+// PlanDeletion looks at the store of an artifact and plans its deletion, because of a reason that a person gives.
+func (a *App) PlanDeletion(ctx context.Context, backend state.Backend, art state.Artifact, reason string, force bool) (*reconcile.Plan, error) {
+	snap, err := backend.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the state: %w", err)
+	}
+	plan, _ := recovery.Delete(recovery.DeleteInput{
+		State: snap, Artifact: art, Safety: artifact.IsSafety(art), Force: force, Reason: reason, Operator: Actor(), Now: a.Now(), Version: a.o.Version,
+		Store: observe.Store(ctx, a.RecordedOpener(nil, snap), art.Store, a.Now()),
+	})
+	return plan, ctx.Err()
+}
+
 // sourceOf describes an artifact by its record and its manifest.
 func sourceOf(a state.Artifact, m providers.Manifest) reconcile.RestoreSource {
 	s := reconcile.RestoreSource{
@@ -105,27 +123,27 @@ func sourceOf(a state.Artifact, m providers.Manifest) reconcile.RestoreSource {
 	for _, f := range m.Files {
 		s.Content += f.Content().Size
 	}
+	if n, exact := m.Unpacked(); n > 0 {
+		s.Unpacked, s.AtMost = n, !exact
+	}
 	return s
 }
 
-// unreadable says why a store cannot give the content of an artifact.
-func unreadable(ctx context.Context, opener *providers.Opener, a state.Artifact, m providers.Manifest) (why string, noKey bool) {
+// readable says why a store cannot give the content of an artifact.
+func readable(ctx context.Context, opener *providers.Opener, a state.Artifact, m providers.Manifest) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	store, err := opener.Store(ctx, a.Store)
-	if err == nil {
-		if a.State != state.ArtifactUnverified { // which has no manifest there
-			_, err = store.Get(ctx, m.ArtifactRef)
-		}
-		if err == nil {
-			err = artifact.Readable(ctx, store, m)
-		}
-		err = errors.Join(err, store.Close())
-	}
 	if err != nil {
-		return err.Error(), errors.Is(err, providers.ErrNoKey)
+		return err
 	}
-	return "", false
+	if a.State != state.ArtifactUnverified { // which has no manifest there
+		_, err = store.Get(ctx, m.ArtifactRef)
+	}
+	if err == nil {
+		err = artifact.Readable(ctx, store, m)
+	}
+	return errors.Join(err, store.Close())
 }
 
 // writable reports whether this user may make a directory and what is missing above it. What cannot be told is seen when it is made.

@@ -16,30 +16,53 @@ func shape(c *command.Call, cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		shape(c, sub)
 	}
+	cmd.SuggestionsMinimumDistance = 2
+	completeArguments(cmd)
 	if valid := cmd.Args; valid != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if valid(cmd, args) != nil {
-				c.OpenStream(cmd)
-				return fmt.Errorf("%d arguments do not fit: %s", len(args), cmd.UseLine())
+			err := misspelt(cmd, args)
+			if err == nil && valid(cmd, args) != nil {
+				err = misfit(cmd, valid, args)
 			}
-			return nil
+			if err != nil {
+				c.OpenStream(cmd)
+			}
+			return err
 		}
 	}
 	if cmd.Runnable() || !cmd.HasParent() {
 		return
 	}
-	cmd.SuggestionsMinimumDistance = 2
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		hint := ""
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = fmt.Sprintf(" (did you mean %s?)", strings.Join(near, " or "))
-		}
-		return fmt.Errorf("unknown command %q for %q%s; see %s --help", args[0], cmd.CommandPath(), hint, cmd.CommandPath())
+		return unknownCommand(cmd, args[0])
 	}
+}
+
+// misfit says which argument is missing or too many.
+func misfit(cmd *cobra.Command, valid cobra.PositionalArgs, args []string) error {
+	if room(cmd, valid, len(args)) {
+		return fmt.Errorf("an argument is missing: %s", cmd.UseLine())
+	}
+	fit := len(args) - 1
+	for fit > 0 && valid(cmd, args[:fit]) != nil {
+		fit--
+	}
+	return fmt.Errorf("unexpected argument %q: %s", args[fit], cmd.UseLine())
+}
+
+// room reports whether a command with so many arguments may have more.
+func room(cmd *cobra.Command, valid cobra.PositionalArgs, n int) bool {
+	const most = 2 // arguments that only some commands demand, beyond the first
+	for more := 1; more <= most; more++ {
+		if valid(cmd, make([]string, n+more)) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // doubleDashes lets long flags be written with one dash, as Terraform's users do: -auto-approve is --auto-approve.

@@ -25,7 +25,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := tree(c)
 	root.SetArgs(doubleDashes(root, args))
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(c.Out)
 	root.SetErr(stderr)
 	return c.End(root.ExecuteContext(ctx))
 }
@@ -66,7 +66,7 @@ func tree(c *command.Call) *cobra.Command {
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		c.OpenStream(cmd)
-		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+		return flagError(cmd, err)
 	})
 	root.AddCommand(versionCommand(c))
 	root.AddCommand(configuration.Commands(c)...)
@@ -80,6 +80,7 @@ func tree(c *command.Call) *cobra.Command {
 		switch cmd.Name() {
 		case "help":
 			cmd.GroupID = command.SectionLook
+			cmd.Run, cmd.RunE = nil, help
 			cmd.Example = "  holdfast help apply\n  holdfast help state mv"
 		case "completion":
 			cmd.GroupID = command.SectionLook

@@ -62,13 +62,15 @@ type Call struct {
 	kill    chan struct{} // closed by the second signal
 
 	stream *Stream // begun by OpenStream
+	out    *output // is Out
 }
 
 // New gives the call of a program that was started with args. They are only searched for --json, so that errors are JSON
 // also when the arguments cannot be understood.
 func New(args []string, in io.Reader, out, err io.Writer) *Call {
+	o := &output{to: out}
 	return &Call{
-		In: in, Out: out, Err: err, kill: make(chan struct{}),
+		In: in, Out: o, out: o, Err: err, kill: make(chan struct{}),
 		JSON: slices.Contains(args, "--json") || slices.Contains(args, "-json"),
 	}
 }
@@ -107,7 +109,7 @@ func (c *Call) End(err error) int {
 	case err != nil && err.Error() != "":
 		c.fail(err, code)
 	}
-	return code
+	return c.unwritten(err, code)
 }
 
 // fail prints an error that was not reported yet.
@@ -135,6 +137,9 @@ func (c *Call) Done(what map[string]any, format string, args ...any) error {
 
 // Style gives colours only on a terminal that wants them, and times in the zone of this machine.
 func (c *Call) Style(w io.Writer) view.Style {
+	if o, ok := w.(*output); ok {
+		w = o.to
+	}
 	f, ok := w.(*os.File)
 	return view.Style{
 		Color: ok && !c.noColor && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())),

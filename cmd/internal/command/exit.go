@@ -16,7 +16,7 @@ const (
 	ExitDrift       = 3  // drift only
 	ExitUnusable    = 5  // plan not usable: stale, other lineage, expired, rewound commit
 	ExitLocked      = 6  // somebody else holds the state
-	ExitBlocked     = 7  // nothing done: window closed, protected, needs --allow
+	ExitBlocked     = 7  // nothing done: window closed, protected, needs --allow or a person's decision
 	ExitPartial     = 8  // some tasks succeeded, some failed
 	ExitDeclined    = 9  // at the prompt
 	ExitFailed      = 10 // the operation ran and failed

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -17,6 +19,9 @@ import (
 // App gives the application with the global flags.
 func (c *Call) App() (*app.App, error) {
 	o := app.Options{Dir: c.chdir, Repo: c.repo, Ref: c.ref, Path: c.path, State: c.state, VarFiles: c.varFiles, Version: Version, Vars: map[string]string{}}
+	if err := c.CheckDir(); err != nil {
+		return nil, err
+	}
 	if c.ref != "" && c.repo == "" {
 		return nil, errors.New("--ref needs --repo: name the repository, for example --repo . --ref " + c.ref)
 	}
@@ -41,6 +46,22 @@ func (c *Call) App() (*app.App, error) {
 	}
 	o.Log = hclog.New(&hclog.LoggerOptions{Name: "holdfast", Level: level, Output: c.Err, JSONFormat: c.JSON})
 	return app.New(o), nil
+}
+
+// CheckDir refuses a --chdir that is no directory.
+func (c *Call) CheckDir() error {
+	if c.chdir == "" {
+		return nil
+	}
+	switch info, err := os.Stat(c.chdir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("--chdir %s: there is no such directory", c.chdir)
+	case err != nil:
+		return fmt.Errorf("--chdir: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("--chdir %s: it is no directory", c.chdir)
+	}
+	return nil
 }
 
 // Load reads the configuration. When it has errors they are printed and end the command; warnings stay with it.
@@ -78,11 +99,26 @@ func (c *Call) StatePath(ctx context.Context, a *app.App) string {
 // WithState opens the application and the existing state for a command that needs no configuration. Both are do's until it
 // returns; then the state is closed.
 func (c *Call) WithState(ctx context.Context, do func(*app.App, *sqlstore.Store) error) error {
+	return c.withState(ctx, do, func(a *app.App, path string) (*sqlstore.Store, error) { return a.OpenState(ctx, path, false) })
+}
+
+// ReadState is WithState for a command that writes nothing to the state. It also works where nothing can be written, and says so.
+func (c *Call) ReadState(ctx context.Context, do func(*app.App, *sqlstore.Store) error) error {
+	return c.withState(ctx, do, func(a *app.App, path string) (*sqlstore.Store, error) {
+		st, err := a.ReadState(ctx, path)
+		if err == nil && st.ReadOnly() {
+			fmt.Fprintf(c.Err, "Note: the state %s cannot be written and is only read.\n", view.Line(path))
+		}
+		return st, err
+	})
+}
+
+func (c *Call) withState(ctx context.Context, do func(*app.App, *sqlstore.Store) error, open func(*app.App, string) (*sqlstore.Store, error)) error {
 	a, err := c.App()
 	if err != nil {
 		return err
 	}
-	st, err := a.OpenState(ctx, c.StatePath(ctx, a), false)
+	st, err := open(a, c.StatePath(ctx, a))
 	if err != nil {
 		return err
 	}

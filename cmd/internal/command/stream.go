@@ -18,7 +18,8 @@ const streamFormat = "1.0"
 var Streams = map[string]string{"output": "stream"}
 
 // Stream is what a command marked by Streams prints with --json: JSON lines of hclog, each with a type. The first is of type
-// "version", the last of type "result", also after an error; between them come "diagnostic", "plan" and the events of the work.
+// "version", the last of type "result", also after an error; between them come "diagnostic", "plan", "hold" (nothing was to be done,
+// and somebody holds applies back) and the events of the work.
 type Stream struct {
 	log  hclog.Logger
 	done view.ResultJSON
@@ -66,6 +67,9 @@ func (s *Stream) end(err error, code int) {
 	r.Exit = code
 	if r.Runs == nil {
 		r.Runs = []state.Run{}
+	}
+	if r.Left == nil {
+		r.Left = []view.Left{}
 	}
 	if err != nil {
 		r.Error = err.Error()

@@ -49,18 +49,17 @@ func Diagnostics(w io.Writer, list diag.List, s Style) error {
 	return err
 }
 
-// snippet prints a source line with a mark below what is meant. The parts are cleaned one by one, so that the mark stays
-// in its place when a character before it is shown as several.
+// snippet prints a source line with a mark below what is meant, and of a long one what is around the mark. The parts are cleaned one by one,
+// so that the mark stays in its place when a character before it is shown as several.
 func snippet(b *strings.Builder, sn *diag.Snippet, s Style) {
 	if sn == nil {
 		return
 	}
-	show := func(text string) string { return strings.NewReplacer("\t", " ", "\n", " ").Replace(Clean(text)) }
 	from, to := sn.HighlightStartOffset, sn.HighlightEndOffset
 	if from < 0 || to < from || to > len(sn.Code) {
 		from, to = 0, 0
 	}
-	before, meant, rest := show(sn.Code[:from]), show(sn.Code[from:to]), show(sn.Code[to:])
+	before, meant, rest := excerpt(sn.Code[:from], sn.Code[from:to], sn.Code[to:])
 	fmt.Fprintf(b, "  %4d: %s\n", sn.StartLine, before+meant+rest)
 	if meant != "" {
 		fmt.Fprintf(b, "        %s%s\n", strings.Repeat(" ", width(before)), s.red(strings.Repeat("^", width(meant))))

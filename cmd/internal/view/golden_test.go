@@ -234,7 +234,16 @@ func TestHistory(t *testing.T) {
 	golden(t, "steps.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error { return view.Steps(b, task, s) }))
 	golden(t, "result.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error {
 		interrupted := state.Run{ID: "14", Address: "mirror.docs", Status: state.Interrupted}
-		return view.Result(b, []state.Run{aRun(), interrupted}, 1, true, s)
+		skipped := state.Run{ID: "15", Address: "backup_plan.web", Status: state.Skipped, Error: "15.1: device unavailable (\x1b[31mnot\nreachable) (and 2 more)", Skipped: 3, Total: 3}
+		return view.Result(b, view.ResultJSON{Runs: []state.Run{aRun(), interrupted, skipped}, Recorded: 3, ByRuns: 2, Interrupted: true, Stopped: true}, s)
+	}))
+	golden(t, "left.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error {
+		asks := state.Run{ID: "14", Address: "backup_plan.qa", Status: state.Attention}
+		waits := state.Run{ID: "15", Address: "backup_plan.qb", Status: state.Pending}
+		after := state.Run{ID: "16", Address: "mirror.docs", Status: state.Pending}
+		return view.Result(b, view.ResultJSON{Runs: []state.Run{asks, waits, after}, Interrupted: true, Left: []view.Left{
+			{Run: "15", Task: "15.1", Why: "device/q, which task 14.1 keeps until somebody decides. Look: holdfast history 14"}, {Run: "16", Why: "it comes after run 15, which has not ended"},
+		}}, s)
 	}))
 	if got := text(t, func(b *bytes.Buffer) error { return view.Runs(b, nil, view.Style{}) }); got != "No runs are recorded yet.\n" {
 		t.Errorf("got %q", got)
@@ -244,7 +253,7 @@ func TestHistory(t *testing.T) {
 func TestStatus(t *testing.T) {
 	run := aRun()
 	st := status.Report{
-		State: state.Meta{Generation: 41, Engine: "sqlite 3.53.4"}, Commit: "3f9c1ab27d8e", Objects: 9,
+		At: at(13, 0), State: state.Meta{Generation: 41, Engine: "sqlite 3.53.4"}, Commit: "3f9c1ab27d8e", Objects: 9,
 		BackupPlans: []status.BackupPlan{
 			{Address: "backup_plan.qa", Last: &run, Next: at(23, 0), Artifacts: state.Holdings{Count: 3, Bytes: 5 << 20}},
 			{Address: "backup_plan.late", Overdue: true, Missed: make([]reconcile.Missed, 3)},
@@ -256,8 +265,8 @@ func TestStatus(t *testing.T) {
 			{Address: "store.new", Within: unit.Duration(7 * 24 * time.Hour)},
 		},
 		Quarantined: []status.Quarantined{
-			{Artifact: "01KEN26NC4ZX6BSME4BCWXAH77", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA1", Domain: "D1", Started: at(1, 0), Since: at(3, 0)},
-			{Artifact: "01KE0F0XBVBG0C0GKY47FBV5RS", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA2", Domain: "\x1b[31mD2", Started: at(0, 0), Replaced: true},
+			{Artifact: "01KEN26NC4ZX6BSME4BCWXAH77", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA1", Domain: "D1", Started: at(1, 0), Since: at(3, 0), Todo: "take a new backup: holdfast run backup_plan.qa"},
+			{Artifact: "01KE0F0XBVBG0C0GKY47FBV5RS", Store: "store.nas", BackupPlan: "backup_plan.qa", Device: "device.QA2", Domain: "\x1b[31mD2", Started: at(0, 0), Replaced: true, Todo: "nothing: a newer one is good"},
 		},
 		Mirrors: []status.Mirror{
 			{Address: "mirror.docs", Lag: 90 * time.Second, Healthy: true, Position: state.Position{Source: "file:///a", Target: "file:///b"}},
@@ -266,7 +275,10 @@ func TestStatus(t *testing.T) {
 		Failovers: []state.Role{{Failover: "failover.orders", Active: "site.dublin", Epoch: 7, State: state.RoleSettled, Since: at(3, 12), Reason: "the commit prefers it"}},
 		OpenRuns:  []state.Run{{ID: "13", Address: "mirror.docs", Kind: "mirror", Status: state.Interrupted, CreatedAt: at(23, 5)}},
 		Attention: []state.Run{{ID: "11", Address: "backup_plan.qa", Kind: "backup", Status: state.Attention, CreatedAt: at(22, 5)}},
-		Locks:     []state.Lock{{Name: "apply", Actor: "ana@ops1", Host: "ops1", PID: 7, Operation: "hold", Reason: "storage migration", Acquired: at(12, 0), Expires: at(14, 0)}},
+		Locks: []state.Lock{
+			{Name: "apply", Actor: "ana@ops1", Host: "ops1", PID: 7, Operation: "hold", Reason: "storage migration", Acquired: at(12, 0), Expires: at(14, 0)},
+			{Name: "store/nas", Actor: "bob@ops1", Operation: "hold", Acquired: at(1, 0), Expires: at(2, 0)},
+		},
 	}
 	golden(t, "status.txt", onlyColours(t, func(b *bytes.Buffer, s view.Style) error { return view.Status(b, st, s) }))
 }

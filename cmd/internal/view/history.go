@@ -131,8 +131,8 @@ func Run(w io.Writer, d RunDetail, s Style) error {
 	var rows [][]string
 	for _, t := range d.Tasks {
 		device := t.Device
-		if device == "" {
-			device = t.Kind + " " + t.Activity
+		if t.Kind == "script" {
+			device = "script " + t.Activity
 		}
 		message := t.Error
 		if t.Reason != "" {
@@ -189,12 +189,24 @@ func runFiles(w io.Writer, d RunDetail, s Style) error {
 	return nil
 }
 
+// remark is what there is to say about a step: its error, or who told that it was done.
+func remark(st state.StepRun) string {
+	var told struct {
+		By   string `json:"told_by"`
+		Note string `json:"note"`
+	}
+	if st.Error == "" && len(st.Output) > 0 && json.Unmarshal(st.Output, &told) == nil && told.By != "" {
+		return "told by " + told.By + ": " + told.Note
+	}
+	return st.Error
+}
+
 // Steps prints the journal of one task.
 func Steps(w io.Writer, t TaskDetail, s Style) error {
 	fmt.Fprintf(w, "%s   %s\n", s.bold("Task "+t.ID), s.verdict(string(t.Status)))
 	var rows [][]string
 	for _, st := range t.Steps {
-		rows = append(rows, []string{strconv.Itoa(st.Index), st.Name, string(st.Class), string(st.State), s.time(st.Began), length(st.Began, st.Ended), st.Error})
+		rows = append(rows, []string{strconv.Itoa(st.Index), st.Name, string(st.Class), string(st.State), s.time(st.Began), length(st.Began, st.Ended), remark(st)})
 	}
 	return s.table(w, []string{"STEP", "NAME", "CLASS", "STATE", "BEGAN", "TOOK", "ERROR"}, rows)
 }

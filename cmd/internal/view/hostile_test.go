@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
@@ -130,11 +131,13 @@ func TestHostileRecords(t *testing.T) {
 		Failovers: []state.Role{{Failover: hostile, Active: hostile, Reason: hostile}}, OpenRuns: []state.Run{run}, Attention: []state.Run{run}, Locks: []state.Lock{lock},
 	}
 	for what, show := range map[string]func(*bytes.Buffer) error{
-		"runs":      func(b *bytes.Buffer) error { return view.Runs(b, []state.Run{run}, view.Style{}) },
-		"run":       func(b *bytes.Buffer) error { return view.Run(b, d, view.Style{}) },
-		"steps":     func(b *bytes.Buffer) error { return view.Steps(b, steps, view.Style{}) },
-		"result":    func(b *bytes.Buffer) error { return view.Result(b, []state.Run{run}, 1, true, view.Style{}) },
-		"locks":     func(b *bytes.Buffer) error { return view.Locks(b, []state.Lock{lock}, view.Style{}) },
+		"runs":  func(b *bytes.Buffer) error { return view.Runs(b, []state.Run{run}, view.Style{}) },
+		"run":   func(b *bytes.Buffer) error { return view.Run(b, d, view.Style{}) },
+		"steps": func(b *bytes.Buffer) error { return view.Steps(b, steps, view.Style{}) },
+		"result": func(b *bytes.Buffer) error {
+			return view.Result(b, view.ResultJSON{Runs: []state.Run{run}, Recorded: 1, Left: []view.Left{{Run: run.ID, Task: run.ID, Why: hostile}}}, view.Style{})
+		},
+		"locks":     func(b *bytes.Buffer) error { return view.Locks(b, []state.Lock{lock}, time.Time{}, view.Style{}) },
 		"objects":   func(b *bytes.Buffer) error { return view.Objects(b, []state.Object{object}, view.Style{}) },
 		"artifacts": func(b *bytes.Buffer) error { return view.Artifacts(b, []state.Artifact{artifact}, view.Style{}) },
 		"status":    func(b *bytes.Buffer) error { return view.Status(b, status, view.Style{}) },

@@ -16,7 +16,8 @@ import (
 type PlanOptions struct {
 	Style   Style
 	Allowed reconcile.Allowed
-	Verbose bool // every task, every argument
+	Asked   reconcile.Class // a person is asked next, whose yes also allows this class; empty: nobody is, or nothing more is allowed by it
+	Verbose bool            // every task, every argument
 }
 
 // longestHeading bounds the part of a commit's subject in the first line, in characters.
@@ -62,8 +63,11 @@ type line struct {
 
 // sections arranges a plan: what destroys first, then changes, work, what waits, and what differs.
 func sections(p *reconcile.Plan, s Style) []section {
-	if p.Restore != nil {
+	switch {
+	case p.Restore != nil:
 		return restoreSections(p, s)
+	case p.Mode == reconcile.ModeDelete:
+		return deletionSections(p, s)
 	}
 	var destroys, changes []line
 	for _, c := range p.Changes {
@@ -250,6 +254,10 @@ func (b *planText) header() {
 		fmt.Fprintf(b, "%s   %s\n\n", b.s.bold("holdfast restore plan"), strings.TrimLeft(Line(p.Environment)+fmt.Sprintf("   state gen %d", p.State.Generation), " "))
 		return
 	}
+	if p.Mode == reconcile.ModeDelete {
+		fmt.Fprintf(b, "%s   state gen %d\n\n", b.s.bold("holdfast artifact delete"), p.State.Generation)
+		return
+	}
 	fmt.Fprintf(b, "%s   %s", b.s.bold("holdfast plan"), Line(p.Environment))
 	if p.Config.Commit != "" {
 		fmt.Fprintf(b, "   commit %s", p.Config.Commit[:min(7, len(p.Config.Commit))])
@@ -326,6 +334,10 @@ func (b *planText) footer() {
 		b.WriteString("This plan is incomplete: it was narrowed, or something is known only after inspection.\n")
 	}
 	for _, g := range closed(p, b.o.Allowed) {
+		if g.Class == b.o.Asked && g.Class != "" && g.Deletes == 0 {
+			fmt.Fprintf(b, "Allowed by the yes that is asked for: it %s. Where nobody is asked it takes %s.\n", Line(g.Reason), b.s.yellow(g.Allow))
+			continue
+		}
 		fmt.Fprintf(b, "Not applied without: %s (%s)\n", b.s.yellow(g.Allow), Line(g.Reason))
 	}
 	fmt.Fprintf(b, "%s\n", b.s.dim("Digest "+p.Digest))
@@ -348,6 +360,9 @@ func summary(p *reconcile.Plan) string {
 	s := p.Summary
 	if p.Restore != nil {
 		return fmt.Sprintf("Plan: restore artifact %s into %s.", p.Restore.Source.Artifact, Line(restoreTarget(p.Restore)))
+	}
+	if p.Mode == reconcile.ModeDelete {
+		return fmt.Sprintf("Plan: delete %s.", Count(s.Deletes, "artifact", "artifacts"))
 	}
 	if p.Empty() && p.Mode == reconcile.ModeCompare {
 		return "Nothing differs."

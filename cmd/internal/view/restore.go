@@ -42,6 +42,12 @@ func sourceLine(p *reconcile.Plan, style Style) line {
 	if s.Content != s.Bytes {
 		size += " stored, " + unit.Bytes(s.Content) + " as captured"
 	}
+	switch {
+	case s.Unpacked > s.Content && s.AtMost:
+		size += ", at most " + unit.Bytes(s.Unpacked) + " unpacked"
+	case s.Unpacked > s.Content:
+		size += ", " + unit.Bytes(s.Unpacked) + " unpacked"
+	}
 	verified := "never"
 	if !seen.Verified.IsZero() {
 		verified = style.when(seen.Verified, p.Timestamp)
@@ -67,13 +73,13 @@ func (s Style) when(t, now time.Time) string {
 	case d < 0:
 		return text
 	case d < 2*time.Minute:
-		return fmt.Sprintf("%s, %d seconds before this plan", text, int(d.Seconds()))
+		return text + ", " + Count(int(d.Seconds()), "second", "seconds") + " before this plan"
 	case d < 2*time.Hour:
-		return fmt.Sprintf("%s, %d minutes before this plan", text, int(d.Minutes()))
+		return text + ", " + Count(int(d.Minutes()), "minute", "minutes") + " before this plan"
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%s, %d hours before this plan", text, int(d.Hours()))
+		return text + ", " + Count(int(d.Hours()), "hour", "hours") + " before this plan"
 	default:
-		return fmt.Sprintf("%s, %d days before this plan", text, int(d.Hours()/24))
+		return text + ", " + Count(int(d.Hours()/24), "day", "days") + " before this plan"
 	}
 }
 
@@ -85,6 +91,8 @@ func targetLine(p *reconcile.Plan) line {
 		l.text = "a new directory; the files as they were captured"
 	case r.Target.Dir != "":
 		l.text = "a new directory"
+	case r.Target.DeviceType == "":
+		l.text = "a device that is not recorded"
 	case !r.Target.Replace:
 		l.text = "is not there now; nothing is overwritten"
 	default:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config/unit"
+	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -38,7 +39,7 @@ func Status(w io.Writer, st status.Report, s Style) error {
 			if b.Stopped {
 				next = strings.TrimPrefix(next+", ", ", ") + "stopped: backups_enabled = false"
 			}
-			rows = append(rows, []string{b.Address, runText(b.Last), runTime(b.LastGood, s), next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
+			rows = append(rows, []string{b.Address, runText(b.Last), goodTime(b.Good, s), next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Backup plans"))
 		if err := s.table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
@@ -93,7 +94,7 @@ func Status(w io.Writer, st status.Report, s Style) error {
 	}
 	if len(st.Locks) > 0 {
 		fmt.Fprintf(w, "\n%s\n", s.bold("Locks"))
-		return Locks(w, st.Locks, s)
+		return Locks(w, st.Locks, st.At, s)
 	}
 	return nil
 }
@@ -105,15 +106,15 @@ func runText(r *state.Run) string {
 	return r.ID + " " + string(r.Status)
 }
 
-func runTime(r *state.Run, s Style) string {
-	if r == nil {
+func goodTime(at time.Time, s Style) string {
+	if at.IsZero() {
 		return "never"
 	}
-	return s.time(r.EndedAt)
+	return s.time(at)
 }
 
-// Locks prints who holds what.
-func Locks(w io.Writer, locks []state.Lock, s Style) error {
+// Locks prints who holds what, and what held until it expired.
+func Locks(w io.Writer, locks []state.Lock, now time.Time, s Style) error {
 	if len(locks) == 0 {
 		_, err := fmt.Fprintln(w, "Nothing is locked.")
 		return err
@@ -127,7 +128,11 @@ func Locks(w io.Writer, locks []state.Lock, s Style) error {
 		if l.Task != "" {
 			holder = "task " + l.Task
 		}
-		rows = append(rows, []string{l.Name, holder, l.Operation, l.Reason, s.time(l.Acquired), s.time(l.Expires)})
+		expires := s.time(l.Expires)
+		if l.Expired(now) {
+			expires += " (expired)"
+		}
+		rows = append(rows, []string{l.Name, holder, l.Operation, l.Reason, s.time(l.Acquired), expires})
 	}
 	return s.table(w, []string{"LOCK", "HOLDER", "FOR", "REASON", "SINCE", "EXPIRES"}, rows)
 }
@@ -142,7 +147,7 @@ func Objects(w io.Writer, objects []state.Object, s Style) error {
 		}
 		rows = append(rows, []string{o.Address, strconv.FormatInt(o.Generation, 10), o.Commit[:min(7, len(o.Commit))], s.time(o.AppliedAt), o.AppliedBy, protect})
 	}
-	return s.table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", ""}, rows)
+	return s.table(w, []string{"OBJECT", "GENERATION", "COMMIT", "APPLIED", "BY", "PROTECTION"}, rows)
 }
 
 // Artifacts prints artifacts.
@@ -153,7 +158,20 @@ func Artifacts(w io.Writer, all []state.Artifact, s Style) error {
 		if a.Pinned {
 			worth += ", pinned"
 		}
-		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), unit.Bytes(a.Bytes), worth, s.time(a.Verified)})
+		rows = append(rows, []string{a.ID, s.time(a.Started), a.Device, a.Domain, a.Store, strconv.Itoa(a.Files), unit.Bytes(a.Bytes), worth, s.time(a.Verified), madeBy(a)})
 	}
-	return s.table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED"}, rows)
+	return s.table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FILES", "SIZE", "STATE", "VERIFIED", "MADE BY"}, rows)
+}
+
+// madeBy says what an artifact is of: its backup plan, or the restore that was about to overwrite it.
+func madeBy(a state.Artifact) string {
+	switch {
+	case a.BackupPlan != "":
+		return a.BackupPlan
+	case artifact.IsSafety(a) && a.Run != "":
+		return "safety backup of run " + a.Run
+	case artifact.IsSafety(a):
+		return "safety backup"
+	}
+	return "-"
 }

@@ -38,11 +38,7 @@ func stores(w io.Writer, st status.Report, s Style) error {
 	}
 	var rows [][]string
 	for _, q := range st.Quarantined[:min(len(st.Quarantined), mostDamaged)] {
-		todo := "nothing: a newer one is good"
-		if !q.Replaced {
-			todo = "take a new backup: holdfast run " + q.BackupPlan
-		}
-		rows = append(rows, []string{q.Artifact, s.time(q.Started), q.Device, q.Domain, q.Store, s.time(q.Since), todo})
+		rows = append(rows, []string{q.Artifact, s.time(q.Started), q.Device, q.Domain, q.Store, s.time(q.Since), q.Todo})
 	}
 	fmt.Fprintf(w, "\n%s\n", s.red("Damaged artifacts (they count for nothing)"))
 	if err := s.table(w, []string{"ARTIFACT", "TAKEN", "DEVICE", "DOMAIN", "STORE", "FOUND", "WHAT TO DO"}, rows); err != nil {

@@ -33,6 +33,10 @@ type File struct {
 // Read reads every configuration file in the root of fsys, in order of name.
 func Read(fsys fs.FS, rep *problem.Report) []*File {
 	entries, err := fs.ReadDir(fsys, ".")
+	if errors.Is(err, fs.ErrNotExist) {
+		rep.Add(problem.BadFile, hcl.Range{}, "The configuration directory does not exist.")
+		return nil
+	}
 	if err != nil {
 		rep.Add(problem.BadFile, hcl.Range{}, "The configuration directory cannot be read: %v.", err)
 		return nil

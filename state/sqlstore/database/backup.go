@@ -29,15 +29,22 @@ func (d *DB) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return os.ErrExist
+		return errTaken
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".holdfast-backup-*") // mode 0600
-	if err != nil {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".holdfast-backup-*") // mode 0600
+	var at *fs.PathError
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("there is no directory %s: %w", dir, os.ErrNotExist)
+	case errors.As(err, &at): // which names the temporary file
+		return fmt.Errorf("the directory %s: %w", dir, at.Err)
+	case err != nil:
 		return err
 	}
 	temp := f.Name()
 	defer func() { err = errors.Join(err, f.Close(), removeIfThere(temp)) }()
-	db, err := sql.Open(driverName, dsn(d.path, copying))
+	db, err := sql.Open(driverName, dsn(d.path, d.copying()))
 	if err != nil {
 		return err
 	}
@@ -49,59 +56,80 @@ func (d *DB) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	// A link, unlike a rename, refuses to replace a file that appeared meanwhile.
-	if err := os.Link(temp, path); err != nil {
+	if err := os.Link(temp, path); errors.Is(err, os.ErrExist) {
+		return errTaken
+	} else if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return syncDir(dir)
 }
 
-// Restore puts a backup in the place of the database at path to, which may be missing or damaged. The backup is checked first;
-// adopt then changes, in one transaction, what tells it from the old one. The old database is kept beside it as
-// "<to>.replaced-<at>". It is state.ErrLocked while a process uses the old one.
-func Restore(ctx context.Context, from, to string, at time.Time, migrations fs.FS, adopt func(Exec) error) error {
-	if err := restore(ctx, from, to, at, migrations, adopt); err != nil {
-		return fmt.Errorf("restore the state from %s: %w", from, err)
+var errTaken = fmt.Errorf("it exists already, and a backup never replaces a file; name a new one, or a directory, in which each backup gets a name with its time: %w", os.ErrExist)
+
+// Replacement says which database takes the place of which, and what has a say in it.
+type Replacement struct {
+	From, To   string
+	At         time.Time // names the file that is kept
+	Migrations fs.FS
+
+	// Fits is asked before anything is changed, unless there is no database that can be read in the place. Damaged says that not all of it
+	// can be. An error ends the replacement.
+	Fits func(old, backup Querier, damaged bool) error
+	// Adopt changes, in one transaction, what tells the backup from the old one.
+	Adopt func(Exec) error
+}
+
+// Restore puts a backup in the place of a database, which may be missing or damaged. The backup is checked first. The old database is
+// kept beside it under the name that is given back, which is empty when there was none. It is state.ErrLocked while a process uses the old one.
+func Restore(ctx context.Context, r Replacement) (kept string, err error) {
+	if kept, err = r.restore(ctx); err != nil {
+		return "", fmt.Errorf("restore the state from %s: %w", r.From, err)
 	}
-	return nil
+	return kept, nil
 }
 
-func restore(ctx context.Context, from, to string, at time.Time, migrations fs.FS, adopt func(Exec) error) (err error) {
-	to, err = locate(to, true)
+func (r Replacement) restore(ctx context.Context) (kept string, err error) {
+	to, err := locate(r.To, true)
 	if err != nil {
-		return err
+		return "", err
 	}
 	processSetup.Do(func() { _ = lockByDescription() })
 	lock, err := openLockFile(to+".lock", false)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, lock.close()) }()
 	for _, at := range []int64{useByte, setupByte} {
 		if err := lock.take(at); err != nil {
-			return fmt.Errorf("%s is in use; stop the agent and other commands first: %w: %w", to, state.ErrLocked, err)
+			return "", fmt.Errorf("%s is in use; stop the agent and other commands first: %w: %w", to, state.ErrLocked, err)
 		}
 	}
 	if live, err := lock.held(1, useByte-1); err != nil || live {
-		return errors.Join(err, fmt.Errorf("a session on %s is alive: %w", to, state.ErrLocked))
+		return "", errors.Join(err, fmt.Errorf("a session on %s is alive: %w", to, state.ErrLocked))
 	}
-	temp, err := copyBeside(from, to)
+	temp, err := copyBeside(r.From, to)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, removeIfThere(temp)) }()
-	if err := take(ctx, temp, migrations, adopt); err != nil {
-		return err
+	if err := r.take(ctx, temp, to); err != nil {
+		return "", err
 	}
-	if err := setAside(ctx, to, to+".replaced-"+at.UTC().Format("20060102T150405Z")); err != nil {
-		return fmt.Errorf("keep the old database: %w", err)
+	kept = to + ".replaced-" + r.At.UTC().Format("20060102T150405Z")
+	there, err := setAside(ctx, to, kept)
+	if err != nil {
+		return "", fmt.Errorf("keep the old database: %w", err)
 	}
 	if err := os.Rename(temp, to); err != nil {
-		return err
+		return "", err
 	}
 	if err := syncDir(filepath.Dir(to)); err != nil {
-		return err
+		return "", err
 	}
-	return lock.markUsed()
+	if !there {
+		kept = ""
+	}
+	return kept, lock.markUsed()
 }
 
 // copyBeside copies a file to a temporary one in the directory of to, on disk.
@@ -131,7 +159,7 @@ func copyBeside(from, to string) (temp string, err error) {
 }
 
 // take checks a copy of a backup and has it adopted.
-func take(ctx context.Context, path string, migrations fs.FS, adopt func(Exec) error) (err error) {
+func (r Replacement) take(ctx context.Context, path, to string) (err error) {
 	db, err := sql.Open(driverName, dsn(path, copying))
 	if err != nil {
 		return err
@@ -144,47 +172,80 @@ func take(ctx context.Context, path string, migrations fs.FS, adopt func(Exec) e
 	if err := check(ctx, db, true); err != nil {
 		return fmt.Errorf("the backup is not good: %w", err)
 	}
-	if _, _, err := versions(ctx, db, migrations); err != nil {
+	if _, _, err := versions(ctx, db, r.Migrations); err != nil {
+		return err
+	}
+	if err := r.compare(ctx, to, db); err != nil {
 		return err
 	}
 	t, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return explain(err)
 	}
-	if err := adopt(executor(ctx, t)); err != nil {
+	if err := r.Adopt(executor(ctx, t)); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
 	return explain(t.Commit())
 }
 
+// compare asks whether the backup may replace what is in its place. What cannot be read there has no say: it is what a backup is for.
+func (r Replacement) compare(ctx context.Context, to string, backup *sql.DB) (err error) {
+	if fi, err := os.Stat(to); err != nil || fi.Size() == 0 {
+		return nil
+	}
+	old, err := sql.Open(driverName, dsn(to, readingFile))
+	if err != nil {
+		return err
+	}
+	old.SetMaxOpenConns(1)
+	defer func() { err = errors.Join(err, explain(old.Close())) }()
+	ours, empty, err := isOurs(ctx, old)
+	switch {
+	case err != nil || empty:
+		return ctx.Err()
+	case !ours:
+		return fmt.Errorf("%s: %w; nothing was replaced", to, errForeign)
+	}
+	damaged := check(ctx, old, false) != nil
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return r.Fits(old, backup, damaged)
+}
+
 // setAside keeps the old database under another name while it also stays in its place, to be replaced in one step. Its write-ahead log
 // must be gone by then: the engine would apply it to the new database. It is folded into the old one, or, when that is
 // too damaged, kept beside it.
-func setAside(ctx context.Context, path, kept string) error {
+// It reports whether there was anything to keep.
+func setAside(ctx context.Context, path, kept string) (there bool, err error) {
 	if _, err := os.Lstat(kept); err == nil {
-		return fmt.Errorf("%s: %w", kept, os.ErrExist)
+		return false, fmt.Errorf("%s: %w", kept, os.ErrExist)
 	}
 	folded := errors.New("there is no database")
 	if _, err := os.Stat(path); err == nil {
 		folded = foldAway(ctx, path)
 		if err := ctx.Err(); err != nil {
-			return err
+			return false, err
 		}
 		if err := os.Link(path, kept); err != nil {
-			return err
+			return false, err
 		}
+		there = true
 	}
 	if folded != nil {
-		if err := os.Rename(path+"-wal", kept+"-wal"); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return errors.Join(folded, err)
+		switch err := os.Rename(path+"-wal", kept+"-wal"); {
+		case err == nil:
+			there = true
+		case !errors.Is(err, os.ErrNotExist):
+			return false, errors.Join(folded, err)
 		}
 		if err := removeIfThere(path + "-shm"); err != nil {
-			return err
+			return false, err
 		}
 	} else if _, err := os.Lstat(path + "-wal"); err == nil {
-		return errors.New("its write-ahead log did not go away")
+		return false, errors.New("its write-ahead log did not go away")
 	}
-	return syncDir(filepath.Dir(path))
+	return there, syncDir(filepath.Dir(path))
 }
 
 // foldAway lets the engine put the write-ahead log into the database; closing the last connection removes the log.

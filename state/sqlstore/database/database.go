@@ -24,6 +24,8 @@ import (
 type Options struct {
 	Path         string // of the database file; its directory must exist
 	ReadOnly     bool   // never write; the database must exist and be of the current schema
+	Reading      bool   // nothing will be written: as ReadOnly where it cannot be written, else as Existing
+	Existing     bool   // make none: there must be one, and an empty file is none
 	AllowNetwork bool   // accept a network file system, although SQLite may lose or corrupt data there
 }
 
@@ -52,6 +54,7 @@ type DB struct {
 	shared   bool // other machines may mount the file system: their processes cannot be watched
 	readOnly bool
 	engine   string
+	frozen   fs.FileInfo // of the file, when it is read without any locks
 
 	lock    *lockFile
 	reader  *sql.DB
@@ -87,9 +90,14 @@ func Open(ctx context.Context, o Options, schema Schema) (*DB, error) {
 }
 
 func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
-	path, err := locate(o.Path, !o.ReadOnly)
+	o.Existing = o.Existing || o.Reading
+	path, err := locate(o.Path, !o.ReadOnly && !o.Existing)
 	if err != nil {
 		return nil, err
+	}
+	o.ReadOnly = o.ReadOnly || o.Reading && unwritable(path)
+	if o.Existing && bare(path) {
+		return nil, errEmpty
 	}
 	kind, err := sharedFilesystem(filepath.Dir(path))
 	if err != nil {
@@ -101,6 +109,9 @@ func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
 	d := &DB{schema: schema, path: path, shared: kind != "", readOnly: o.ReadOnly, mine: map[int64]bool{}, done: make(chan struct{})}
 	d.reserve = &reserve{path: path + ".reserve"}
 	if d.lock, err = openLockFile(path+".lock", o.ReadOnly); err != nil {
+		if unwritable(path) {
+			err = fmt.Errorf("%w; commands that only look, such as status, verify --list and restore, do without; for others %s", err, copied)
+		}
 		return nil, err
 	}
 	defer func() {
@@ -122,7 +133,7 @@ func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
 		close(d.done)
 		return d, nil
 	}
-	if err := d.openWriting(ctx, setup); err != nil {
+	if err := d.openWriting(ctx, setup, o.Existing); err != nil {
 		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -135,34 +146,11 @@ func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
 // processSetup sets what SQLite can only be told once per process and before its first use.
 var processSetup sync.Once
 
-func (d *DB) openReading(ctx context.Context) error {
-	db, err := sql.Open(driverName, dsn(d.path, readingFile))
-	if err != nil {
-		return err
-	}
-	d.reader = db
-	db.SetMaxOpenConns(readers)
-	if d.engine, err = engine(ctx, db); err != nil {
-		return err
-	}
-	if err := wantOurs(ctx, db); err != nil {
-		return err
-	}
-	have, want, err := versions(ctx, db, d.schema.Migrations)
-	if err != nil {
-		return err
-	}
-	if have < want {
-		return fmt.Errorf("it has schema %d, this program needs %d; any command that writes upgrades it", have, want)
-	}
-	return d.checkIfNeeded(ctx, db)
-}
-
-func (d *DB) openWriting(ctx, setup context.Context) error {
+func (d *DB) openWriting(ctx, setup context.Context, existing bool) error {
 	if err := d.lock.wait(setup, func() error { return d.lock.take(setupByte) }); err != nil {
 		return fmt.Errorf("another process is setting it up: %w", err)
 	}
-	if err := errors.Join(d.setUp(ctx), d.lock.free(setupByte)); err != nil {
+	if err := errors.Join(d.setUp(ctx, existing), d.lock.free(setupByte)); err != nil {
 		return err
 	}
 	if err := d.checkIfNeeded(ctx, d.writer); err != nil {
@@ -179,8 +167,8 @@ func (d *DB) openWriting(ctx, setup context.Context) error {
 }
 
 // setUp creates or upgrades the database. The caller holds the setup lock.
-func (d *DB) setUp(ctx context.Context) (err error) {
-	empty, err := d.create(ctx)
+func (d *DB) setUp(ctx context.Context, existing bool) (err error) {
+	empty, err := d.create(ctx, existing)
 	if err != nil {
 		return err
 	}
@@ -234,14 +222,16 @@ func wantOurs(ctx context.Context, db *sql.DB) error {
 }
 
 // create makes the database file with tight permissions, or makes sure that the one there is ours, before anything touches it.
-// An empty one where a state was before is damage, not a new beginning.
-func (d *DB) create(ctx context.Context) (empty bool, err error) {
-	f, err := os.OpenFile(d.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		return true, errors.Join(f.Close(), syncDir(filepath.Dir(d.path)))
-	}
-	if !errors.Is(err, os.ErrExist) {
-		return false, err
+// An empty one where a state was before is damage, not a new beginning; elsewhere it becomes one unless it must exist already.
+func (d *DB) create(ctx context.Context, existing bool) (empty bool, err error) {
+	if !existing {
+		f, err := os.OpenFile(d.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			return true, errors.Join(f.Close(), syncDir(filepath.Dir(d.path)))
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return false, err
+		}
 	}
 	if fi, err := os.Stat(d.path); err != nil || !fi.Mode().IsRegular() {
 		return false, errors.Join(err, errors.New("it is not a regular file"))
@@ -255,13 +245,31 @@ func (d *DB) create(ctx context.Context) (empty bool, err error) {
 		return false, err
 	}
 	used, err := d.lock.used()
-	if err == nil && empty && used {
-		err = fmt.Errorf("%w: the file is empty but held a state before", state.ErrCorrupt)
+	switch {
+	case err != nil:
+		return false, err
+	case empty && used:
+		return false, fmt.Errorf("%w: the file is empty but held a state before", state.ErrCorrupt)
+	case empty && existing:
+		return false, errEmpty
+	case empty:
+		return true, os.Chmod(d.path, 0o600)
+	case !ours:
+		return false, errForeign
 	}
-	if err == nil && !empty && !ours {
-		err = errForeign
+	return false, nil
+}
+
+var errEmpty = errors.New("the file is empty and no state; if it was one, restore a backup with `holdfast state restore FILE`, and `holdfast init` makes a new one")
+
+// bare reports whether a file is empty and nothing beside it tells of a state: then nothing is to be made beside it.
+func bare(path string) bool {
+	fi, err := os.Stat(path)
+	if err != nil || !fi.Mode().IsRegular() || fi.Size() > 0 {
+		return false
 	}
-	return empty, err
+	_, err = os.Lstat(path + ".lock")
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // checkIfNeeded looks for damage where it is likely or costs little: a file of up to 4 MiB, or one whose last user died.
@@ -370,5 +378,5 @@ func (d *DB) release() error {
 			errs = append(errs, explain(db.Close()))
 		}
 	}
-	return errors.Join(append(errs, d.lock.close())...)
+	return errors.Join(append(errs, d.unchanged(), d.lock.close())...)
 }

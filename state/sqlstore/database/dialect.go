@@ -36,8 +36,11 @@ type access int
 const (
 	writing access = iota
 	reading
-	readingFile // of a file that is only looked at: no right to write is needed
-	copying     // of one whole database, which keeps its journal mode
+	readingFile   // of a file that is only looked at: no right to write is needed
+	readingFrozen // of a file that nobody changes: no locks are taken, and a log beside it is not looked at
+	copying       // of one whole database, which keeps its journal mode
+	copyingFile   // of one that nothing is written to
+	copyingFrozen // of one as for readingFrozen
 )
 
 // dsn is the connection string of a database file.
@@ -63,6 +66,15 @@ func dsn(path string, a access) string {
 	case readingFile:
 		q.Set("_query_only", "1")
 		q.Set("mode", "ro")
+	case readingFrozen:
+		q.Set("_query_only", "1")
+		q.Set("mode", "ro")
+		q.Set("immutable", "1")
+	case copyingFile:
+		q.Set("mode", "ro")
+	case copyingFrozen:
+		q.Set("mode", "ro")
+		q.Set("immutable", "1")
 	}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()

@@ -47,7 +47,7 @@ again changes nothing. No device, store or target is contacted.`,
 				}
 			}
 			path := a.StatePath(cfg.Doc)
-			_, statErr := os.Stat(path)
+			before, statErr := os.Stat(path)
 			st, err := a.OpenState(cmd.Context(), path, true)
 			if err != nil {
 				return err
@@ -57,7 +57,7 @@ again changes nothing. No device, store or target is contacted.`,
 			if err != nil {
 				return err
 			}
-			created := errors.Is(statErr, fs.ErrNotExist)
+			created := errors.Is(statErr, fs.ErrNotExist) || statErr == nil && before.Size() == 0
 			if c.JSON {
 				return view.JSON(c.Out, map[string]any{"state": path, "created": created, "lineage": meta.Lineage, "objects": len(cfg.Doc.Objects())})
 			}

@@ -30,7 +30,10 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 		Example: "  holdfast fmt\n  holdfast fmt --check --recursive\n  holdfast fmt - < plan.hold.hcl",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "-" {
-				return formatStdin(c, cmd.InOrStdin())
+				return formatStdin(c, cmd.InOrStdin(), check)
+			}
+			if err := c.CheckDir(); err != nil {
+				return err
 			}
 			if len(args) == 0 {
 				args = []string{"."}
@@ -43,21 +46,13 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 				}
 				files = append(files, found...)
 			}
-			changed := 0
+			done := formatted{Check: check, Files: len(files), Changed: []string{}, Diagnostics: diag.List{}}
 			for _, f := range files {
-				did, err := formatFile(c, f, !check)
-				if err != nil {
+				if err := done.file(c, f); err != nil {
 					return err
 				}
-				if did {
-					changed++
-					fmt.Fprintln(c.Out, f)
-				}
 			}
-			if changed > 0 && check {
-				return command.Exit(command.ExitFault, nil)
-			}
-			return nil
+			return done.report(c)
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "change nothing; list the files that differ and exit with 1")
@@ -65,7 +60,28 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 	return cmd
 }
 
-func formatStdin(c *command.Call, in io.Reader) error {
+// formatted is what was found and done, as --json prints it.
+type formatted struct {
+	Check       bool      `json:"check"` // nothing was written
+	Files       int       `json:"files"`
+	Changed     []string  `json:"changed"` // with Check: those that differ
+	Source      *string   `json:"source,omitempty"`
+	Diagnostics diag.List `json:"diagnostics"`
+}
+
+// report says what was done to the files; people were told of each already.
+func (d *formatted) report(c *command.Call) error {
+	code := command.ExitDone
+	if d.Diagnostics.HasErrors() || d.Check && len(d.Changed) > 0 {
+		code = command.ExitFault
+	}
+	if c.JSON {
+		return errors.Join(view.JSON(c.Out, d), command.Exit(code, nil))
+	}
+	return command.Exit(code, nil)
+}
+
+func formatStdin(c *command.Call, in io.Reader, check bool) error {
 	src, err := io.ReadAll(io.LimitReader(in, maxSource+1))
 	if err != nil {
 		return err
@@ -74,49 +90,71 @@ func formatStdin(c *command.Call, in io.Reader) error {
 		return errors.New("standard input is larger than 1 MiB")
 	}
 	out, diags := load.Format(src, "<stdin>")
-	if err := formatProblems(c, "<stdin>", src, diags); err != nil {
-		return err
+	done := formatted{Check: check, Files: 1, Changed: []string{}, Diagnostics: diag.List{}}
+	if ok, err := done.problems(c, "<stdin>", src, diags); err != nil || !ok {
+		return errors.Join(err, done.report(c))
 	}
-	_, err = c.Out.Write(out)
-	return err
+	if !bytes.Equal(src, out) {
+		done.Changed = append(done.Changed, "<stdin>")
+	}
+	switch {
+	case check && !c.JSON && len(done.Changed) > 0:
+		_, err = fmt.Fprintln(c.Out, "<stdin>")
+	case !check && c.JSON:
+		text := string(out)
+		done.Source = &text
+	case !check:
+		_, err = c.Out.Write(out)
+	}
+	return errors.Join(err, done.report(c))
 }
 
 const maxSource = 1 << 20
 
-func formatFile(c *command.Call, path string, write bool) (changed bool, err error) {
+// file formats one file. One with errors stays as it is, and ends the command for people.
+func (d *formatted) file(c *command.Call, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if info.Size() > maxSource {
-		return false, fmt.Errorf("%s is larger than 1 MiB", path)
+		return fmt.Errorf("%s is larger than 1 MiB", path)
 	}
 	src, err := os.ReadFile(path)
 	if err != nil {
-		return false, err
-	}
-	out, diags := load.Format(src, path)
-	if err := formatProblems(c, path, src, diags); err != nil {
-		return false, err
-	}
-	if bytes.Equal(src, out) {
-		return false, nil
-	}
-	if !write {
-		return true, nil
-	}
-	return true, replaceFile(path, out, info.Mode().Perm())
-}
-
-func formatProblems(c *command.Call, path string, src []byte, diags diag.List) error {
-	diags.WithSnippets(map[string][]byte{path: src})
-	if err := view.Diagnostics(c.Err, diags, c.Style(c.Err)); err != nil {
 		return err
 	}
-	if diags.HasErrors() {
+	out, diags := load.Format(src, path)
+	ok, err := d.problems(c, path, src, diags)
+	switch {
+	case err != nil:
+		return err
+	case !ok && !c.JSON:
 		return command.Exit(command.ExitFault, nil)
+	case !ok || bytes.Equal(src, out):
+		return nil
 	}
-	return nil
+	if !d.Check {
+		if err := replaceFile(path, out, info.Mode().Perm()); err != nil {
+			return err
+		}
+	}
+	d.Changed = append(d.Changed, path)
+	if c.JSON {
+		return nil
+	}
+	_, err = fmt.Fprintln(c.Out, path)
+	return err
+}
+
+// problems tells what is wrong with a file, and reports whether it can be formatted.
+func (d *formatted) problems(c *command.Call, path string, src []byte, diags diag.List) (ok bool, err error) {
+	diags.WithSnippets(map[string][]byte{path: src})
+	d.Diagnostics = append(d.Diagnostics, diags...)
+	if !c.JSON {
+		err = view.Diagnostics(c.Err, diags, c.Style(c.Err))
+	}
+	return !diags.HasErrors(), err
 }
 
 // replaceFile writes a file completely or not at all.

@@ -27,11 +27,18 @@ func Do(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, wo
 	if code == command.ExitDone && unavailable(st, res.Runs) {
 		code = command.ExitFailed
 	}
+	shown := view.ResultJSON{
+		Runs: explained(st, res.Runs), Recorded: res.Recorded + res.ByRuns, ByRuns: res.ByRuns, Generation: res.Generation,
+		Interrupted: res.Interrupted, Stopped: res.Stopped,
+	}
+	for _, l := range res.Left {
+		shown.Left = append(shown.Left, view.Left(l))
+	}
 	if s := c.Stream(); s != nil {
-		s.Result(view.ResultJSON{Runs: res.Runs, Recorded: res.Recorded, Generation: res.Generation, Interrupted: res.Interrupted})
+		s.Result(shown)
 	} else if err == nil || len(res.Runs) > 0 {
 		// The exit code says how it ended, even when nobody can read this any more.
-		_ = view.Result(c.Out, res.Runs, res.Recorded, res.Interrupted, c.Style(c.Out))
+		_ = view.Result(c.Out, shown, c.Style(c.Out))
 	}
 	return command.Exit(code, err)
 }
@@ -67,30 +74,40 @@ func unavailable(st *sqlstore.Store, runs []state.Run) bool {
 // readTimeout bounds a last look at the state after the work.
 const readTimeout = 10 * time.Second
 
-// resultCode is the exit code of what was executed.
+// resultCode is the exit code of what was executed. A run that is left although nobody stopped it has not done what it was to do: it
+// counts as failed, or as blocked when nothing of it was done.
 func resultCode(res execute.Result, err error) int {
 	if err != nil {
 		return command.CodeOf(err)
 	}
-	if res.Interrupted {
+	if res.Stopped {
 		return command.ExitInterrupted
 	}
-	var good, bad int
+	var good, bad, blocked int
 	for _, r := range res.Runs {
 		switch r.Status {
 		case state.Partial:
 			return command.ExitPartial
-		case state.Failed, state.Cancelled, state.Attention, state.Interrupted:
+		case state.Failed, state.Cancelled, state.Attention:
 			bad++
 		case state.Succeeded, state.Warned:
 			good++
 		}
 	}
+	for _, l := range res.Left {
+		if l.Idle {
+			blocked++
+		} else {
+			bad++
+		}
+	}
 	switch {
-	case bad > 0 && good > 0:
+	case bad+blocked > 0 && good > 0:
 		return command.ExitPartial
 	case bad > 0:
 		return command.ExitFailed
+	case blocked > 0:
+		return command.ExitBlocked
 	}
 	return command.ExitDone
 }

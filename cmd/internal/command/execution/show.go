@@ -33,12 +33,25 @@ func Show(c *command.Call, p *reconcile.Plan, r Review) error {
 	return fmt.Errorf("--format=%s: write text, markdown or json", r.Format)
 }
 
-// Announce shows the plan that is about to be done, to people or as a line for programs.
-func Announce(c *command.Call, p *reconcile.Plan, allowed reconcile.Allowed, verbose bool) error {
+// Saved says how a plan that was written to a file is done, with the flags that its gates need. Doing is the command without its file.
+func Saved(c *command.Call, p *reconcile.Plan, doing, path string) {
+	line := doing + " " + path
+	for _, g := range p.Closed(defaultAllowed()) {
+		line += " " + g.Allow
+	}
+	fmt.Fprintf(c.Out, "Saved. To do exactly this: %s\n", line)
+}
+
+// Announce shows the plan that is about to be done, to people or as a line for programs. The question is the one that follows.
+func Announce(c *command.Call, p *reconcile.Plan, allowed reconcile.Allowed, q Question, verbose bool) error {
 	if Stream(c, p) {
 		return nil
 	}
-	return view.Plan(c.Out, p, view.PlanOptions{Style: c.Style(c.Out), Allowed: allowed, Verbose: verbose})
+	o := view.PlanOptions{Style: c.Style(c.Out), Allowed: allowed, Verbose: verbose}
+	if !q.Approved && c.Interactive() {
+		o.Asked = q.Opens
+	}
+	return view.Plan(c.Out, p, o)
 }
 
 // Stream announces the plan to programs: its findings, the summary, and what must be allowed. The whole plan is what plan

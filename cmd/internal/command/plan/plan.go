@@ -40,7 +40,7 @@ func (f *planFlags) add(c *command.Call, cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "show every task and every argument")
 	command.OneOf(cmd, "refresh", "live", "recorded")
 	for _, flag := range []string{"target", "exclude"} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, c.CompleteObjects()) // the flag was declared above
+		_ = cmd.RegisterFlagCompletionFunc(flag, c.CompleteAddresses()) // the flag was declared above
 	}
 }
 
@@ -86,6 +86,11 @@ without any state.`,
 			if against != "" && out != "" {
 				return errors.New("--against compares two commits, which is nothing that can be applied: leave --out away")
 			}
+			if against != "" {
+				if err := unfit(cmd, compared, "target", "exclude", "destroy", "allow-rewind"); err != nil {
+					return err
+				}
+			}
 			p, err := makePlan(cmd.Context(), c, f, against)
 			if err != nil {
 				return err
@@ -100,7 +105,7 @@ without any state.`,
 				return err
 			}
 			if out != "" && !p.Errored && !c.JSON && format == "text" {
-				fmt.Fprintf(c.Out, "Saved. To do exactly this: holdfast apply %s\n", out)
+				execution.Saved(c, p, "holdfast apply", out)
 			}
 			return command.Exit(code, nil)
 		},
@@ -108,7 +113,7 @@ without any state.`,
 	f.add(c, cmd)
 	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for holdfast apply FILE")
 	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
-	cmd.Flags().IntVar(&maxBytes, "max-bytes", 60000, "cut --format=markdown to this size, least severe first; 0: no limit")
+	command.Number(cmd, &maxBytes, "max-bytes", 60000, "cut --format=markdown to this size, least severe first; 0: no limit")
 	cmd.Flags().StringVar(&against, "against", "", "compare with this commit instead of the state")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes or due actions, 3 when there is only drift")
 	command.OneOf(cmd, "format", "text", "markdown", "json")

@@ -78,8 +78,7 @@ wait for an apply.`,
 		},
 		ValidArgsFunction: c.CompleteObjects(config.KindBackupPlan, config.KindMirror, config.KindFailover),
 	}
-	cmd.Flags().StringSliceVar(&do.Allow, "allow", nil, "role: allow the move of an active side")
-	command.OneOf(cmd, "allow", "role")
+	command.Words(cmd, &do.Allow, "allow", nil, "role: allow the move of an active side", "role")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "show what would be done and what the look at devices and stores found; do nothing")
 	return cmd
 }

@@ -26,13 +26,13 @@ func historyCommand(c *command.Call) *cobra.Command {
 		Short:   "Show what happened: runs, their activities, tasks and files",
 		Long: `Without an argument, the last 40 runs. With an address, those of one object. With a
 run's number, its activities, tasks and files; with a task's (12.3), its steps.`,
-		ValidArgsFunction: c.CompleteState(completeRecorded),
+		ValidArgsFunction: completeHistory(c),
 
 		Example: "  holdfast history\n  holdfast history backup_plan.nightly\n  holdfast history 12\n  holdfast history 12.3\n  holdfast history --json 12",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return c.WithState(ctx, func(_ *app.App, st *sqlstore.Store) error {
+			return c.ReadState(ctx, func(_ *app.App, st *sqlstore.Store) error {
 				f := state.RunFilter{Limit: limit, Open: open}
 				if len(args) == 1 {
 					switch {
@@ -50,17 +50,39 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 				if c.JSON {
 					return view.JSON(c.Out, map[string]any{"runs": runs})
 				}
-				if len(runs) == 0 && len(args) == 1 {
-					_, err := fmt.Fprintf(c.Out, "No runs of %s are recorded.\n", view.Line(args[0]))
-					return err
+				if len(runs) == 0 && (open || len(args) == 1) {
+					return noRuns(ctx, c, st, f)
 				}
-				return errors.Join(explain(ctx, st, runs), view.Runs(c.Out, runs, c.Style(c.Out)))
+				return errors.Join(command.Explain(ctx, st, runs), view.Runs(c.Out, runs, c.Style(c.Out)))
 			})
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 40, "most runs shown; 0: all")
+	command.Number(cmd, &limit, "limit", 40, "most runs shown; 0: all")
 	cmd.Flags().BoolVar(&open, "open", false, "only runs that did not end")
 	return cmd
+}
+
+// noRuns says that there are none of the kind that was asked for. Runs that ended with a question are not open, and are not forgotten.
+func noRuns(ctx context.Context, c *command.Call, st *sqlstore.Store, f state.RunFilter) error {
+	of := ""
+	if f.Address != "" {
+		of = " of " + view.Line(f.Address)
+	}
+	if !f.Open {
+		_, err := fmt.Fprintf(c.Out, "No runs%s are recorded.\n", of)
+		return err
+	}
+	snap, err := st.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Out, "No run%s is open.\n", of)
+	for _, r := range snap.Undecided {
+		if f.Address == "" || f.Address == r.Address || strings.HasSuffix(r.Address, "."+f.Address) {
+			fmt.Fprintf(c.Out, "Run %s of %s ended with a question: holdfast history %s\n", r.ID, view.Line(r.Address), r.ID)
+		}
+	}
+	return nil
 }
 
 // runsOf finds the runs of an object by its address, which may be recorded no more, or by a bare name that only one recorded object has.
@@ -79,27 +101,6 @@ func runsOf(ctx context.Context, st *sqlstore.Store, f state.RunFilter) ([]state
 	}
 	f.Address = o.Address
 	return st.Runs(ctx, f)
-}
-
-// explain gives runs that did not end well the error of their first bad task, where they have none of their own.
-func explain(ctx context.Context, st *sqlstore.Store, runs []state.Run) error {
-	for i := range runs {
-		r := &runs[i]
-		if r.Error != "" || r.Status.Good() || !r.Status.Terminal() || r.Total == 0 {
-			continue
-		}
-		tasks, err := st.Tasks(ctx, r.ID)
-		if err != nil {
-			return err
-		}
-		for _, t := range tasks {
-			if t.Error != "" && (t.Status == state.Failed || t.Status == state.Attention || r.Failed == 0) {
-				r.Error = t.ID + ": " + t.Error
-				break
-			}
-		}
-	}
-	return nil
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -21,7 +21,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 		Use: "list", Short: "Show who holds what, since when and why", Args: cobra.NoArgs,
 		Example: "  holdfast lock list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				locks, err := st.Locks(cmd.Context())
 				if err != nil {
 					return err
@@ -29,7 +29,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 				if c.JSON {
 					return view.JSON(c.Out, map[string]any{"locks": locks})
 				}
-				return view.Locks(c.Out, locks, c.Style(c.Out))
+				return view.Locks(c.Out, locks, a.Now(), c.Style(c.Out))
 			})
 		},
 	}
@@ -38,12 +38,15 @@ func lockCommand(c *command.Call) *cobra.Command {
 		Use: "hold", Short: "Keep others from applying for a while; running work and runs by hand go on", Args: cobra.NoArgs,
 		Example: "  holdfast lock hold --reason \"storage migration\" --expires 2h",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if reason == "" || expires == "" {
+				return errors.New("say why with --reason, and for how long with --expires, such as 2h")
+			}
 			d, err := unit.ParseDuration(expires)
 			if err != nil {
 				return fmt.Errorf("--expires: %w", err)
 			}
-			if reason == "" || d == 0 {
-				return errors.New("say why with --reason, and until when with --expires")
+			if d <= 0 {
+				return fmt.Errorf("--expires %s: the hold would be over at once; write for how long it lasts, such as 2h", expires)
 			}
 			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				now := a.Now()
@@ -61,7 +64,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 	hold.Flags().StringVar(&expires, "expires", "", "for how long, such as 2h (required)")
 	var why string
 	release := &cobra.Command{
-		Use: "release LOCK", Short: "Take a lock away from whoever holds it", Args: cobra.ExactArgs(1),
+		Use: "release LOCK", Short: "Take a lock away from whoever holds it", Args: cobra.ExactArgs(1), ValidArgsFunction: c.CompleteState(completeLocks),
 		Long:    "Take a lock away from whoever holds it. A dead holder loses its lock by itself; this is for a hold that is no longer needed. A live holder notices before its next write and stops.",
 		Example: "  holdfast lock release apply --reason \"migration is over\"",
 		RunE: func(cmd *cobra.Command, args []string) error {

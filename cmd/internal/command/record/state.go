@@ -15,7 +15,6 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config"
-	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
@@ -29,16 +28,20 @@ func stateCommand(c *command.Call) *cobra.Command {
 func stateList(c *command.Call) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list [PATTERN ...]",
-		Short:   "List recorded objects",
+		Short:   "List recorded objects: all, or those that are named or match a pattern with *",
 		Example: "  holdfast state list\n  holdfast state list 'backup_plan.*' store.vault",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				objects, err := recordedObjects(cmd, st, args)
 				if err != nil {
 					return err
 				}
 				if c.JSON {
 					return view.JSON(c.Out, map[string]any{"objects": objects})
+				}
+				if len(objects) == 0 && len(args) > 0 {
+					_, err := fmt.Fprintln(c.Out, view.Line("Nothing that is recorded matches "+strings.Join(args, " or ")+"."))
+					return err
 				}
 				return view.Objects(c.Out, objects, c.Style(c.Out))
 			})
@@ -68,8 +71,8 @@ func recorded(snap *state.Snapshot, name string) (state.Object, error) {
 		return snap.Objects[named[0]], nil
 	}
 	hint := ""
-	if near := diag.Nearest(name, all); near != "" {
-		named = []string{near}
+	if near := config.Near(name, all); len(near) > 0 {
+		named = near
 	}
 	if len(named) > 0 {
 		hint = fmt.Sprintf(" (did you mean %s?)", strings.Join(named, " or "))
@@ -82,9 +85,20 @@ func recordedObjects(cmd *cobra.Command, st *sqlstore.Store, patterns []string) 
 	if err != nil {
 		return nil, err
 	}
+	named := map[string]bool{}
+	for _, p := range patterns {
+		if strings.Contains(p, "*") {
+			continue
+		}
+		o, err := recorded(snap, p)
+		if err != nil {
+			return nil, err
+		}
+		named[o.Address] = true
+	}
 	objects := []state.Object{}
 	for _, addr := range addresses(snap) {
-		keep := len(patterns) == 0
+		keep := len(patterns) == 0 || named[addr]
 		for _, p := range patterns {
 			keep = keep || config.MatchPattern(p, addr)
 		}
@@ -102,9 +116,9 @@ func stateShow(c *command.Call) *cobra.Command {
 		Example: "  holdfast state show store.vault\n  holdfast state show failover.orders | jq .role",
 		Args:    cobra.ExactArgs(1),
 
-		ValidArgsFunction: c.CompleteState(completeRecorded),
+		ValidArgsFunction: c.CompleteRecorded(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
 				snap, err := st.Snapshot(cmd.Context())
 				if err != nil {
 					return err
@@ -164,27 +178,6 @@ func stateMove(c *command.Call) *cobra.Command {
 	}
 }
 
-func stateRemove(c *command.Call) *cobra.Command {
-	return &cobra.Command{
-		Use:     "rm ADDRESS",
-		Short:   "Forget a recorded object; its runs and artifacts stay",
-		Long:    "Forget a recorded object. A removed block in the configuration does the same and is reviewed; prefer it.",
-		Example: "  holdfast state rm mirror.old",
-		Args:    cobra.ExactArgs(1),
-
-		ValidArgsFunction: c.CompleteState(completeRecorded),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return edit(c, cmd, "state rm", args[0], func(snap *state.Snapshot, at time.Time) ([]state.Change, []state.RoleChange, error) {
-				o, err := recorded(snap, args[0])
-				if err != nil {
-					return nil, nil, err
-				}
-				return []state.Change{{Op: state.OpDelete, Address: o.Address, IfGeneration: o.Generation, By: app.Actor(), At: at}}, nil, nil
-			})
-		},
-	}
-}
-
 // edit changes the record under the apply lock and leaves an entry in the log of edits.
 func edit(c *command.Call, cmd *cobra.Command, action, object string, changes func(*state.Snapshot, time.Time) ([]state.Change, []state.RoleChange, error)) error {
 	ctx := cmd.Context()
@@ -220,48 +213,7 @@ func statePull(c *command.Call) *cobra.Command {
 		Example: "  holdfast state pull > state.jsonl",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error { return st.Export(cmd.Context(), c.Out) })
-		},
-	}
-}
-
-func stateBackup(c *command.Call) *cobra.Command {
-	return &cobra.Command{
-		Use:     "backup FILE",
-		Short:   "Write a consistent copy of the state to a new file, also while work runs",
-		Example: "  holdfast state backup /safe/place/holdfast-$(date +%F).db",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.WithState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error {
-				if err := st.Backup(cmd.Context(), c.File(args[0])); err != nil {
-					return err
-				}
-				return c.Done(map[string]any{"file": args[0]}, "The state was copied to %s.", args[0])
-			})
-		},
-	}
-}
-
-func stateRestore(c *command.Call) *cobra.Command {
-	return &cobra.Command{
-		Use:   "restore FILE",
-		Short: "Replace the state with a backup of it; the replaced file is kept",
-		Long: `Replace the state with a file that "holdfast state backup" wrote. The copy is
-checked first, the replaced file is kept beside it, and the state gets a new
-lineage: plans made before are refused. Retention deletes nothing for 7 days, so that
-what the restored state does not know is not lost; "holdfast store rescan" takes it in.`,
-		Example: "  holdfast state restore /safe/place/holdfast-2026-11-20.db",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := c.App()
-			if err != nil {
-				return err
-			}
-			path := c.StatePath(cmd.Context(), a)
-			if err := sqlstore.Restore(cmd.Context(), c.File(args[0]), path, a.Now()); err != nil {
-				return err
-			}
-			return c.Done(map[string]any{"state": path, "file": args[0]}, "The state %s was restored from %s. Next: holdfast plan", path, args[0])
+			return c.ReadState(cmd.Context(), func(_ *app.App, st *sqlstore.Store) error { return st.Export(cmd.Context(), c.Out) })
 		},
 	}
 }

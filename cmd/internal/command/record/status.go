@@ -26,7 +26,7 @@ func statusCommand(c *command.Call) *cobra.Command {
 		Example: "  holdfast status\n  holdfast status --json | jq '.mirrors[] | select(.healthy | not)'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				snap, err := st.Snapshot(cmd.Context())
 				if err != nil {
 					return err

@@ -103,11 +103,14 @@ func pick(ctx context.Context, st *sqlstore.Store, now time.Time, args []string,
 	}
 	hint := ""
 	if len(all) > 0 {
-		hint = "; the oldest is of " + all[len(all)-1].Started.UTC().Format(time.RFC3339)
+		hint = "; the oldest is of " + timeText(all[len(all)-1].Started)
 	} else if len(args) == 0 {
 		if hint, err = nearest(ctx, st, f); err != nil {
 			return state.Artifact{}, err
 		}
+	}
+	if !limit.IsZero() {
+		at = timeText(limit)
 	}
 	return state.Artifact{}, fmt.Errorf("there is no %s%s; holdfast verify --list shows what there is", wanted(args, f, at), hint)
 }
@@ -155,7 +158,7 @@ func pastTime(text string, now time.Time) (time.Time, error) {
 		return t, fmt.Errorf("--at %q is no time: write it as 2026-11-20T06:00:00Z, or as 2026-11-20 06:00 in the zone of this machine", text)
 	}
 	if t.After(now) {
-		return t, fmt.Errorf("--at %s has not come yet: it is %s now. Leave --at away for the newest artifact", text, now.UTC().Format(time.RFC3339))
+		return t, fmt.Errorf("--at %s has not come yet: it is %s now. Leave --at away for the newest artifact", timeText(t), timeText(now))
 	}
 	return t, nil
 }
@@ -204,8 +207,18 @@ func nothing(ctx context.Context, c *command.Call, st *sqlstore.Store, f artifac
 		return nil
 	}
 	text := "There is no " + wanted(nil, f, "") + "."
-	if due && !list {
+	switch {
+	case due && !list:
 		text = "Nothing is due to be read."
+	case f == (artifactFlags{}):
+		text = "There are no artifacts yet: holdfast apply takes the backups that are due, holdfast run BACKUP_PLAN one at once."
+		snap, err := st.Snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		if len(snap.Catalogue) > 0 {
+			text = "There is no good artifact; holdfast verify --list shows what there is."
+		}
 	}
 	_, err = fmt.Fprintln(c.Out, view.Line(text))
 	return err

@@ -7,14 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view/progress"
+	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
@@ -27,7 +32,7 @@ func Commands(c *command.Call) []*cobra.Command {
 
 func restoreCommand(c *command.Call) *cobra.Command {
 	var f artifactFlags
-	var dir, at string
+	var dir, at, to string
 	var raw bool
 	cmd := &cobra.Command{
 		Use:     "restore [ARTIFACT]",
@@ -48,12 +53,14 @@ resumable, and also into a device.`,
 		ValidArgsFunction: c.CompleteState(completeArtifacts),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case to != "":
+				return errors.New(notTo(to, args, f))
 			case len(args) == 0 && f.device == "":
 				return errors.New("name an artifact, or a device with --device; holdfast verify --list shows what there is")
 			case dir == "":
 				return errors.New("say where to with --dir DIRECTORY; into a device goes holdfast restore plan")
 			}
-			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				art, err := pick(cmd.Context(), st, a.Now(), args, f, at, func(a state.Artifact) bool { return !artifact.IsSafety(a) })
 				if err != nil {
 					return err
@@ -62,38 +69,83 @@ resumable, and also into a device.`,
 				if err != nil {
 					return err
 				}
-				opener, err := recordedOpener(cmd.Context(), c, a, st)
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(c.Err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, timeText(art.Started), unit.Bytes(art.Bytes))
-				warnings, err := artifact.Restore(cmd.Context(), opener, art, artifact.Target{Dir: dir, Raw: raw}, nil)
-				if sweepErr := artifact.Sweep(dir, art.ID); err == nil {
-					err = sweepErr
-				}
-				if err != nil {
-					return command.Exit(command.ExitFailed, err)
-				}
-				if c.JSON {
-					return view.JSON(c.Out, map[string]any{"artifact": art.ID, "directory": dir, "bytes": art.Bytes, "warnings": warnings})
-				}
-				for _, w := range warnings {
-					fmt.Fprintf(c.Err, "Warning: %s\n", view.Clean(w))
-				}
-				fmt.Fprintf(c.Out, "Restored to %s.\n", dir)
-				return nil
+				return quick(cmd.Context(), c, a, st, app.RestoreOptions{Artifact: art, Dir: dir, Raw: raw})
 			})
 		},
 	}
 	cmd.AddCommand(restorePlanCommand(c), restoreApplyCommand(c))
 	f.add(c, cmd)
 	cmd.Flags().StringVar(&dir, "dir", "", "directory to restore into; absent or empty (required)")
-	cmd.Flags().StringVar(&dir, "to", "", "the same as --dir")
+	cmd.Flags().StringVar(&to, "to", "", "refused: it is a flag of restore plan and restore apply")
 	cmd.Flags().StringVar(&at, "at", "", atUsage)
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the files as they are stored, without the device's own format")
 	_ = cmd.MarkFlagDirname("dir")
-	_ = cmd.Flags().MarkHidden("to") // of restore plan it is a device
+	_ = cmd.Flags().MarkHidden("to") // it was declared above
 	return cmd
+}
+
+// notTo says what --to was meant to be.
+func notTo(to string, args []string, f artifactFlags) string {
+	text := fmt.Sprintf("--to is not a flag of this restore, which writes a directory: that is --dir %s", to)
+	if strings.Contains(to, "/") {
+		return text
+	}
+	what := "--device " + f.device
+	if len(args) == 1 {
+		what = "--artifact " + args[0]
+	}
+	return fmt.Sprintf("%s. Into a device named %s it goes with: holdfast restore plan %s --to %s", text, to, what, to)
+}
+
+// quick restores into a directory, without a record, when nothing speaks against it.
+func quick(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, o app.RestoreOptions) error {
+	p, err := a.PlanRestore(ctx, st, o)
+	if err != nil {
+		return err
+	}
+	if p.Errored {
+		return refused(c, p)
+	}
+	opener, err := recordedOpener(ctx, c, a, st)
+	if err != nil {
+		return err
+	}
+	art := o.Artifact
+	fmt.Fprintf(c.Err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, timeText(art.Started), unit.Bytes(art.Bytes))
+	var show *progress.Display
+	if !c.JSON {
+		show = progress.New(c.Out)
+		defer show.Close()
+	}
+	live := newReading(show, a, art, "restore")
+	warnings, err := artifact.Restore(ctx, opener, art, artifact.Target{Dir: o.Dir, Raw: o.Raw}, live.read)
+	live.end()
+	if sweepErr := artifact.Sweep(o.Dir, art.ID); err == nil {
+		err = sweepErr
+	}
+	if err != nil {
+		return command.Exit(command.ExitFailed, err)
+	}
+	if c.JSON {
+		return view.JSON(c.Out, map[string]any{"artifact": art.ID, "directory": o.Dir, "bytes": art.Bytes, "warnings": warnings})
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(c.Err, "Warning: %s\n", view.Clean(w))
+	}
+	return show.Print(fmt.Sprintf("Restored to %s.", o.Dir))
+}
+
+// refused ends the command before anything was touched, with what forbids the restore.
+func refused(c *command.Call, p *reconcile.Plan) error {
+	errs := diag.List(slices.DeleteFunc(slices.Clone(p.Findings), func(d diag.Diagnostic) bool { return d.Severity != diag.Error }))
+	if !c.JSON {
+		return errors.Join(view.Diagnostics(c.Err, errs, c.Style(c.Err)), command.Exit(restoreCode(p), nil))
+	}
+	var said []string
+	for _, d := range errs {
+		said = append(said, fmt.Sprintf("%s [%s]: %s", d.Summary, d.Code, d.Detail))
+	}
+	return command.Exit(restoreCode(p), errors.New(strings.Join(said, " ")))
 }
 
 // recordedOpener opens providers as recorded; the configuration is read only for secrets, if it can be.

@@ -147,8 +147,9 @@ overwrite. The store and the target are looked at; nothing is changed and no loc
 taken. No configuration is needed, only the state and the store.
 
 Into a device that holds something, the target is backed up first into the store of
-the artifact. When that fails, nothing is restored. Such a safety backup is shown by
-holdfast verify --list, is kept until a person deletes it, and is restored only by name.`,
+the artifact. When that fails, nothing is restored. Such a safety backup is marked by
+holdfast verify --list, is kept until holdfast artifact delete, and is restored only by
+its name.`,
 		Example: `  holdfast restore plan --device web --domain content --in-place
   holdfast restore plan --device web --at 2026-11-20T06:00:00Z --dir /srv/restored
   holdfast restore plan --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to web-standby --out back.plan`,
@@ -157,7 +158,7 @@ holdfast verify --list, is kept until a person deletes it, and is restored only 
 			if err := f.check(); err != nil {
 				return err
 			}
-			return c.WithState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
+			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				p, err := f.plan(cmd.Context(), c, a, st)
 				if err != nil {
 					return err
@@ -172,7 +173,7 @@ holdfast verify --list, is kept until a person deletes it, and is restored only 
 					return err
 				}
 				if out != "" && !p.Errored && !c.JSON && format == "text" {
-					fmt.Fprintf(c.Out, "Saved. To do exactly this: holdfast restore apply %s\n", out)
+					execution.Saved(c, p, "holdfast restore apply", out)
 				}
 				return command.Exit(code, nil)
 			})
@@ -237,20 +238,19 @@ holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
 	}
 	f.add(c, cmd)
 	cmd.Flags().BoolVar(&do.Approve, "auto-approve", false, "do not ask")
-	cmd.Flags().StringSliceVar(&do.Allow, "allow", nil, "destroy: allow that what the target holds is replaced")
-	command.OneOf(cmd, "allow", "destroy")
+	command.Words(cmd, &do.Allow, "allow", nil, "destroy: allow that what the target holds is replaced", "destroy")
 	return cmd
 }
 
 // restore shows a plan, asks, and does it.
 func restore(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, p *reconcile.Plan, allowed reconcile.Allowed, approve bool) error {
-	if err := execution.Announce(c, p, allowed, false); err != nil {
+	question := execution.Question{Approved: approve, Opens: reconcile.ClassDestroy, Review: "holdfast restore plan"}
+	if err := execution.Announce(c, p, allowed, question, false); err != nil {
 		return err
 	}
 	if p.Errored {
 		return command.Exit(restoreCode(p), nil)
 	}
-	question := execution.Question{Approved: approve, Opens: reconcile.ClassDestroy, Review: "holdfast restore plan"}
 	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/reconcile/status"
 	"github.com/holdfast-dr/holdfast/reconcile/store"
 	"github.com/holdfast-dr/holdfast/reconcile/verification"
 	"github.com/holdfast-dr/holdfast/state"
@@ -48,7 +51,11 @@ all at once that is due there.`,
 			case len(args) > 0 && (all || due), all && due:
 				return errors.New("name artifacts, or say --all or --due: one of them")
 			}
-			return c.WithState(ctx, func(a *app.App, st *sqlstore.Store) error {
+			open := c.WithState
+			if list {
+				open = c.ReadState
+			}
+			return open(ctx, func(a *app.App, st *sqlstore.Store) error {
 				chosen, err := choose(ctx, st, args, f, list && !all && !due)
 				if err == nil && due {
 					chosen, err = onlyDue(ctx, a, st, chosen)
@@ -128,6 +135,7 @@ type verdict struct {
 	Artifact string              `json:"artifact"`
 	State    state.ArtifactState `json:"state"`
 	Error    string              `json:"error,omitempty"`
+	Todo     string              `json:"todo,omitempty"` // about one that is quarantined
 
 	read bool // something can be said of it
 }
@@ -142,7 +150,7 @@ func verify(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store
 	if err != nil {
 		return err
 	}
-	v := &verifier{app: a, st: st, opener: opener, snap: snap, wrong: wrongCopies(ctx, opener, snap, chosen)}
+	v := &verifier{app: a, st: st, opener: opener, snap: snap, wrong: wrongCopies(ctx, opener, snap, chosen), told: map[string]bool{}}
 	if !c.JSON {
 		v.progress = progress.New(c.Out)
 		defer v.progress.Close()
@@ -160,27 +168,61 @@ func verify(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store
 		}
 		verdicts = append(verdicts, one)
 		if v.progress != nil {
-			_ = v.progress.Print(verdictLine(art, one)) // the verdict is recorded; the last line says whether anybody reads
+			_ = v.progress.Print(v.line(art, one)) // the verdict is recorded; the last line says whether anybody reads
 		}
+	}
+	if err := v.remedies(ctx, chosen, verdicts); err != nil {
+		return err
 	}
 	if c.JSON {
 		err = view.JSON(c.Out, map[string]any{"verdicts": verdicts})
 	} else {
-		text := fmt.Sprintf("%s read, %d not good", view.Count(len(chosen)-skipped, "artifact", "artifacts"), bad)
-		if skipped > 0 {
-			text += fmt.Sprintf("; %d could not be read", skipped)
-		}
-		err = v.progress.Print(text + ".")
+		err = v.progress.Print(summary(chosen, verdicts, bad, skipped))
 	}
 	switch {
 	case err != nil:
 		return err
-	case bad+skipped > 0 && bad+skipped == len(chosen):
+	case skipped > 0 && skipped == len(chosen):
 		return command.Exit(command.ExitFailed, nil)
 	case bad+skipped > 0:
 		return command.Exit(command.ExitPartial, nil)
 	}
 	return nil
+}
+
+// remedies says of every artifact that is quarantined what to do, when all are read: one of them may be what another is replaced by.
+func (v *verifier) remedies(ctx context.Context, chosen []state.Artifact, verdicts []verdict) error {
+	if !slices.ContainsFunc(verdicts, func(v verdict) bool { return v.State == state.ArtifactQuarantined }) {
+		return nil
+	}
+	snap, err := v.st.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	remedy := status.Remedies(snap, v.app.Now())
+	for i, a := range chosen {
+		if verdicts[i].State == state.ArtifactQuarantined {
+			verdicts[i].Todo = remedy(state.ArtifactBrief{
+				ID: a.ID, Store: a.Store, BackupPlan: a.BackupPlan, Device: a.Device, Domain: a.Domain, Action: a.Action, Variant: a.Variant, Started: a.Started,
+			})
+		}
+	}
+	return nil
+}
+
+// summary is what is said when all are read: what to do about the damaged ones, and how many there are.
+func summary(chosen []state.Artifact, verdicts []verdict, bad, skipped int) string {
+	var b strings.Builder
+	for _, v := range verdicts {
+		if v.Todo != "" {
+			fmt.Fprintf(&b, "%s  to do: %s\n", v.Artifact, view.Line(v.Todo))
+		}
+	}
+	fmt.Fprintf(&b, "%s read, %d not good", view.Count(len(chosen)-skipped, "artifact", "artifacts"), bad)
+	if skipped > 0 {
+		fmt.Fprintf(&b, "; %d could not be read", skipped)
+	}
+	return b.String() + "."
 }
 
 // verifier is one call of holdfast verify.
@@ -191,6 +233,7 @@ type verifier struct {
 	snap     *state.Snapshot
 	wrong    map[string]error  // stores that are not the recorded ones
 	progress *progress.Display // nil: nobody looks
+	told     map[string]bool   // stores of which it was said why they are wrong
 }
 
 // read checks one artifact and records the outcome. An error ends the verification.
@@ -202,7 +245,7 @@ func (v *verifier) read(ctx context.Context, art state.Artifact) (verdict, error
 	fits := func(_ context.Context, address string, info providers.StoreInfo) error {
 		return store.Fits(v.snap.Objects[address], info)
 	}
-	live := newReading(v.progress, v.app, art)
+	live := newReading(v.progress, v.app, art, "read")
 	reading, err := artifact.ReadBack(ctx, v.opener, art, fits, v.app.Now, live.read)
 	live.end()
 	if ctx.Err() != nil {
@@ -268,32 +311,38 @@ func recordReading(ctx context.Context, st *sqlstore.Store, r state.Reading, dam
 	return after, damage
 }
 
-func verdictLine(art state.Artifact, v verdict) string {
+// line is the verdict on one artifact. What is wrong with a store is said once.
+func (v *verifier) line(art state.Artifact, one verdict) string {
 	line := fmt.Sprintf("%s  %s/%s  ", art.ID, art.Device, art.Domain)
 	switch {
-	case v.State == state.ArtifactExpiring || v.State == state.ArtifactDeleted:
+	case one.State == state.ArtifactExpiring || one.State == state.ArtifactDeleted:
 		return line + "deleted meanwhile"
-	case v.State == state.ArtifactQuarantined:
-		return line + "NOT GOOD: " + view.Line(v.Error) + "; take a new backup: holdfast run " + art.BackupPlan
-	case v.Error != "":
-		return line + "NOT READ: " + view.Line(v.Error)
+	case one.read && one.State == state.ArtifactQuarantined:
+		return line + "NOT GOOD: " + view.Line(one.Error)
+	case !one.read && v.wrong[art.Store] != nil && v.told[art.Store]:
+		return line + "NOT READ: it is in " + art.Store + ", too"
+	case one.Error != "":
+		v.told[art.Store] = v.told[art.Store] || v.wrong[art.Store] != nil
+		return line + "NOT READ: " + view.Line(one.Error)
 	}
 	return line + unit.Bytes(art.Bytes) + "  good"
 }
 
-// reading shows one artifact while it is read; without a progress it shows nothing.
+// reading shows one artifact while it is read, by one goroutine or several; without a progress it shows nothing.
 type reading struct {
+	mu  sync.Mutex // the display and the count are used by one goroutine at a time
 	p   *progress.Display
 	now func() (e execute.Event)
 	n   int64
 }
 
-func newReading(p *progress.Display, a *app.App, art state.Artifact) *reading {
+func newReading(p *progress.Display, a *app.App, art state.Artifact, step string) *reading {
 	r := &reading{p: p}
 	r.now = func() execute.Event {
-		return execute.Event{Time: a.Now(), Task: art.ID, Step: "read", Device: art.Device, Domain: art.Domain, Bytes: r.n}
+		return execute.Event{Time: a.Now(), Task: art.ID, Step: step, Device: art.Device, Domain: art.Domain, Bytes: r.n}
 	}
 	r.show(execute.TaskStarted)
+	r.show(execute.StepStarted)
 	return r
 }
 
@@ -306,6 +355,8 @@ func (r *reading) show(kind execute.EventKind) {
 }
 
 func (r *reading) read(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.n += n
 	r.show(execute.Progress)
 }

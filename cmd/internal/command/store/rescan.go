@@ -38,7 +38,11 @@ missing or not understood the exit code is 8.`,
 		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return withStores(ctx, c, func(s *stores) error {
+			open := c.WithState
+			if dry {
+				open = c.ReadState
+			}
+			return withStores(ctx, open, func(s *stores) error {
 				names, err := s.named(args)
 				if err != nil {
 					return err

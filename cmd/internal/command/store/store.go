@@ -92,9 +92,9 @@ func (s *stores) named(names []string) ([]string, error) {
 	return found, nil
 }
 
-// withStores opens the state and, if it can be read, the configuration.
-func withStores(ctx context.Context, c *command.Call, do func(*stores) error) error {
-	return c.WithState(ctx, func(a *app.App, st *sqlstore.Store) error {
+// withStores opens the state, by Call.WithState or Call.ReadState, and, if it can be read, the configuration.
+func withStores(ctx context.Context, open func(context.Context, func(*app.App, *sqlstore.Store) error) error, do func(*stores) error) error {
+	return open(ctx, func(a *app.App, st *sqlstore.Store) error {
 		s := &stores{app: a, st: st}
 		cfg, _, err := a.Load(ctx)
 		if err == nil {
@@ -111,8 +111,8 @@ func withStores(ctx context.Context, c *command.Call, do func(*stores) error) er
 func completeStores(c *command.Call) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		var names []string
-		err := withStores(cmd.Context(), c, func(s *stores) error {
-			names = s.addresses()
+		err := withStores(cmd.Context(), c.ReadState, func(s *stores) error {
+			names = command.Offers(s.addresses(), word)
 			return nil
 		})
 		if err != nil { // no state yet: what is declared
@@ -144,7 +144,7 @@ state can be mixed up with this one. Nothing in the place is deleted.`,
 		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return withStores(ctx, c, func(s *stores) error {
+			return withStores(ctx, c.WithState, func(s *stores) error {
 				found, err := s.named(args)
 				if err != nil {
 					return err
@@ -220,7 +220,7 @@ space, what is recorded in them and how far their catalogues go. The exit code i
 
 		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withStores(cmd.Context(), c, func(s *stores) error {
+			return withStores(cmd.Context(), c.ReadState, func(s *stores) error {
 				names, err := s.named(args)
 				if err != nil {
 					return err
@@ -261,7 +261,11 @@ on with stays.`,
 
 		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withStores(cmd.Context(), c, func(s *stores) error {
+			open := c.ReadState
+			if sweep {
+				open = c.WithState
+			}
+			return withStores(cmd.Context(), open, func(s *stores) error {
 				names, err := s.named(args)
 				if err != nil {
 					return err
@@ -291,8 +295,7 @@ on with stays.`,
 // checkStore checks one store. A store that cannot be checked does not keep the others from it.
 func checkStore(ctx context.Context, s *stores, address string, sweep bool) (store.Checked, error) {
 	if _, ok := s.snap.Objects[address]; !ok {
-		name := config.Address(address).Name()
-		return store.Checked{Store: address, Error: "it is not recorded yet: apply the configuration, or mark it now with holdfast store init " + name}, nil
+		return store.Checked{Store: address, Error: strings.Join(s.keeper().Status(ctx, s.snap, address).Problems, " ")}, ctx.Err()
 	}
 	k := s.keeper()
 	one, err := k.Check(ctx, address)

@@ -31,12 +31,19 @@ type Display struct {
 type liveTask struct {
 	bar  *mpb.Bar
 	step atomic.Value // string; the display reads it at its own pace
+
+	began atomic.Int64 // the step, in nanoseconds of the clock of events
+	last  atomic.Int64 // the newest count of it, likewise
 }
 
-// New gives a display on out. It must be closed.
+// New gives a display on out, which may be a terminal or wrap one. It must be closed.
 func New(out io.Writer) *Display {
 	d := &Display{out: out, tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+	to := out
+	if o, ok := out.(interface{ Unwrap() io.Writer }); ok {
+		to = o.Unwrap()
+	}
+	if f, ok := to.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		d.bars = mpb.New(mpb.WithOutput(f), mpb.WithRefreshRate(150*time.Millisecond))
 		d.out = d.bars
 	}
@@ -48,7 +55,11 @@ func (d *Display) Event(e execute.Event) {
 	name := taskName(e)
 	switch e.Kind {
 	case execute.PlanRecorded:
-		d.say("", "recorded %s", view.Count(int(e.Files), "change", "changes"))
+		later := ""
+		if e.ByRuns > 0 {
+			later = "; " + view.Count(int(e.ByRuns), "more when its run is done", "more when their runs are done")
+		}
+		d.say("", "recorded %s%s", view.Count(int(e.Files), "change", "changes"), later)
 	case execute.RunStarted:
 		d.say("", "run %s: %s started", e.Run, e.Address)
 	case execute.RunDone:
@@ -58,13 +69,20 @@ func (d *Display) Event(e execute.Event) {
 	case execute.StepStarted:
 		if t := d.tasks[e.Task]; t != nil {
 			t.step.Store(e.Step)
+			t.bar.SetCurrent(0) // each step counts its own bytes
+			t.began.Store(e.Time.UnixNano())
 		}
 	case execute.Progress:
 		d.advance(e, name)
 	case execute.StepRetry:
 		d.say(e.Task, "%s: %s failed, trying again: %s", name, e.Step, e.Error)
 	case execute.Waiting:
-		d.say(e.Task, "%s waits for %s", name, e.Reason)
+		d.say(e.Task, "%s waits for %s%s", name, e.Reason, atMost(e))
+	case execute.DutyStarted:
+		if t := d.tasks[e.Task]; t != nil {
+			t.step.Store(e.Step)
+		}
+		d.say(e.Task, "%s: %s begins%s", name, e.Step, atMost(e))
 	case execute.DutyPaid:
 		d.say(e.Task, "%s: %s done", name, e.Step)
 	case execute.TakenOver:
@@ -83,13 +101,26 @@ func (d *Display) start(e execute.Event, name string) {
 	t.bar = d.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
 		mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step.Load().(string) }, decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.CurrentKibiByte("% .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f"), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
+		mpb.AppendDecorators(decor.Any(t.count), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
 	)
 	d.tasks[e.Task] = t
 }
 
+// count gives the bytes of the step so far, and how fast they came.
+func (t *liveTask) count(s decor.Statistics) string {
+	if s.Current == 0 {
+		return ""
+	}
+	text := unit.Bytes(s.Current)
+	if took := time.Duration(t.last.Load() - t.began.Load()); took > 0 {
+		text += "  " + unit.Bytes(int64(float64(s.Current)/took.Seconds())) + "/s"
+	}
+	return text
+}
+
 func (d *Display) advance(e execute.Event, name string) {
 	if t := d.tasks[e.Task]; t != nil {
+		t.last.Store(e.Time.UnixNano())
 		t.bar.SetCurrent(e.Bytes)
 		return
 	}
@@ -145,14 +176,22 @@ func (d *Display) Close() {
 
 func taskName(e execute.Event) string {
 	name := e.Device
-	if name == "" {
-		name = e.Address
+	if name == "" { // a script
+		name = strings.TrimSpace(e.Address + " " + e.Activity)
 	}
 	name = strings.TrimPrefix(name, "device.")
 	if e.Domain != "" {
 		name += "/" + e.Domain
 	}
 	return name
+}
+
+// atMost says how long something may take that has begun.
+func atMost(e execute.Event) string {
+	if e.Until.IsZero() {
+		return ""
+	}
+	return ", at most " + e.Until.Sub(e.Time).Round(time.Second).String()
 }
 
 func after(sep, text string) string {
