@@ -167,20 +167,35 @@ func (s *answeringStore) reader(ctx context.Context, open func(context.Context) 
 	return &answeringReader{ctx: ctx, s: s, from: r}, nil
 }
 
+// answeringReader makes few calls, however little of it is asked for at a time: a call that can be left behind is not cheap.
 type answeringReader struct {
 	ctx  context.Context
 	s    *answeringStore
 	from io.ReadCloser
 	buf  buffer
+	rest []byte // of the last call
+	err  error  // of the last call, told after the rest
 }
 
 func (r *answeringReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
+	switch {
+	case r.ctx.Err() != nil:
 		return 0, context.Cause(r.ctx)
+	case len(p) == 0:
+		return 0, nil
 	}
-	buf := r.buf.take(len(p))
-	n, err := ask(r.ctx, &r.s.line, "read", r.s.limit, func(context.Context) (int, error) { return r.from.Read(buf) }, nil)
-	return copy(p, buf[:n]), err
+	if len(r.rest) == 0 && r.err == nil {
+		buf := r.buf.take(longestCall)
+		var n int
+		n, r.err = ask(r.ctx, &r.s.line, "read", r.s.limit, func(context.Context) (int, error) { return r.from.Read(buf) }, nil)
+		r.rest = buf[:n]
+	}
+	if len(r.rest) == 0 {
+		return 0, r.err
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 func (r *answeringReader) Close() error {
