@@ -61,20 +61,15 @@ func dsn(path string, a access) string {
 		q.Set("_txlock", "immediate")
 		q.Set("_synchronous", "FULL")
 		q.Set("mode", "rw")
-	case reading:
+	case reading, readingFile, readingFrozen:
 		q.Set("_query_only", "1")
-	case readingFile:
-		q.Set("_query_only", "1")
-		q.Set("mode", "ro")
-	case readingFrozen:
-		q.Set("_query_only", "1")
-		q.Set("mode", "ro")
+	}
+	switch a {
+	case readingFrozen, copyingFrozen:
 		q.Set("immutable", "1")
-	case copyingFile:
+		fallthrough
+	case readingFile, copyingFile:
 		q.Set("mode", "ro")
-	case copyingFrozen:
-		q.Set("mode", "ro")
-		q.Set("immutable", "1")
 	}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()
