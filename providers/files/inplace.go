@@ -194,7 +194,7 @@ func (p *place) holds(path string, was ready) (bool, error) {
 	if err == unix.ENOENT {
 		return false, nil
 	}
-	return err == nil && uint64(st.Dev) == was.Device && st.Ino == was.Inode, failed("stat", path, err)
+	return err == nil && uint64(st.Dev) == was.Device && st.Ino == was.Inode, archive.Failed("stat", path, err)
 }
 
 // make extracts the content into the workplace and declares it ready.
@@ -210,7 +210,7 @@ func (p *place) make(ctx context.Context, req providers.RestoreRequest, src prov
 		return err
 	}
 	var st unix.Stat_t
-	if err := failed("stat", p.new(), unix.Lstat(p.new(), &st)); err != nil {
+	if err := archive.Failed("stat", p.new(), unix.Lstat(p.new(), &st)); err != nil {
 		return err
 	}
 	b, err := json.Marshal(ready{Restore: req.ID, Device: uint64(st.Dev), Inode: st.Ino})
@@ -238,7 +238,7 @@ func (p *place) exchange() error {
 		}
 		err = rename(p.new(), p.path)
 	default:
-		err = failed("exchange", p.path, err)
+		err = archive.Failed("exchange", p.path, err)
 	}
 	return err
 }
@@ -250,16 +250,6 @@ func (p *place) tidy(id string) error {
 		err = errors.Join(err, os.RemoveAll(p.workplace))
 	}
 	return errors.Join(err, syncDir(p.parent))
-}
-
-func failed(op, path string, err error) error {
-	switch err {
-	case nil:
-		return nil
-	case unix.ENOSPC, unix.EDQUOT:
-		err = providers.NoSpace(err)
-	}
-	return &fs.PathError{Op: op, Path: path, Err: err}
 }
 
 func rename(from, to string) error {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/files/archive"
 	"github.com/holdfast-dr/holdfast/providers/glob"
 	"github.com/holdfast-dr/holdfast/providers/opened"
 )
@@ -32,7 +33,7 @@ func (d *device) replaceable(ctx context.Context, r *Root, p *place, replace boo
 		return nil
 	}
 	if err != nil {
-		return failed("open", p.path, err)
+		return archive.Failed("open", p.path, err)
 	}
 	defer unix.Close(fd)
 	mounted, err := mountRoot(unix.AT_FDCWD, p.path)
@@ -69,7 +70,7 @@ func (o *old) look(ctx context.Context, fd int, path, rel string) error {
 	}
 	var own unix.Stat_t
 	if err := unix.Fstat(fd, &own); err != nil {
-		return failed("stat", path, err)
+		return archive.Failed("stat", path, err)
 	}
 	names, err := entries(fd, path)
 	if err != nil {
@@ -83,7 +84,7 @@ func (o *old) look(ctx context.Context, fd int, path, rel string) error {
 		if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == unix.ENOENT {
 			continue
 		} else if err != nil {
-			return failed("stat", filepath.Join(path, name), err)
+			return archive.Failed("stat", filepath.Join(path, name), err)
 		}
 		if err := o.entry(ctx, fd, opened.InodeOf(&own), filepath.Join(path, name), filepath.Join(rel, name), &st); err != nil {
 			return err
@@ -113,7 +114,7 @@ func (o *old) entry(ctx context.Context, fd int, dir opened.Inode, path, rel str
 	}
 	sub, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return failed("open", path, err)
+		return archive.Failed("open", path, err)
 	}
 	defer unix.Close(sub)
 	if name == storeMark && unix.Faccessat(sub, storeFile, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW) == nil {
@@ -132,7 +133,7 @@ const (
 func mountRoot(fd int, name string) (bool, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_INO, &st); err != nil {
-		return false, failed("stat", name, err)
+		return false, archive.Failed("stat", name, err)
 	}
 	if st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 		return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
@@ -143,7 +144,7 @@ func mountRoot(fd int, name string) (bool, error) {
 		dir = filepath.Dir(name)
 	}
 	if err := errors.Join(unix.Fstatat(fd, name, &own, unix.AT_SYMLINK_NOFOLLOW), unix.Fstatat(fd, dir, &above, 0)); err != nil {
-		return false, failed("stat", name, err)
+		return false, archive.Failed("stat", name, err)
 	}
 	return own.Dev != above.Dev, nil
 }
@@ -152,7 +153,7 @@ func mountRoot(fd int, name string) (bool, error) {
 func entries(fd int, path string) ([]string, error) {
 	again, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, failed("open", path, err)
+		return nil, archive.Failed("open", path, err)
 	}
 	f := os.NewFile(uintptr(again), path)
 	defer f.Close()

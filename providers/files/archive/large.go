@@ -24,7 +24,7 @@ func (t *treeWriter) large(ctx context.Context, n node, archive *tar.Reader, wan
 			err = corruptArchive(io.ErrUnexpectedEOF)
 		}
 		if err == nil && sparse {
-			err = failed("truncate", n.path, unix.Ftruncate(fd, n.size))
+			err = Failed("truncate", n.path, unix.Ftruncate(fd, n.size))
 		}
 		if err != nil {
 			return err
@@ -80,7 +80,7 @@ func writeSparse(fd int, path string, b []byte, sparse bool) error {
 			part = b[:min(len(b), len(zeros))]
 			if bytes.Equal(part, zeros[:len(part)]) {
 				if _, err := unix.Seek(fd, int64(len(part)), io.SeekCurrent); err != nil {
-					return failed("seek", path, err)
+					return Failed("seek", path, err)
 				}
 				b = b[len(part):]
 				continue

@@ -171,7 +171,7 @@ func (t *treeWriter) fifo(n node) error {
 	}
 	fd, err := unix.Openat(h.fd(), name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return failed("open", n.path, err)
+		return Failed("open", n.path, err)
 	}
 	defer unix.Close(fd)
 	if err := t.attributes(fd, n); err != nil {
@@ -193,7 +193,7 @@ func (t *treeWriter) create(n node, content func(fd int) error) (err error) {
 	}
 	defer func() {
 		if e := unix.Close(fd); err == nil {
-			err = failed("close", n.path, e)
+			err = Failed("close", n.path, e)
 		}
 	}()
 	if err := content(fd); err != nil {
@@ -235,7 +235,7 @@ func writeAll(fd int, path string, b []byte) error {
 			continue
 		}
 		if err != nil {
-			return failed("write", path, err)
+			return Failed("write", path, err)
 		}
 		b = b[n:]
 	}
@@ -247,7 +247,7 @@ func writeAll(fd int, path string, b []byte) error {
 func (t *treeWriter) attributes(fd int, n node) error {
 	t.lost.note(t.asRoot, n)
 	if t.asRoot {
-		if err := failed("chown", n.path, unix.Fchown(fd, n.uid, n.gid)); err != nil {
+		if err := Failed("chown", n.path, unix.Fchown(fd, n.uid, n.gid)); err != nil {
 			return err
 		}
 	}
@@ -258,10 +258,10 @@ func (t *treeWriter) attributes(fd int, n node) error {
 			continue
 		}
 		if err != nil {
-			return failed("set "+x.name+" of", n.path, err)
+			return Failed("set "+x.name+" of", n.path, err)
 		}
 	}
-	return failed("chmod", n.path, unix.Fchmod(fd, t.mode(n)))
+	return Failed("chmod", n.path, unix.Fchmod(fd, t.mode(n)))
 }
 
 func (t *treeWriter) mode(n node) uint32 {
@@ -273,7 +273,7 @@ func (t *treeWriter) mode(n node) uint32 {
 
 func setTime(dirfd int, name string, n node) error {
 	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, n.mtime}
-	return failed("set the time of", n.path, unix.UtimesNanoAt(dirfd, name, ts, unix.AT_SYMLINK_NOFOLLOW))
+	return Failed("set the time of", n.path, unix.UtimesNanoAt(dirfd, name, ts, unix.AT_SYMLINK_NOFOLLOW))
 }
 
 // later keeps a link until everything else is there, so that nothing is written through it.
@@ -312,7 +312,7 @@ func (t *treeWriter) finish(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	return failed("sync", t.root.Name(), unix.Syncfs(int(f.Fd())))
+	return Failed("sync", t.root.Name(), unix.Syncfs(int(f.Fd())))
 }
 
 func (t *treeWriter) link(n node) error {
@@ -337,7 +337,7 @@ func (t *treeWriter) link(n node) error {
 		return err
 	}
 	if t.asRoot {
-		if err := failed("chown", n.path, unix.Fchownat(h.fd(), name, n.uid, n.gid, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
+		if err := Failed("chown", n.path, unix.Fchownat(h.fd(), name, n.uid, n.gid, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
 			return err
 		}
 	}
@@ -357,15 +357,16 @@ func (t *treeWriter) directory(n node) error {
 	return t.attributes(int(f.Fd()), n)
 }
 
-// made is failed for a name that must be new: an artifact that has it twice is corrupt.
+// made is Failed for a name that must be new: an artifact that has it twice is corrupt.
 func made(op, path string, err error) error {
 	if err == unix.EEXIST {
 		return fmt.Errorf("%w: %q is there twice", providers.ErrCorrupt, path)
 	}
-	return failed(op, path, err)
+	return Failed(op, path, err)
 }
 
-func failed(op, path string, err error) error {
+// Failed gives the error of a call of the operating system on a path, nil for none. Where there is no room it is ErrNoSpace.
+func Failed(op, path string, err error) error {
 	switch err {
 	case nil:
 		return nil
