@@ -25,6 +25,7 @@ var imports = map[string][]string{
 
 	"config":               {"config/diag", "config/schedule", "config/unit"},
 	"providers/ahead":      {},
+	"providers/attribute":  {},
 	"providers/glob":       {},
 	"providers/process":    {},
 	"providers/opened":     {},
