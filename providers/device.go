@@ -121,6 +121,10 @@ type RestoreRequest struct {
 	// left as it is, with all that was written there since, until Forget: Restore only finishes what a crash left, and returns nil.
 	// Empty: nothing is known again.
 	ID string
+	// Include puts back only the entries (see Entry) that match these patterns of package glob, with the directories they are in; none:
+	// everything. What is put back is checked as in a whole restore; what is not needed for it may be left unread. No match is ErrNotFound.
+	// It is given only where Parts of the device type allows it.
+	Include []string
 	// Warn is told, for people, what could not be put back as it was, such as owners; may be nil. It is called before Restore returns.
 	Warn func(text string)
 }

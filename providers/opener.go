@@ -28,16 +28,8 @@ type Opener struct {
 
 // Device opens the device at an address. Its calls end with their context, soon after it, if with ErrNoAnswer.
 func (o *Opener) Device(ctx context.Context, address string) (Device, error) {
-	spec, err := o.Lookup(address)
+	t, settings, err := o.deviceType(address)
 	if err != nil {
-		return nil, err
-	}
-	t, err := o.Registry.Device(spec.Type)
-	if err != nil {
-		return nil, err
-	}
-	settings := t.Settings()
-	if err := decode(address, spec.Body, settings); err != nil {
 		return nil, err
 	}
 	return answerDevice(ctx, address, func(ctx context.Context) (Device, error) { return t.Open(ctx, objectName(address), settings, o.Env) })
@@ -45,20 +37,12 @@ func (o *Opener) Device(ctx context.Context, address string) (Device, error) {
 
 // InPlace says why the device at an address cannot take the artifacts of an action back into one of its domains; nil: it can.
 func (o *Opener) InPlace(address string, action Action, domain string) error {
-	spec, err := o.Lookup(address)
-	if err != nil {
-		return err
-	}
-	t, err := o.Registry.Device(spec.Type)
+	t, settings, err := o.deviceType(address)
 	if err != nil {
 		return err
 	}
 	if t.InPlace == nil {
-		return fmt.Errorf("devices of type %q cannot be restored into: %w", spec.Type, errors.ErrUnsupported)
-	}
-	settings := t.Settings()
-	if err := decode(address, spec.Body, settings); err != nil {
-		return err
+		return fmt.Errorf("devices of type %q cannot be restored into: %w", t.Type, errors.ErrUnsupported)
 	}
 	return t.InPlace(settings, action, domain)
 }

@@ -107,6 +107,7 @@ type DeviceType struct {
 	// InPlace says why Restore cannot put the artifacts of an action into a domain of the device itself, given its settings; nil: it
 	// can. It needs no I/O. Without the function it never can.
 	InPlace  func(settings any, action Action, domain string) error
+	Parts    *Parts // nil: its artifacts are put back whole
 	Settings func() any
 	Open     func(ctx context.Context, name string, settings any, env Env) (Device, error)
 }

@@ -81,7 +81,7 @@ var imports = map[string][]string{
 
 	"reconcile/observe":  {"config", "providers", "reconcile", "reconcile/planner", "state"},
 	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
-	"reconcile/artifact": {"providers", "providers/ahead", "state"},
+	"reconcile/artifact": {"providers", "providers/ahead", "providers/glob", "state"},
 	"reconcile/recovery": {"config/diag", "config/unit", "reconcile", "state"},
 	"reconcile/execute":  {"providers", "providers/ahead", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 

@@ -14,12 +14,13 @@ import (
 // directory is one that appears complete or not at all. Its content is made in a workplace beside it:
 //
 //	workplace/content   being written
-//	workplace/complete  exists when all of content is there and on the medium
+//	workplace/complete  exists when all of content is there and on the medium, and holds what the content is
 //
 // and then content is renamed. A workplace that is complete and has no content belongs to a directory that appeared.
 type directory struct {
 	dir       string // free of symbolic links
 	workplace string
+	what      string // part of the artifact; empty: all of it, in the device's own format
 	published bool
 }
 
@@ -51,13 +52,13 @@ func (d *directory) content() string  { return filepath.Join(d.workplace, "conte
 func (d *directory) complete() string { return filepath.Join(d.workplace, "complete") }
 
 // begin makes an empty workplace, unless a former life of the same restore finished its own.
-func begin(dir, id string) (*directory, error) {
+func begin(dir, id, what string) (*directory, error) {
 	dir, err := resolved(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{dir: dir, workplace: Workplace(dir, id)}
-	if exists(d.complete()) && !exists(d.content()) && exists(dir) {
+	d := &directory{dir: dir, workplace: Workplace(dir, id), what: what}
+	if was, err := os.ReadFile(d.complete()); err == nil && string(was) == what && !exists(d.content()) && exists(dir) {
 		d.published = true
 		return d, nil
 	}
@@ -104,7 +105,8 @@ func (d *directory) publish() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Sync(), f.Close(), syncDir(d.content()), syncDir(d.workplace)); err != nil {
+	_, err = f.WriteString(d.what)
+	if err := errors.Join(err, f.Sync(), f.Close(), syncDir(d.content()), syncDir(d.workplace)); err != nil {
 		return err
 	}
 	// Unlike os.Rename this takes the place of an empty directory.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/glob"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -15,10 +17,20 @@ type Target struct {
 	Dir string // absolute; must be absent or empty
 	Raw bool   // with Dir: the files as they were captured, without the device's own format; needs no device
 
+	Include []string // see providers.RestoreRequest; with Raw the patterns are about the names of the files
+
 	Device  string // address; without Dir
 	Domain  string // in the device
 	Replace bool   // see providers.RestoreRequest
 	ID      string // of the restore; the same
+}
+
+// part says what of an artifact goes into a directory; empty: all of it, in the device's own format.
+func (t Target) part() string {
+	if !t.Raw && len(t.Include) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("raw=%t include=%q", t.Raw, t.Include)
 }
 
 // Restore puts an artifact's content into a target and gives warnings for people. Every byte is checked on the way.
@@ -34,7 +46,7 @@ func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to
 	}
 	var d *directory
 	if to.Dir != "" {
-		if d, err = begin(to.Dir, a.ID); err != nil || d.published {
+		if d, err = begin(to.Dir, a.ID, to.part()); err != nil || d.published {
 			return nil, err
 		}
 	}
@@ -46,7 +58,7 @@ func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to
 	src := &source{store: store, manifest: m, read: read}
 	req := providers.RestoreRequest{
 		Action: providers.Action(a.Action), Domain: a.Domain, Variant: providers.Variant(a.Variant),
-		Warn: func(text string) { warnings = append(warnings, text) },
+		Include: to.Include, Warn: func(text string) { warnings = append(warnings, text) },
 	}
 	switch {
 	case d == nil:
@@ -54,7 +66,7 @@ func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to
 		err = byDevice(ctx, opener, to.Device, req, src)
 		return warnings, err
 	case to.Raw:
-		err = raw(ctx, src, d.content())
+		err = raw(ctx, src, d.content(), to.Include)
 	default:
 		req.Dir = d.content()
 		err = byDevice(ctx, opener, a.Device, req, src)
@@ -76,6 +88,11 @@ func Forget(ctx context.Context, opener *providers.Opener, to Target) (err error
 }
 
 func byDevice(ctx context.Context, opener *providers.Opener, address string, req providers.RestoreRequest, src *source) (err error) {
+	if len(req.Include) > 0 {
+		if err := opener.Parts(address, req.Action, req.Dir == ""); err != nil {
+			return err
+		}
+	}
 	device, err := opener.Device(ctx, address)
 	if err != nil && req.Dir != "" {
 		return fmt.Errorf("%w; with --raw the files are written as they were captured", err)
@@ -88,13 +105,21 @@ func byDevice(ctx context.Context, opener *providers.Opener, address string, req
 }
 
 // raw writes the files under their own names.
-func raw(ctx context.Context, src *source, dir string) error {
+func raw(ctx context.Context, src *source, dir string, include []string) error {
+	chosen, err := glob.Compile(include)
+	if err != nil {
+		return err
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	for _, f := range src.Files() {
+	files := slices.DeleteFunc(src.Files(), func(f providers.File) bool { return !chosen.Empty() && !chosen.Match(f.Name, false) })
+	if len(files) == 0 && !chosen.Empty() {
+		return fmt.Errorf("no file of the artifact matches %q: %w", include, providers.ErrNotFound)
+	}
+	for _, f := range files {
 		r, err := src.Open(ctx, f.Name)
 		if err != nil {
 			return err
