@@ -22,7 +22,7 @@ const (
 	Interrupted Status = "interrupted" // not ended and nobody works on it
 	Succeeded   Status = "succeeded"
 	Warned      Status = "succeeded_with_warnings"
-	Partial     Status = "partial" // runs only: some tasks succeeded, some failed
+	Partial     Status = "partial" // runs only: some of the work succeeded, and something failed
 	Failed      Status = "failed"
 	Skipped     Status = "skipped"
 	Cancelled   Status = "cancelled"
@@ -186,19 +186,34 @@ type Duty struct {
 	Paid bool            `json:"paid"`
 }
 
-// Summarise gives the status of a run from the statuses of its tasks; it is the only source of a run's status.
-func Summarise(tasks []Status) Status {
-	var good, warned, failed, skipped, cancelled, attention, interrupted, open int
-	for _, s := range tasks {
-		switch s {
-		case Succeeded:
-			good++
-		case Warned:
-			warned++
+// KindScript is the kind of a task that is a script around the work, and not work.
+const KindScript = "script"
+
+// Outcome is what counts of a task for the status of its run.
+type Outcome struct {
+	Status Status
+	Script bool // it is not work: that it ended well does not make its run one that did something
+}
+
+// Outcome gives what counts of the task for the status of its run.
+func (t TaskRun) Outcome() Outcome { return Outcome{Status: t.Status, Script: t.Kind == KindScript} }
+
+// Summarise gives the status of a run from the outcomes of its tasks; it is the only source of a run's status. What was done is told by
+// the work alone; what failed or is open, by scripts as well.
+func Summarise(tasks []Outcome) Status {
+	var done, warned, failed, cancelled, attention, interrupted, open int
+	for _, t := range tasks {
+		switch t.Status {
+		case Succeeded, Warned:
+			if !t.Script {
+				done++
+			}
+			if t.Status == Warned {
+				warned++
+			}
 		case Failed:
 			failed++
 		case Skipped:
-			skipped++
 		case Cancelled:
 			cancelled++
 		case Attention:
@@ -216,15 +231,15 @@ func Summarise(tasks []Status) Status {
 		return Interrupted
 	case attention > 0:
 		return Attention
-	case failed+cancelled > 0 && good+warned > 0:
+	case failed+cancelled > 0 && done > 0:
 		return Partial
 	case failed > 0:
 		return Failed
 	case cancelled > 0:
 		return Cancelled
-	case warned > 0:
+	case done > 0 && warned > 0:
 		return Warned
-	case good > 0:
+	case done > 0:
 		return Succeeded
 	default:
 		return Skipped

@@ -79,8 +79,37 @@ func TestSummarise(t *testing.T) {
 		{[]state.Status{i, a, p}, r},
 		{[]state.Status{g, r}, r},
 	} {
-		if got := state.Summarise(test.tasks); got != test.want {
+		if got := state.Summarise(work(test.tasks)); got != test.want {
 			t.Errorf("%v: got %s, want %s", test.tasks, got, test.want)
+		}
+	}
+}
+
+func work(all []state.Status) (outcomes []state.Outcome) {
+	for _, s := range all {
+		outcomes = append(outcomes, state.Outcome{Status: s})
+	}
+	return outcomes
+}
+
+// A script around the work says nothing of what was done, and everything of what went wrong.
+func TestSummariseScripts(t *testing.T) {
+	for _, c := range []struct{ work, script, want state.Status }{
+		{state.Succeeded, state.Succeeded, state.Succeeded},
+		{state.Succeeded, state.Skipped, state.Succeeded},
+		{state.Succeeded, state.Warned, state.Warned},
+		{state.Succeeded, state.Failed, state.Partial},
+		{state.Failed, state.Succeeded, state.Failed},
+		{state.Failed, state.Warned, state.Failed},
+		{state.Cancelled, state.Succeeded, state.Cancelled},
+		{state.Cancelled, state.Failed, state.Failed},
+		{state.Skipped, state.Succeeded, state.Skipped},
+		{state.Skipped, state.Failed, state.Failed},
+		{state.Failed, state.Attention, state.Attention},
+		{state.Succeeded, state.Pending, state.Running},
+	} {
+		if got := state.Summarise([]state.Outcome{{Status: c.work}, {Status: c.script, Script: true}}); got != c.want {
+			t.Errorf("work %s, script %s: got %s, want %s", c.work, c.script, got, c.want)
 		}
 	}
 }
@@ -90,7 +119,7 @@ func TestSummariseProperties(t *testing.T) {
 		ofTask := rapid.SampledFrom([]state.Status{state.Pending, state.Running, state.Interrupted, state.Succeeded, state.Warned, state.Failed,
 			state.Skipped, state.Cancelled, state.Attention})
 		tasks := rapid.SliceOfN(ofTask, 1, 8).Draw(t, "tasks")
-		got := state.Summarise(tasks)
+		got := state.Summarise(work(tasks))
 		open := slices.ContainsFunc(tasks, func(s state.Status) bool { return !s.Terminal() })
 		if got.Terminal() == open {
 			t.Fatalf("%v: %s", tasks, got)
@@ -98,10 +127,10 @@ func TestSummariseProperties(t *testing.T) {
 		if got.Good() && slices.ContainsFunc(tasks, func(s state.Status) bool { return !s.Good() && s != state.Skipped }) {
 			t.Fatalf("%v is called %s", tasks, got)
 		}
-		if again := state.Summarise(append(slices.Clone(tasks), tasks...)); again != got {
+		if again := state.Summarise(work(append(slices.Clone(tasks), tasks...))); again != got {
 			t.Fatalf("%v: %s once, %s twice", tasks, got, again)
 		}
-		if turned := state.Summarise(rapid.Permutation(tasks).Draw(t, "permutation")); turned != got {
+		if turned := state.Summarise(work(rapid.Permutation(tasks).Draw(t, "permutation"))); turned != got {
 			t.Fatalf("%v: %s, in another order %s", tasks, got, turned)
 		}
 	})

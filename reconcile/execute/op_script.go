@@ -73,7 +73,7 @@ func script(ctx context.Context, c *call) (outcome, error) {
 // soFar is how things went up to this step: for a script of the action its tasks, for one of a task its steps.
 func (w *work) soFar() state.Status {
 	switch {
-	case w.spec.Kind == "script":
+	case w.spec.Kind == state.KindScript:
 		return w.before
 	case w.end != nil:
 		return w.end.Status

@@ -75,12 +75,13 @@ func TestOrderAndPolicies(t *testing.T) {
 	}{
 		{"all good", []reconcile.Task{pre("true"), ok, ok, always}, []string{"succeeded", "succeeded", "succeeded", "succeeded"}, state.Succeeded},
 		{"continue", []reconcile.Task{fail, ok, post}, []string{"failed FAILED_SCRIPT", "succeeded", "succeeded"}, state.Partial},
-		{"halt", []reconcile.Task{halting, ok, post, always}, []string{"failed FAILED_SCRIPT", "cancelled EXECUTION_CANCELED_BECAUSE_ERROR_POLICY", "cancelled EXECUTION_CANCELED_BECAUSE_ERROR_POLICY", "succeeded"}, state.Partial},
-		{"pre script fails", []reconcile.Task{pre("exit 2"), ok, post, always}, []string{"failed FAILED_SCRIPT", "cancelled PLAN_FAILED_PRE_SCRIPT", "cancelled PLAN_FAILED_PRE_SCRIPT", "succeeded"}, state.Partial},
+		{"halt", []reconcile.Task{halting, ok, post, always}, []string{"failed FAILED_SCRIPT", "cancelled EXECUTION_CANCELED_BECAUSE_ERROR_POLICY", "cancelled EXECUTION_CANCELED_BECAUSE_ERROR_POLICY", "succeeded"}, state.Failed},
+		{"pre script fails", []reconcile.Task{pre("exit 2"), ok, post, always}, []string{"failed FAILED_SCRIPT", "cancelled PLAN_FAILED_PRE_SCRIPT", "cancelled PLAN_FAILED_PRE_SCRIPT", "succeeded"}, state.Failed},
 		{"pre script skips", []reconcile.Task{pre("exit 75"), ok, post}, []string{"skipped SKIPPED_SOFT", "skipped SKIPPED_SOFT", "skipped SKIPPED_SOFT"}, state.Skipped},
 		{"all skipped", []reconcile.Task{pre("true"), skipped, skipped, always}, []string{"skipped SKIPPED_ALL_TASKS_SKIPPED", "skipped SKIPPED_DEVICE_EXCLUDED", "skipped SKIPPED_DEVICE_EXCLUDED", "skipped SKIPPED_ALL_TASKS_SKIPPED"}, state.Skipped},
+		{"post script fails", []reconcile.Task{ok, scriptTask(reconcile.StageAfter, "exit 1")}, []string{"succeeded", "failed FAILED_SCRIPT"}, state.Partial},
 		{"bound to outcomes, good", []reconcile.Task{ok, onFailure, onSuccess}, []string{"succeeded", "skipped SKIPPED_CONDITION_NOT_MET", "succeeded"}, state.Succeeded},
-		{"bound to outcomes, bad", []reconcile.Task{fail, onFailure, onSuccess}, []string{"failed FAILED_SCRIPT", "succeeded", "skipped SKIPPED_CONDITION_NOT_MET"}, state.Partial},
+		{"bound to outcomes, bad", []reconcile.Task{fail, onFailure, onSuccess}, []string{"failed FAILED_SCRIPT", "succeeded", "skipped SKIPPED_CONDITION_NOT_MET"}, state.Failed},
 		{"timeout", []reconcile.Task{{Kind: "script", Stage: 1, Steps: []reconcile.Step{step("s", reconcile.OpScript, state.Halt, reconcile.ScriptArgs{Command: []string{"sleep", "60"}, Timeout: unit.Duration(10 * time.Millisecond)})}}}, []string{"failed FAILED_TIMEOUT"}, state.Failed},
 	} {
 		t.Run(c.name, func(t *testing.T) {

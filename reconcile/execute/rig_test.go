@@ -149,8 +149,13 @@ func script(command string) reconcile.Step {
 	return step("script", reconcile.OpScript, state.Halt, reconcile.ScriptArgs{Command: []string{"/bin/sh", "-c", command}, Timeout: unit.Duration(time.Minute)})
 }
 
+// scriptTask is a script around the work, or with StageWork work that is done by a script.
 func scriptTask(stage int, command string) reconcile.Task {
-	return reconcile.Task{Kind: "script", Stage: stage, Steps: []reconcile.Step{script(command)}}
+	kind := state.KindScript
+	if stage == reconcile.StageWork {
+		kind = "backup"
+	}
+	return reconcile.Task{Kind: kind, Stage: stage, Steps: []reconcile.Step{script(command)}}
 }
 
 func manual(tasks ...reconcile.Task) reconcile.Action {

@@ -165,14 +165,14 @@ func (r *run) stage() int {
 
 // outcome sums up the tasks of the stages below one.
 func (r *run) outcome(stage int) state.Status {
-	var all []state.Status
+	var all []state.Outcome
 	for _, t := range r.tasks {
 		if t.spec.Stage < stage {
-			status := t.rec.Status
+			outcome := t.rec.Outcome()
 			if r.held(t) {
-				status = r.halt.Status
+				outcome.Status = r.halt.Status
 			}
-			all = append(all, status)
+			all = append(all, outcome)
 		}
 	}
 	return state.Summarise(all)
@@ -180,9 +180,9 @@ func (r *run) outcome(stage int) state.Status {
 
 // status sums up the whole run.
 func (r *run) status() state.Status {
-	all := make([]state.Status, len(r.tasks))
+	all := make([]state.Outcome, len(r.tasks))
 	for i, t := range r.tasks {
-		all[i] = t.rec.Status
+		all[i] = t.rec.Outcome()
 	}
 	return state.Summarise(all)
 }

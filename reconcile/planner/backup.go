@@ -97,7 +97,7 @@ func (b *builder) addBackup(bp *config.BackupPlan, a reconcile.Action) {
 	a.Summary = summariseTasks(bp, work)
 	idle := !slices.ContainsFunc(work, func(t reconcile.Task) bool { return t.Skip == nil })
 	script := func(name string, stage int, s *config.Script, t reconcile.Task) reconcile.Task {
-		t.Kind, t.Stage, t.Activity = "script", stage, name
+		t.Kind, t.Stage, t.Activity = state.KindScript, stage, name
 		if idle {
 			t.Skip = &reconcile.Skip{Code: reconcile.SkippedNoTasks, Reason: "every task is skipped"}
 			return t

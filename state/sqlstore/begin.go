@@ -160,12 +160,12 @@ func count(r *state.Run, tasks []state.TaskRun) {
 
 // begunStatus is the status of a run nobody has worked on yet.
 func begunStatus(tasks []state.TaskRun) state.Status {
-	var all []state.Status
+	var all []state.Outcome
 	for _, task := range tasks {
 		if task.Status == "" || task.Status == state.Pending {
 			return state.Pending
 		}
-		all = append(all, task.Status)
+		all = append(all, task.Outcome())
 	}
 	return state.Summarise(all)
 }

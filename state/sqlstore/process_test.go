@@ -210,9 +210,9 @@ func TestKilledProcessLosesNothingAndIsNoticedAtOnce(t *testing.T) {
 			if err != nil || len(tasks) != 4 {
 				t.Fatalf("run %s was acknowledged: %v, %v", run, tasks, err)
 			}
-			var statuses []state.Status
+			var outcomes []state.Outcome
 			for _, task := range tasks {
-				statuses = append(statuses, task.Status)
+				outcomes = append(outcomes, task.Outcome())
 				if task.Status == state.Running {
 					t.Errorf("task %s of the dead process is running", task.ID)
 				}
@@ -222,8 +222,8 @@ func TestKilledProcessLosesNothingAndIsNoticedAtOnce(t *testing.T) {
 				}
 			}
 			r, err := s.Run(t.Context(), run)
-			if err != nil || r.Status != state.Summarise(statuses) && r.Status != state.Pending {
-				t.Errorf("run %s is %s with tasks %v (%v)", run, r.Status, statuses, err)
+			if err != nil || r.Status != state.Summarise(outcomes) && r.Status != state.Pending {
+				t.Errorf("run %s is %s with tasks %v (%v)", run, r.Status, outcomes, err)
 			}
 		}
 		if err := errors.Join(s.CloseSession(t.Context(), se.Epoch), s.Close()); err != nil {

@@ -59,11 +59,11 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 			return before, err
 		}
 	}
-	statuses, n, err := t.taskStatuses(run)
+	outcomes, n, err := t.outcomes(run)
 	if err != nil {
 		return "", err
 	}
-	status := state.Summarise(statuses)
+	status := state.Summarise(outcomes)
 	switch {
 	case status == state.Running && started == 0: // no task was ever claimed
 		status = state.Pending
@@ -79,31 +79,22 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 		return "", err
 	}
 	if status.Good() || status == state.Partial {
-		err = t.goodHead(address, run)
+		err = t.newHead(address, run, run)
 	}
 	return status, err
 }
 
-// goodHead notes a run that ended well as the newest good one of its address, if it did more than run scripts.
-func (t *tx) goodHead(address string, run int64) error {
-	worked, err := t.Row(`SELECT 1 FROM task WHERE run_id = ? AND kind <> 'script' AND status IN ('succeeded', 'succeeded_with_warnings') LIMIT 1`,
-		[]any{run}, new(int))
-	if err != nil || !worked {
-		return err
-	}
-	return t.newHead(address, run, run)
-}
-
-// taskStatuses gives each status that tasks of a run have, and the numbers of the ended ones.
-func (t *tx) taskStatuses(run int64) (all []state.Status, n numbers, err error) {
-	err = t.All(`SELECT status, count(*) FROM task WHERE run_id = ? GROUP BY status`, []any{run}, func(row database.Row) error {
-		var s state.Status
+// outcomes gives each outcome that tasks of a run have, and the numbers of the ended ones.
+func (t *tx) outcomes(run int64) (all []state.Outcome, n numbers, err error) {
+	const query = `SELECT status, kind = ?, count(*) FROM task WHERE run_id = ? GROUP BY 1, 2`
+	err = t.All(query, []any{state.KindScript, run}, func(row database.Row) error {
+		var o state.Outcome
 		var count int64
-		if err := row.Scan(&s, &count); err != nil {
+		if err := row.Scan(&o.Status, &o.Script, &count); err != nil {
 			return err
 		}
-		all = append(all, s)
-		n = n.and(tally(s, count))
+		all = append(all, o)
+		n = n.and(tally(o.Status, count))
 		return nil
 	})
 	return all, n, err

@@ -340,13 +340,13 @@ func (m *modelState) checkRuns(t *rapid.T) {
 func (m *modelState) checkRun(t *rapid.T, id string, tasks []*modelTask) {
 	got, err := m.b.Tasks(m.ctx, id)
 	m.must(t, err)
-	var statuses []state.Status
+	var outcomes []state.Outcome
 	var want state.Run
 	for i, task := range tasks {
 		if got[i].Status != task.status || got[i].Attempt != task.claim.Attempt {
 			t.Fatalf("task %s is %s (attempt %d), want %s (%d)", task.id, got[i].Status, got[i].Attempt, task.status, task.claim.Attempt)
 		}
-		statuses = append(statuses, task.status)
+		outcomes = append(outcomes, state.TaskRun{Kind: got[i].Kind, Status: task.status}.Outcome())
 		switch task.status {
 		case state.Succeeded, state.Warned:
 			want.Succeeded++
@@ -356,7 +356,7 @@ func (m *modelState) checkRun(t *rapid.T, id string, tasks []*modelTask) {
 			want.Skipped++
 		}
 	}
-	want.Status = state.Summarise(statuses)
+	want.Status = state.Summarise(outcomes)
 	if want.Status == state.Running && !m.started[id] {
 		want.Status = state.Pending
 	}

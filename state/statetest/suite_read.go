@@ -106,19 +106,25 @@ var readTests = map[string]func(*fixture){
 		equal(f, "last good run", n.LastGood["backup_plan.a"].ID, a1.ID)
 		equal(f, "open runs, oldest first", []string{n.OpenRuns[0].ID, n.OpenRuns[1].ID}, []string{b1.ID, a2.ID})
 	},
-	"a run of which only scripts ended well is no good one": func(f *fixture) {
+	"a run of which only scripts ended well did nothing, and is no good one": func(f *fixture) {
 		se := f.session()
-		script := state.TaskRun{Kind: "script"}
+		script := state.TaskRun{Kind: state.KindScript}
 		good := func() string { return f.snapshot().LastGood["backup_plan.a"].ID }
 		for _, c := range []struct {
 			work state.Status
 			good bool
-		}{{state.Cancelled, false}, {state.Skipped, false}, {state.Failed, false}, {state.Attention, false}, {state.Warned, true}, {state.Failed, false}} {
+		}{
+			{state.Cancelled, false}, {state.Skipped, false}, {state.Failed, false}, {state.Attention, false}, {state.Warned, true},
+			{state.Failed, false}, {state.Succeeded, true},
+		} {
 			was := good()
 			r := f.begin("backup_plan.a", script, device("QA1"), device("QA2"))
 			f.finish(f.claim(se, r.ID+".1"), state.Succeeded)
 			f.finish(f.claim(se, r.ID+".2"), c.work)
 			f.finish(f.claim(se, r.ID+".3"), state.Skipped)
+			ended, err := f.b.Run(f.ctx(), r.ID)
+			f.ok(err)
+			equal(f, "the run with that work", ended.Status, c.work)
 			if got := good(); (got == r.ID) != c.good || !c.good && got != was {
 				f.Errorf("after a run with a backup that is %s, the good one is %q, was %q", c.work, got, was)
 			}

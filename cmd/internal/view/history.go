@@ -70,7 +70,7 @@ type Patterns struct{ Device, Domain string }
 func Activities(run string, tasks []TaskDetail, patterns map[string]Patterns) []ActivityDetail {
 	var all []ActivityDetail
 	index := map[string]int{}
-	statuses := map[string][]state.Status{}
+	outcomes := map[string][]state.Outcome{}
 	for _, t := range tasks {
 		if t.Kind != "backup" {
 			continue
@@ -88,8 +88,8 @@ func Activities(run string, tasks []TaskDetail, patterns map[string]Patterns) []
 		if t.StatusAt.After(a.StatusTime) {
 			a.StatusTime = t.StatusAt
 		}
-		statuses[t.Activity] = append(statuses[t.Activity], t.Status)
-		a.Status = state.Summarise(statuses[t.Activity])
+		outcomes[t.Activity] = append(outcomes[t.Activity], t.Outcome())
+		a.Status = state.Summarise(outcomes[t.Activity])
 		switch t.Status {
 		case state.Succeeded, state.Warned:
 			a.Succeeded++
@@ -131,7 +131,7 @@ func Run(w io.Writer, d RunDetail, s Style) error {
 	var rows [][]string
 	for _, t := range d.Tasks {
 		device := t.Device
-		if t.Kind == "script" {
+		if t.Kind == state.KindScript {
 			device = "script " + t.Activity
 		}
 		message := t.Error
