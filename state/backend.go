@@ -181,7 +181,8 @@ type Backend interface {
 	// has a run already is ErrDuplicate and nothing is created. The runs come back with their IDs.
 	Begin(ctx context.Context, p StoredPlan, runs []NewRun) ([]Run, error)
 	// Claim makes a pending or interrupted task running and takes its locks, or is ErrBusy (a lock is held by another
-	// task) or ErrStale (the task is not waiting, or its run waits for a person; see Await).
+	// task) or ErrStale (the task is not waiting, or its run waits for a person; see Await). With ErrBusy, what dead processes
+	// held is taken back as by OpenSession: a running task is in the hands of a living one.
 	Claim(ctx context.Context, session int64, task string, at time.Time) (Claim, error)
 	// Journal writes one entry for a claimed task.
 	Journal(ctx context.Context, c Claim, e Entry) error

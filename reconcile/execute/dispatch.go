@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/state"
@@ -287,61 +286,6 @@ func (d *dispatcher) start(t *task) {
 	d.emit(t.event(kind))
 	w := newWork(t, claim, before)
 	go func() { d.done <- w.perform() }()
-}
-
-// wait tells once what a task waits for.
-func (d *dispatcher) wait(t *task) {
-	defer func() {
-		for _, l := range t.rec.Locks {
-			if !t.stuck {
-				d.busy[l] = true
-			}
-		}
-	}()
-	if t.waited {
-		return
-	}
-	t.waited = true
-	e := t.event(Waiting)
-	e.Reason = strings.Join(t.rec.Locks, ", ")
-	locks, err := d.o.Backend.Locks(d.base)
-	if err != nil {
-		d.emit(e)
-		return
-	}
-	for _, l := range locks {
-		if slices.Contains(t.rec.Locks, l.Name) && l.Task != t.rec.ID {
-			e.Reason = l.Name + ", which " + holder(l) + " holds"
-			if d.needsPerson(l.Task) { // that may take days; a later resume goes on
-				run, _, _ := strings.Cut(l.Task, ".")
-				e.Reason = fmt.Sprintf("%s, which task %s keeps until somebody decides", l.Name, l.Task)
-				t.stuck, t.behind, d.again = true, l.Task, true
-				t.why = fmt.Sprintf("%s. Look: holdfast history %s, then: holdfast task resolve %s --done | --failed | --retry", e.Reason, run, l.Task)
-			}
-			break
-		}
-	}
-	d.emit(e)
-}
-
-// holder names who holds a lock.
-func holder(l state.Lock) string {
-	switch {
-	case l.Task != "" && l.Actor != "":
-		return "task " + l.Task + " of " + l.Actor
-	case l.Task != "":
-		return "task " + l.Task
-	case l.Actor != "":
-		return l.Actor
-	}
-	return "somebody"
-}
-
-// needsPerson reports whether a task ended in attention. It keeps its locks when it owes something.
-func (d *dispatcher) needsPerson(task string) bool {
-	run, _, _ := strings.Cut(task, ".")
-	recs, err := d.o.Backend.Tasks(d.base, run)
-	return err == nil && slices.ContainsFunc(recs, func(r state.TaskRun) bool { return r.ID == task && r.Status == state.Attention })
 }
 
 // finished takes a task back from its goroutine.

@@ -24,6 +24,7 @@ type Event struct {
 	Files    int64        `json:"files,omitempty"` // so far
 	Bytes    int64        `json:"bytes,omitempty"`
 	ByRuns   int64        `json:"by_runs,omitempty"` // of a recorded plan: changes that its runs record when what they do is done
+	Since    time.Time    `json:"since,omitzero"`    // of waiting for a lock: when that began
 	Until    time.Time    `json:"until,omitzero"`    // of what takes its time: when it ends at the latest, one way or another
 }
 
@@ -40,7 +41,7 @@ const (
 	StepDone     EventKind = "step_done"
 	StepRetry    EventKind = "step_retry"
 	Progress     EventKind = "progress"
-	Waiting      EventKind = "waiting"      // for a lock, whose holder Reason names, or for a device that takes its time
+	Waiting      EventKind = "waiting"      // for a lock, whose holder Reason names, again every minute; or for a device that takes its time
 	Resumed      EventKind = "resumed"      // a task goes on where it was interrupted
 	DutyStarted  EventKind = "duty_started" // what a task left behind is being undone; Step names the duty
 	DutyPaid     EventKind = "duty_paid"    // Step names the duty

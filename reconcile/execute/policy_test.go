@@ -141,38 +141,6 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-func TestWaitsForALock(t *testing.T) {
-	k := newRig(t)
-	now := time.Now()
-	hold := state.Lock{Name: "device/host", Actor: "ana", Operation: "hold", Reason: "maintenance", Acquired: now, Expires: now.Add(100 * time.Hour)}
-	if _, err := k.b.AcquireLock(t.Context(), hold); err != nil {
-		t.Fatal(err)
-	}
-	task := scriptTask(reconcile.StageWork, "true")
-	task.Locks = []string{"device/host"}
-	release := func() {
-		if _, err := k.b.BreakLock(t.Context(), "device/host", "ana", "done", time.Now()); err != nil {
-			t.Error(err)
-		}
-	}
-	var waited atomic.Bool
-	events := k.o.Events
-	k.o.Events = func(e execute.Event) {
-		events(e)
-		if e.Kind == execute.Waiting && waited.CompareAndSwap(false, true) {
-			if !strings.Contains(e.Reason, "ana") {
-				t.Errorf("the event does not name the holder: %q", e.Reason)
-			}
-			release()
-		}
-	}
-	res := k.apply(k.plan(manual(task)))
-	k.want(res.Runs[0].ID, "succeeded")
-	if !waited.Load() {
-		t.Error("no event told that it waits")
-	}
-}
-
 func TestWaitsNoLongerThanADay(t *testing.T) {
 	k := newRig(t)
 	var skew atomic.Int64

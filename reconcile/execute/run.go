@@ -34,12 +34,13 @@ type task struct {
 	r       *run
 	rec     state.TaskRun
 	spec    *reconcile.Task
-	active  bool   // in the hands of a goroutine of ours
-	foreign bool   // somebody else has or ended it; its record is to be read again
-	stuck   bool   // left for a later resume
-	why     string // it is stuck: what it waits for, and what to do about that
-	behind  string // it is stuck: the task with its locks, which waits for a person
-	waited  bool   // its waiting was told
+	active  bool      // in the hands of a goroutine of ours
+	foreign bool      // somebody else has or ended it; its record is to be read again
+	stuck   bool      // left for a later resume
+	why     string    // it is stuck: what it waits for, and what to do about that
+	behind  string    // it is stuck: the task with its locks, which waits for a person
+	since   time.Time // it waits for a lock; see wait
+	told    time.Time // when that was said last
 }
 
 func newRun(j *job, rec state.Run, tasks []state.TaskRun) (*run, error) {

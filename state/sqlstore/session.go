@@ -29,7 +29,7 @@ func (s *Store) OpenSession(ctx context.Context, n state.Session) (state.Session
 			epoch, n.Host, n.PID, n.Actor, micros(n.Started)); err != nil {
 			return err
 		}
-		return s.reap(t, n.Started)
+		return s.reap(t, n.Started, epoch)
 	})
 	if err != nil {
 		if epoch != 0 {
@@ -64,8 +64,8 @@ func (s *Store) newEpoch(t *tx) (int64, error) {
 const openSessions = `SELECT epoch, host FROM session WHERE ending = ''`
 
 // reap ends the sessions of dead processes and interrupts what nobody works on. A session that let a lock of its own expire
-// counts as dead too: its process is stopped or hangs. Should it wake up, its next write is refused.
-func (s *Store) reap(t *tx, at time.Time) error {
+// counts as dead too: its process is stopped or hangs. Should it wake up, its next write is refused. Who asks is alive.
+func (s *Store) reap(t *tx, at time.Time, who int64) error {
 	var dead []int64
 	err := t.All(openSessions, nil, func(row database.Row) error {
 		var epoch int64
@@ -82,8 +82,8 @@ func (s *Store) reap(t *tx, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	err = t.All(`SELECT DISTINCT session FROM held_lock WHERE task = '' AND session > 0 AND expires_at > 0 AND expires_at <= ?`,
-		[]any{micros(at)}, func(row database.Row) error {
+	err = t.All(`SELECT DISTINCT session FROM held_lock WHERE task = '' AND session > 0 AND session <> ? AND expires_at > 0 AND expires_at <= ?`,
+		[]any{who, micros(at)}, func(row database.Row) error {
 			var epoch int64
 			err := row.Scan(&epoch)
 			dead = append(dead, epoch)

@@ -43,6 +43,9 @@ func (s *Store) Claim(ctx context.Context, session int64, task string, at time.T
 			return err
 		})
 	}
+	if errors.Is(err, state.ErrBusy) { // by a process that may have died since this session was opened
+		err = errors.Join(err, s.write(ctx, func(t *tx) error { return s.reap(t, stored(at), session) }))
+	}
 	if err != nil {
 		return state.Claim{}, fmt.Errorf("claim task %s: %w", task, err)
 	}

@@ -98,6 +98,31 @@ var lockTests = map[string]func(*fixture){
 		f.now = hold.Expires
 		f.claim(se, r.ID+".1")
 	},
+	"who waits for a task of a dead process finds it interrupted": func(f *fixture) {
+		dead, se := f.session(), f.session()
+		l := f.lock(dead)
+		r := f.begin("backup_plan.qa", device("QA1"))
+		f.claim(dead, r.ID+".1")
+		own := f.begin("backup_plan.qb", device("QA1"))
+		wait := func(want state.Status) {
+			f.Helper()
+			_, err := f.b.Claim(f.ctx(), se, own.ID+".1", f.tick())
+			f.is(err, state.ErrBusy)
+			tasks, err := f.b.Tasks(f.ctx(), r.ID)
+			f.ok(err)
+			equal(f, "the task that has the lock", tasks[0].Status, want)
+		}
+		wait(state.Running)
+		mine, err := f.b.AcquireLock(f.ctx(), state.Lock{Name: "plan/x", Session: se, Actor: "bob", Acquired: f.tick()})
+		f.ok(err)
+		f.now = l.Expires.Add(time.Hour) // its process is stopped, and so was this one, which is alive all the same
+		wait(state.Interrupted)
+		mine.Expires = f.now.Add(time.Hour)
+		f.ok(f.b.RenewLock(f.ctx(), mine))
+		wait(state.Interrupted) // the lock stays with the task
+		f.finish(f.claim(se, r.ID+".1"), state.Succeeded)
+		f.claim(se, own.ID+".1")
+	},
 	"locks that make no sense are refused": func(f *fixture) {
 		se := f.session()
 		for name, l := range map[string]state.Lock{

@@ -77,7 +77,7 @@ func (d *Display) Event(e execute.Event) {
 	case execute.StepRetry:
 		d.say(e.Task, "%s: %s failed, trying again: %s", name, e.Step, e.Error)
 	case execute.Waiting:
-		d.say(e.Task, "%s waits for %s%s", name, e.Reason, atMost(e))
+		d.say(e.Task, "%s waits for %s%s%s", name, e.Reason, already(e), atMost(e))
 	case execute.DutyStarted:
 		if t := d.tasks[e.Task]; t != nil {
 			t.step.Store(e.Step)
@@ -184,6 +184,14 @@ func taskName(e execute.Event) string {
 		name += "/" + e.Domain
 	}
 	return name
+}
+
+// already says how long something waits, unless it has just begun.
+func already(e execute.Event) string {
+	if waited := e.Time.Sub(e.Since).Round(time.Second); !e.Since.IsZero() && waited > 0 {
+		return ", " + waited.String() + " so far"
+	}
+	return ""
 }
 
 // atMost says how long something may take that has begun.
