@@ -162,9 +162,10 @@ type CheckArgs struct {
 type RestoreArgs struct {
 	Artifact string              `json:"artifact"`
 	Store    string              `json:"store"`
-	State    state.ArtifactState `json:"state"`         // it must still have
-	Dir      string              `json:"dir,omitempty"` // absolute; absent or empty
-	Raw      bool                `json:"raw,omitempty"` // with Dir: the files as they were captured
+	State    state.ArtifactState `json:"state"`             // it must still have
+	Dir      string              `json:"dir,omitempty"`     // absolute; absent or empty
+	Raw      bool                `json:"raw,omitempty"`     // with Dir: the files as they were captured
+	Include  []string            `json:"include,omitempty"` // only what these patterns match; none: all of it
 
 	Device  string `json:"device,omitempty"` // address of the target; without Dir
 	Domain  string `json:"domain,omitempty"` // in Device

@@ -52,7 +52,7 @@ var imports = map[string][]string{
 	"providers/plain/codec":  {"providers"},
 	"providers/plain/disk":   {"providers"},
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
-	"providers/sqlite":       {"providers", "providers/opened"},
+	"providers/sqlite":       {"providers", "providers/glob", "providers/opened"},
 	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"}, // a test kit, as are its children
@@ -109,7 +109,7 @@ var imports = map[string][]string{
 	},
 	"cmd/internal/command/recovery": {
 		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "cmd/internal/view/progress", "config/diag",
-		"config", "config/unit", "providers",
+		"config", "config/unit", "providers", "providers/glob",
 		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/status", "reconcile/store", "reconcile/verification", "state", "state/sqlstore",
 	},
 	"cmd/internal/command/store": {

@@ -73,10 +73,21 @@ func (s *Settings) Check(report func(path, problem string)) {
 // DeviceType describes the device type "files".
 func DeviceType() providers.DeviceType {
 	return providers.DeviceType{
-		Type:     "files",
-		Doc:      "Directory trees of this machine.",
-		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
-		InPlace:  canReplace,
+		Type:    "files",
+		Doc:     "Directory trees of this machine.",
+		Actions: []providers.Action{providers.SecureBackup, providers.ExportDomain},
+		InPlace: canReplace,
+		Parts: &providers.Parts{
+			Refuse: func(_ any, _ providers.Action, intoDevice bool) error {
+				if intoDevice {
+					return fmt.Errorf("a root is put back whole: %w", errors.ErrUnsupported)
+				}
+				return nil
+			},
+			Contents: func(ctx context.Context, _ any, _ providers.Action, src providers.Source) providers.Contents {
+				return archive.Contents(ctx, src)
+			},
+		},
 		Settings: func() any { return new(Settings) },
 		Open:     open,
 	}

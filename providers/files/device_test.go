@@ -140,6 +140,7 @@ func TestContract(t *testing.T) {
 	var content, conf string
 	suite := providertest.DeviceSuite{
 		Requests:    []providers.CaptureRequest{export, secure},
+		Parts:       files.DeviceType().Parts,
 		FindsDamage: true,
 		New: func(t *testing.T) providertest.DeviceCase {
 			content, conf = filepath.Join(t.TempDir(), "www"), t.TempDir()

@@ -24,6 +24,9 @@ type DeviceSuite struct {
 	Restored func(t *testing.T, req providers.CaptureRequest, dir string)
 	// FindsDamage says that Restore itself finds a changed or missing byte of an artifact.
 	FindsDamage bool
+	// Parts and Settings are those of the device type; nil: its artifacts are put back whole.
+	Parts    *providers.Parts
+	Settings any
 	// InPlace says which requests can be restored into the device itself; nil: that is not tested. Then DeviceCase.Change is needed.
 	InPlace func(req providers.CaptureRequest) bool
 }
@@ -55,6 +58,7 @@ func Device(t *testing.T, s DeviceSuite) {
 			t.Run("faulty source", func(t *testing.T) { s.faultySource(t, req) })
 			t.Run("damage", func(t *testing.T) { s.damage(t, req) })
 			t.Run("in place", func(t *testing.T) { s.inPlace(t, req) })
+			t.Run("parts", func(t *testing.T) { s.parts(t, req) })
 			t.Run("broken", func(t *testing.T) { s.broken(t, req) })
 		})
 	}

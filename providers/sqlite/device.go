@@ -40,6 +40,7 @@ func DeviceType() providers.DeviceType {
 		Doc:      "SQLite databases: one file, or every database file in a directory.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
 		InPlace:  providers.ExportsInPlace,
+		Parts:    parts,
 		Settings: func() any { return new(Settings) },
 		Open:     open,
 	}

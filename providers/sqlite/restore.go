@@ -47,6 +47,10 @@ func extract(ctx context.Context, req providers.RestoreRequest, src providers.So
 	if err != nil {
 		return nil, err
 	}
+	chosen, err := choose(req, src, want)
+	if err != nil {
+		return nil, err
+	}
 	root, err := os.OpenRoot(req.Dir)
 	if err != nil {
 		return nil, err
@@ -59,6 +63,10 @@ func extract(ctx context.Context, req providers.RestoreRequest, src providers.So
 		name, err := databaseName(f.Name, req.Action, want)
 		if err != nil {
 			return nil, err
+		}
+		if !chosen[name] {
+			delete(want, name)
+			continue
 		}
 		if err := write(ctx, root, src, f.Name, name); err != nil {
 			return nil, fmt.Errorf("database %s: %w", name, err)

@@ -117,6 +117,7 @@ func TestContract(t *testing.T) {
 	var dir string
 	providertest.Device(t, providertest.DeviceSuite{
 		Requests:    []providers.CaptureRequest{export, secure},
+		Parts:       sqlite.DeviceType().Parts,
 		FindsDamage: true,
 		New: func(t *testing.T) providertest.DeviceCase {
 			dir = t.TempDir()

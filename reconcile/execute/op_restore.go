@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/holdfast-dr/holdfast/providers"
@@ -67,7 +68,7 @@ func restoreTarget(a reconcile.RestoreArgs, input json.RawMessage) (artifact.Tar
 			return artifact.Target{}, fmt.Errorf("read the name of the restore of %s: %w", a.Artifact, err)
 		}
 	}
-	return artifact.Target{Dir: a.Dir, Raw: a.Raw, Device: a.Device, Domain: a.Domain, Replace: a.Replace, ID: in.ID}, nil
+	return artifact.Target{Dir: a.Dir, Raw: a.Raw, Include: a.Include, Device: a.Device, Domain: a.Domain, Replace: a.Replace, ID: in.ID}, nil
 }
 
 // restoreArtifact puts the content where it is to go. What is there stays until the content is complete.
@@ -80,8 +81,9 @@ func restoreArtifact(ctx context.Context, c *call) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	m := c.meter()
-	warnings, err := artifact.Restore(ctx, c.opener(), art, to, func(n int64) { m.add(0, n) })
+	m, done := c.meter(), report{FilesDone: art.Files, BytesDone: art.Bytes}
+	var read atomic.Int64
+	warnings, err := artifact.Restore(ctx, c.opener(), art, to, func(n int64) { read.Add(n); m.add(0, n) })
 	switch {
 	case errors.Is(err, providers.ErrNoSpace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // the store is only read
 		return outcome{}, ends(state.Failed, FailedTargetSpace, "restore artifact %s: %s has no room for the content: %s", a.Artifact, cmp.Or(a.Dir, a.Device), c.text(err))
@@ -94,7 +96,11 @@ func restoreArtifact(ctx context.Context, c *call) (outcome, error) {
 	for i, w := range warnings {
 		warnings[i] = c.redact.Replace(w)
 	}
-	return outcome{output: &report{FilesDone: art.Files, BytesDone: art.Bytes, Warnings: warnings}}, nil
+	if len(a.Include) > 0 {
+		done = report{BytesDone: read.Load()}
+	}
+	done.Warnings = warnings
+	return outcome{output: &done}, nil
 }
 
 // sweep removes what restores left in or beside their targets, when their outcome is recorded: a resume tells by it whether what is

@@ -43,6 +43,9 @@ func (b *builder) need(name, want, got string, met bool) bool {
 func (b *builder) judge() {
 	b.judgeArtifact()
 	b.judgeStore()
+	if len(b.Include) > 0 && b.Seen.Whole != "" {
+		b.errorf("HF-RST-019", "The artifact cannot be put back in parts", "%s. Leave --include away, or choose among its files as they were captured: --dir with --raw; holdfast artifact files %s --raw lists them.", b.Seen.Whole, b.Source.Artifact)
+	}
 	if b.Dir != "" {
 		b.judgeDir()
 	} else {
@@ -164,6 +167,8 @@ func (b *builder) judgeRoom() {
 	s, free := b.Source, b.Seen.FreeBytes
 	need, text := s.Content, unit.Bytes(s.Content)
 	switch {
+	case len(b.Include) > 0:
+		need, text = 0, "a part of what the artifact holds"
 	case b.Raw:
 	case s.Unpacked == 0:
 		text = "at least " + text

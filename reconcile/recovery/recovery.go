@@ -23,11 +23,12 @@ type Input struct {
 	Device string // address
 	Domain string // of Device; empty: the artifact's
 
-	Raw              bool   // with Dir
-	NoSafety         bool   // overwrite without a safety backup
-	Reason           string // why
-	AllowQuarantined bool   // with Dir
-	AllowUnverified  bool   // with Dir and Raw
+	Raw              bool     // with Dir
+	Include          []string // only what these patterns match
+	NoSafety         bool     // overwrite without a safety backup
+	Reason           string   // why
+	AllowQuarantined bool     // with Dir
+	AllowUnverified  bool     // with Dir and Raw
 
 	Seen     Seen
 	Operator string // who asks
@@ -47,6 +48,7 @@ type Seen struct {
 	Encrypted  bool                  // the content is, in the store
 	Target     *reconcile.DeviceSeen // nil without Device
 	Refused    string                // why the device cannot be restored into; empty: it can
+	Whole      string                // why nothing but the whole artifact can be put back; empty: parts of it can
 	Occupied   string                // why Dir cannot be used; empty: it can
 	FreeBytes  int64                 // where Dir is; -1: not known
 	Earlier    []Earlier
@@ -81,7 +83,7 @@ func Build(in Input) (*reconcile.Plan, diag.List) {
 	_, recorded := in.State.Objects[in.Device]
 	replace := recorded && b.occupied()
 	b.plan.Restore = &reconcile.Restore{
-		Source: in.Source, Raw: in.Raw, Safety: replace && !in.NoSafety,
+		Source: in.Source, Raw: in.Raw, Include: in.Include, Safety: replace && !in.NoSafety,
 		Target: reconcile.RestoreTarget{Dir: in.Dir, Device: in.Device, DeviceType: b.typeOf(in.Device), Domain: in.Domain, Replace: replace},
 		Seen:   reconcile.RestoreSeen{Verified: in.Seen.Verified, FreeBytes: in.Seen.FreeBytes, Seconds: b.seconds()},
 	}
@@ -111,8 +113,11 @@ func (b *builder) typeOf(address string) string {
 }
 
 // seconds is the duration to expect: that of the slowest earlier restore, for so many bytes. Much smaller ones tell nothing: they took
-// their time for other things than bytes.
+// their time for other things than bytes. Of a part of an artifact nobody knows how many bytes it takes.
 func (b *builder) seconds() int64 {
+	if len(b.Include) > 0 {
+		return 0
+	}
 	var most float64
 	for _, e := range b.Seen.Earlier {
 		if e.Bytes > 0 && e.Took > 0 && e.Bytes >= b.Source.Bytes/10 {
@@ -149,7 +154,7 @@ func (b *builder) act() {
 	r := b.plan.Restore
 	args := reconcile.RestoreArgs{
 		Artifact: b.Source.Artifact, Store: b.Source.Store, State: b.Source.State,
-		Dir: b.Dir, Raw: b.Raw, Device: b.Device, Domain: b.Domain, Replace: r.Target.Replace,
+		Dir: b.Dir, Raw: b.Raw, Include: b.Include, Device: b.Device, Domain: b.Domain, Replace: r.Target.Replace,
 	}
 	look := reconcile.DeviceArgs{Device: b.Device}
 	steps := []reconcile.Step{reconcile.NewStep("store", reconcile.OpStoreCheck, state.Rerun, reconcile.StoreArgs{Store: b.Source.Store})}

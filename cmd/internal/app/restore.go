@@ -30,6 +30,7 @@ type RestoreOptions struct {
 	Domain   string // of Device; empty: the artifact's
 
 	Raw              bool
+	Include          []string // only what these patterns match
 	NoSafety         bool
 	Reason           string
 	AllowQuarantined bool
@@ -54,7 +55,7 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 		return nil, err
 	}
 	in := recovery.Input{
-		State: snap, Source: sourceOf(o.Artifact, m), Dir: o.Dir, Device: o.Device, Domain: o.Domain, Raw: o.Raw, NoSafety: o.NoSafety,
+		State: snap, Source: sourceOf(o.Artifact, m), Dir: o.Dir, Device: o.Device, Domain: o.Domain, Raw: o.Raw, Include: o.Include, NoSafety: o.NoSafety,
 		Reason: o.Reason, AllowQuarantined: o.AllowQuarantined, AllowUnverified: o.AllowUnverified, Operator: Actor(), Now: a.Now(), Version: a.o.Version,
 	}
 	var doc *config.Document
@@ -90,6 +91,11 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 		in.Seen.Target = &seen
 		if err := opener.InPlace(o.Device, providers.Action(o.Artifact.Action), cmp.Or(o.Domain, o.Artifact.Domain)); err != nil {
 			in.Seen.Refused = err.Error()
+		}
+	}
+	if len(o.Include) > 0 && !o.Raw {
+		if err := opener.Parts(o.Artifact.Device, providers.Action(o.Artifact.Action), o.Dir == ""); err != nil {
+			in.Seen.Whole = err.Error()
 		}
 	}
 	if in.Seen.Earlier, err = earlier(ctx, backend, in); err != nil {

@@ -104,6 +104,9 @@ func targetLine(p *reconcile.Plan) line {
 		}
 		l.below = append(l.below, "stop the programs that use it first: those that keep it open may go on with the old content")
 	}
+	if len(r.Include) > 0 {
+		l.below = append(l.below, "only what matches "+Line(fmt.Sprintf("%q", r.Include)))
+	}
 	if r.Seen.Seconds > 0 {
 		text := "expected to take " + (time.Duration(r.Seen.Seconds) * time.Second).String()
 		if r.Safety {

@@ -35,9 +35,12 @@ const (
 // Owners and the setuid, setgid and sticky bits are restored only when running as root. Device nodes are never made, and
 // sockets are not in the archive. What is not put back as it was is a warning.
 func Extract(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
-	files := src.Files()
-	if len(files) != 2 || files[1].Name != listingName {
-		return fmt.Errorf("%w: an artifact of a files device has an archive and %s", providers.ErrCorrupt, listingName)
+	if err := checkFiles(src); err != nil {
+		return err
+	}
+	part, err := choose(ctx, src, req.Include)
+	if err != nil {
+		return err
 	}
 	root, err := os.OpenRoot(req.Dir)
 	if err != nil {
@@ -47,12 +50,12 @@ func Extract(ctx context.Context, req providers.RestoreRequest, src providers.So
 	if err := mustBeEmpty(root); err != nil {
 		return err
 	}
-	archive, err := openZstd(ctx, src, files[0].Name)
+	archive, err := openZstd(ctx, src, src.Files()[0].Name)
 	if err != nil {
 		return err
 	}
 	defer archive.Close()
-	listing, err := openZstd(ctx, src, files[1].Name)
+	listing, err := openZstd(ctx, src, listingName)
 	if err != nil {
 		return err
 	}
@@ -62,8 +65,12 @@ func Extract(ctx context.Context, req providers.RestoreRequest, src providers.So
 		tail:    archive,
 		listing: bufio.NewReaderSize(listing, 64<<10),
 		tree:    newTreeWriter(root),
+		part:    part,
 	}
 	defer x.tree.close()
+	if err := part.begin(x.tree); err != nil {
+		return err
+	}
 	if err := x.run(ctx); err != nil {
 		return err
 	}
@@ -143,6 +150,7 @@ type extractor struct {
 	tail    io.Reader // what comes after the archive's end
 	listing *bufio.Reader
 	tree    *treeWriter
+	part    *part
 }
 
 func (x *extractor) run(ctx context.Context) error {
@@ -169,7 +177,7 @@ func (x *extractor) run(ctx context.Context) error {
 }
 
 func (x *extractor) read(ctx context.Context, jobs chan<- smallJob) error {
-	for {
+	for !x.part.done() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -191,6 +199,7 @@ func (x *extractor) read(ctx context.Context, jobs chan<- smallJob) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // atEnd checks that the listing has ended as well, and that both files are whole to their last byte.
@@ -267,17 +276,27 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 	if path != l.path() || l.Type == "" || kindOf(h.Typeflag) != l.Type || h.Size != l.Size {
 		return fmt.Errorf("%w: the archive has %q where the listing has %q", providers.ErrCorrupt, h.Name, l.path())
 	}
-	if err := x.tree.within(path); err != nil {
+	n := newNode(path, h)
+	if n.target != l.target() {
+		return fmt.Errorf("%w: %q has another target in the listing", providers.ErrCorrupt, path)
+	}
+	if x.part != nil && !x.part.take(&n, l) {
+		return nil
+	}
+	if err := x.tree.within(n.path); err != nil {
 		return err
 	}
-	n := newNode(path, h)
 	switch l.Type {
 	case kindDir:
+		if x.part != nil { // it was made before
+			x.tree.setLater(n)
+			return nil
+		}
 		return x.tree.mkdir(n)
 	case kindFile:
 		return x.file(ctx, n, l, jobs)
 	case kindHardlink:
-		if err := errors.Join(checkPath(h.Linkname), x.tree.within(h.Linkname)); err != nil {
+		if err := errors.Join(checkPath(n.target), x.tree.within(n.target)); err != nil {
 			return err
 		}
 		return x.tree.later(n, l)

@@ -143,22 +143,26 @@ func (t *treeWriter) close() {
 func (h *dirHandle) fd() int { return int(h.file.Fd()) }
 
 func (t *treeWriter) mkdir(n node) error {
+	t.setLater(n)
 	if n.path == "." {
-		t.dirs = append(t.dirs, n)
 		return nil
 	}
-	h, name, err := t.parent(n.path)
+	return t.emptyDir(n.path)
+}
+
+// emptyDir makes a directory that others can be in.
+func (t *treeWriter) emptyDir(path string) error {
+	h, name, err := t.parent(path)
 	if err != nil {
 		return err
 	}
 	defer t.release(h)
-	if err := made("mkdir", n.path, unix.Mkdirat(h.fd(), name, 0o700)); err != nil {
-		return err
-	}
-	t.dirs = append(t.dirs, n)
-	t.made[n.path] = true
-	return nil
+	t.made[path] = true
+	return made("mkdir", path, unix.Mkdirat(h.fd(), name, 0o700))
 }
+
+// setLater has finish set what a directory carries.
+func (t *treeWriter) setLater(n node) { t.dirs = append(t.dirs, n) }
 
 func (t *treeWriter) fifo(n node) error {
 	h, name, err := t.parent(n.path)
@@ -279,9 +283,6 @@ func setTime(dirfd int, name string, n node) error {
 // later keeps a link until everything else is there, so that nothing is written through it.
 func (t *treeWriter) later(n node, l *line) error {
 	n.symlink = l.Type == kindSymlink
-	if n.target != l.target() {
-		return fmt.Errorf("%w: %q has another target in the listing", providers.ErrCorrupt, n.path)
-	}
 	t.links = append(t.links, n)
 	return nil
 }

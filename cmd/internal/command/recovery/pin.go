@@ -14,10 +14,11 @@ import (
 
 func artifactCommand(c *command.Call) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "artifact", GroupID: command.SectionData, Short: "Keep artifacts from deletion, or delete one",
-		Example: "  holdfast artifact pin 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"audit 2026\"\n  holdfast artifact delete 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"the restore was right\"",
+		Use: "artifact", GroupID: command.SectionData, Short: "See what is inside artifacts, keep them from deletion, or delete one",
+		Example: "  holdfast artifact files 01JQ0M3X7T8R5V2N6K4C9D1E0F\n  holdfast artifact pin 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"audit 2026\"\n  holdfast artifact delete 01JQ0M3X7T8R5V2N6K4C9D1E0F --reason \"the restore was right\"",
 	}
 	cmd.AddCommand(
+		filesCommand(c),
 		deleteCommand(c),
 		pinCommand(c, "pin", true, "Keep an artifact from deletion, whatever its retention says"),
 		pinCommand(c, "unpin", false, "Let retention decide about an artifact again"),

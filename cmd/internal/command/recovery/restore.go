@@ -34,6 +34,7 @@ func restoreCommand(c *command.Call) *cobra.Command {
 	var f artifactFlags
 	var dir, at, to string
 	var raw bool
+	var include []string
 	cmd := &cobra.Command{
 		Use:     "restore [ARTIFACT]",
 		GroupID: command.SectionData,
@@ -43,10 +44,14 @@ artifact, or the newest good one of a device and domain, as of a time if one is
 given. Every byte is checked against its SHA-256 on the way; the directory appears
 when all of it is there. No configuration is needed, only the state and the store.
 
+--include takes only what is wanted out of a large artifact: the rest of it is not
+unpacked. holdfast artifact files lists what there is.
+
 restore plan and restore apply do it as a run: reviewed, recorded in the history,
 resumable, and also into a device.`,
 		Example: `  holdfast restore --device web --domain content --dir /srv/restored
   holdfast restore --device web --at 2026-11-20T06:00:00Z --dir /srv/restored
+  holdfast restore 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --dir ./out --include etc/fstab
   holdfast restore 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --dir ./out --raw`,
 		Args: cobra.MaximumNArgs(1),
 
@@ -60,6 +65,9 @@ resumable, and also into a device.`,
 			case dir == "":
 				return errors.New("say where to with --dir DIRECTORY; into a device goes holdfast restore plan")
 			}
+			if err := checkPatterns(include); err != nil {
+				return err
+			}
 			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
 				art, err := pick(cmd.Context(), st, a.Now(), args, f, at, func(a state.Artifact) bool { return !artifact.IsSafety(a) })
 				if err != nil {
@@ -69,7 +77,7 @@ resumable, and also into a device.`,
 				if err != nil {
 					return err
 				}
-				return quick(cmd.Context(), c, a, st, app.RestoreOptions{Artifact: art, Dir: dir, Raw: raw})
+				return quick(cmd.Context(), c, a, st, app.RestoreOptions{Artifact: art, Dir: dir, Raw: raw, Include: include})
 			})
 		},
 	}
@@ -79,6 +87,7 @@ resumable, and also into a device.`,
 	cmd.Flags().StringVar(&to, "to", "", "refused: it is a flag of restore plan and restore apply")
 	cmd.Flags().StringVar(&at, "at", "", atUsage)
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the files as they are stored, without the device's own format")
+	includeFlag(cmd, &include)
 	_ = cmd.MarkFlagDirname("dir")
 	_ = cmd.Flags().MarkHidden("to") // it was declared above
 	return cmd
@@ -118,7 +127,7 @@ func quick(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store,
 		defer show.Close()
 	}
 	live := newReading(show, a, art, "restore")
-	warnings, err := artifact.Restore(ctx, opener, art, artifact.Target{Dir: o.Dir, Raw: o.Raw}, live.read)
+	warnings, err := artifact.Restore(ctx, opener, art, artifact.Target{Dir: o.Dir, Raw: o.Raw, Include: o.Include}, live.read)
 	live.end()
 	if sweepErr := artifact.Sweep(o.Dir, art.ID); err == nil {
 		err = sweepErr
@@ -127,7 +136,11 @@ func quick(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store,
 		return command.Exit(command.ExitFailed, err)
 	}
 	if c.JSON {
-		return view.JSON(c.Out, map[string]any{"artifact": art.ID, "directory": o.Dir, "bytes": art.Bytes, "warnings": warnings})
+		done := map[string]any{"artifact": art.ID, "directory": o.Dir, "bytes": art.Bytes, "warnings": warnings}
+		if len(o.Include) > 0 {
+			done["include"], done["bytes"] = o.Include, live.n
+		}
+		return view.JSON(c.Out, done)
 	}
 	for _, w := range warnings {
 		fmt.Fprintf(c.Err, "Warning: %s\n", view.Clean(w))

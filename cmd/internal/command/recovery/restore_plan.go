@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
@@ -27,6 +29,7 @@ type restoreFlags struct {
 
 	dir, to, toDomain string
 	inPlace, raw      bool
+	include           []string
 
 	noSafety, quarantined, unverified bool
 	reason                            string
@@ -44,6 +47,7 @@ func (f *restoreFlags) add(c *command.Call, cmd *cobra.Command) {
 	flags.StringVar(&f.toDomain, "to-domain", "", "with --to: into this domain (default: the artifact's)")
 	flags.BoolVar(&f.inPlace, "in-place", false, "restore into the device and domain that the artifact is of")
 	flags.BoolVar(&f.raw, "raw", false, "with --dir: write the files as they were captured, without the device's own format")
+	includeFlag(cmd, &f.include)
 	flags.BoolVar(&f.noSafety, "no-safety-backup", false, "do not back up first what is overwritten; needs --reason")
 	flags.StringVar(&f.reason, "reason", "", "why there is no safety backup; kept in the plan")
 	flags.BoolVar(&f.quarantined, "allow-quarantined", false, "with --dir: restore an artifact although a check of it failed")
@@ -92,12 +96,14 @@ func (f *restoreFlags) check() error {
 	case f.action != "" && f.action != "secure_backup" && f.action != "export_domain":
 		return fmt.Errorf("--action=%s: write secure_backup or export_domain", f.action)
 	}
-	return nil
+	return checkPatterns(f.include)
 }
 
 // options finds the artifact and says where it goes.
 func (f *restoreFlags) options(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store) (o app.RestoreOptions, err error) {
-	o = app.RestoreOptions{Raw: f.raw, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified}
+	o = app.RestoreOptions{
+		Raw: f.raw, Include: f.include, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified,
+	}
 	if f.artifact != "" {
 		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: f.artifact})
 		if err != nil {
@@ -209,7 +215,8 @@ holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
 		Example: `  holdfast restore apply back.plan --allow=destroy
   holdfast restore apply --device web --domain content --in-place
   holdfast restore apply --device web --domain content --in-place --auto-approve --allow=destroy
-  holdfast restore apply --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --dir /srv/restored --auto-approve`,
+  holdfast restore apply --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --dir /srv/restored --auto-approve
+  holdfast restore apply --device web --dir /srv/restored --include "etc/*.conf" --auto-approve`,
 		Args:        cobra.MaximumNArgs(1),
 		Annotations: command.Streams,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -219,7 +226,7 @@ holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
 				return err
 			}
 			if len(args) == 1 {
-				if f != (restoreFlags{variant: f.variant}) {
+				if givenBesides(cmd, "auto-approve", "allow") {
 					return errors.New("a plan file says what is restored and where to: leave the other flags away")
 				}
 				return restoreFile(cmd.Context(), c, args[0], allowed)
@@ -240,6 +247,13 @@ holds the old or the new content whole, and "holdfast apply --resume" goes on.`,
 	cmd.Flags().BoolVar(&do.Approve, "auto-approve", false, "do not ask")
 	command.Words(cmd, &do.Allow, "allow", nil, "destroy: allow that what the target holds is replaced", "destroy")
 	return cmd
+}
+
+// givenBesides reports whether flags of the command were given, besides those named.
+func givenBesides(cmd *cobra.Command, names ...string) (given bool) {
+	own := cmd.LocalNonPersistentFlags()
+	cmd.Flags().Visit(func(f *pflag.Flag) { given = given || own.Lookup(f.Name) != nil && !slices.Contains(names, f.Name) })
+	return given
 }
 
 // restore shows a plan, asks, and does it.
