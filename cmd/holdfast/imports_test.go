@@ -29,12 +29,13 @@ var imports = map[string][]string{
 	"providers/glob":       {},
 	"providers/process":    {},
 	"providers/opened":     {},
+	"providers/scratch":    {},
 	"providers/secrets":    {"providers", "providers/process"},
-	"providers/command":    {"providers", "providers/process", "config/unit"},
+	"providers/command":    {"providers", "providers/process", "providers/scratch", "config/unit"},
 	"providers/files":      {"providers", "providers/files/archive", "providers/opened", "providers/glob"},
-	"providers/postgresql": {"providers", "providers/process", "config/unit"},
+	"providers/postgresql": {"providers", "providers/process", "providers/scratch", "config/unit"},
 	"providers/files/archive": {
-		"providers", "providers/ahead", "providers/opened", "providers/glob",
+		"providers", "providers/ahead", "providers/opened", "providers/glob", "providers/scratch",
 	},
 	"providers/providertest/faulty": {
 		"providers",
@@ -52,7 +53,7 @@ var imports = map[string][]string{
 	"providers/plain/codec":  {"providers"},
 	"providers/plain/disk":   {"providers"},
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
-	"providers/sqlite":       {"providers", "providers/glob", "providers/opened"},
+	"providers/sqlite":       {"providers", "providers/glob", "providers/opened", "providers/scratch"},
 	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"}, // a test kit, as are its children
@@ -87,7 +88,7 @@ var imports = map[string][]string{
 
 	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/artifact", "reconcile/status", "reconcile/store", "state"},
 	"cmd/internal/app": {
-		"config", "config/diag", "config/language", "config/load", "config/source", "providers", "providers/all", "providers/secrets",
+		"config", "config/diag", "config/language", "config/load", "config/source", "providers", "providers/all", "providers/scratch", "providers/secrets",
 		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/observe", "reconcile/planner", "reconcile/recovery", "reconcile/store",
 		"state", "state/sqlstore",
 	},

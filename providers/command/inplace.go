@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/process"
+	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
 // replaceVariable tells restore_in_place whether it may replace what is there: yes or no.
@@ -35,14 +35,11 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, cont
 	if err := d.has(domainOf(req.Domain)); err != nil {
 		return err
 	}
-	whole, err := os.CreateTemp("", "holdfast-restore-*")
+	whole, err := scratch.File("")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, whole.Close()) }()
-	if err := os.Remove(whole.Name()); err != nil { // it ends with this process, whatever happens
-		return err
-	}
 	if _, err := io.Copy(whole, &cancellable{ctx, content}); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
 // base is what is known of a base backup.
@@ -93,17 +94,25 @@ func (d *device) secureBackup(ctx context.Context, t *target, conn *pgx.Conn, s 
 }
 
 // stream runs pg_basebackup into the writer and checks what passes. With verify_dir it is unpacked there, too.
-func (d *device) stream(ctx context.Context, t *target, tool program, w io.Writer) (notes []string, m *manifest, err error) {
-	into := ""
-	var verify program
+func (d *device) stream(ctx context.Context, t *target, tool program, w io.Writer) (notes []string, m *manifest, retErr error) {
+	var (
+		into   string
+		verify program
+		err    error
+	)
 	if d.VerifyDir != "" {
 		if verify, err = d.find(ctx, "pg_verifybackup", tool.major, true); err != nil {
 			return nil, nil, err
 		}
-		if into, err = os.MkdirTemp(d.VerifyDir, "holdfast-verify-*"); err != nil {
+		if err := scratch.Sweep(d.VerifyDir); err != nil {
 			return nil, nil, fmt.Errorf("verify_dir: %w", err)
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(into)) }()
+		dir, err := scratch.NewDir(d.VerifyDir)
+		if err != nil {
+			return nil, nil, fmt.Errorf("verify_dir: %w", err)
+		}
+		defer func() { retErr = errors.Join(retErr, dir.Remove()) }()
+		into = dir.Path
 	}
 	// A pipe of the kernel holds enough for both sides to work at the same time.
 	pr, pw, err := os.Pipe()

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
 const applicationName = "holdfast"
@@ -224,25 +225,23 @@ func (t *target) connect(ctx context.Context, database string) (*pgx.Conn, error
 	return conn, nil
 }
 
-// environment tells the connection to PostgreSQL's programs. The password is in a file that only
-// this user can read, in the directory. It is set up after connect, which fills in what the dsn left out.
-func (t *target) environment(dir string) (map[string]string, error) {
+// environment tells the connection to PostgreSQL's programs, and passfile the password, which is in no other place; nil: there is none. They
+// are asked for after connect, which fills in what the dsn left out.
+func (t *target) environment() map[string]string {
 	env := map[string]string{"LC_ALL": "C"}
 	for k, name := range variables {
 		if v := t.dsn[k]; v != "" {
 			env[name] = v
 		}
 	}
+	return env
+}
+
+func (t *target) passfile() (*os.File, error) {
 	if t.password == "" {
-		return env, nil
+		return nil, nil
 	}
-	line := "*:*:*:*:" + strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(t.password) + "\n"
-	path := filepath.Join(dir, "pgpass")
-	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
-		return nil, err
-	}
-	env["PGPASSFILE"] = path
-	return env, nil
+	return scratch.Secret([]byte("*:*:*:*:" + strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(t.password) + "\n"))
 }
 
 // secrets are the values that no message may hold.

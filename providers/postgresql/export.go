@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
 // Names of an artifact's files.
@@ -151,7 +151,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if d.Compression != 6 {
 		args = append(args, "--compress="+strconv.Itoa(d.Compression))
 	}
-	globals, err := newSpool()
+	globals, err := scratch.File("") // the sink takes one file after another
 	if err != nil {
 		return res, err
 	}
@@ -177,7 +177,10 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	}
 	rec.Facts = &found
 	closeConn(ctx, conn)
-	if _, err := sink.stream(globalsName, func(w io.Writer) ([]string, error) { return nil, globals.copy(w) }); err != nil {
+	if _, err := sink.stream(globalsName, func(w io.Writer) ([]string, error) {
+		_, err := io.Copy(w, scratch.Content(globals))
+		return nil, err
+	}); err != nil {
 		return res, err
 	}
 	res.Warnings = append(append(res.Warnings, notes...), missing...)
@@ -202,28 +205,6 @@ func (d *device) globals(ctx context.Context, t *target, tool program, name stri
 		args = append(args, "--no-role-passwords")
 	}
 	return t.run(ctx, tool, nil, to, args...)
-}
-
-// spool is a file without a name that keeps what is made while the sink, which takes one file after another, is busy.
-type spool struct{ *os.File }
-
-func newSpool() (spool, error) {
-	f, err := os.CreateTemp("", "holdfast-postgresql-*")
-	if err != nil {
-		return spool{}, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return spool{}, errors.Join(err, f.Close())
-	}
-	return spool{f}, nil
-}
-
-func (s spool) copy(to io.Writer) error {
-	if _, err := s.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	_, err := io.Copy(to, struct{ io.Reader }{s})
-	return err
 }
 
 // openSnapshot begins the transaction whose snapshot everything is read in. Tables are locked before the

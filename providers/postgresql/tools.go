@@ -2,7 +2,6 @@ package postgresql
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/process"
+	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
 const (
@@ -125,20 +125,18 @@ func ask(ctx context.Context, path string) (program, error) {
 	return p, err
 }
 
-// run runs a program against the target with a private directory for its password. It gives the lines of standard error.
+// run runs a program against the target. It gives the lines of standard error.
 func (t *target) run(ctx context.Context, p program, stdin io.Reader, stdout io.Writer, args ...string) (notes []string, err error) {
-	dir, err := os.MkdirTemp("", "holdfast-postgresql-*")
+	spec := process.Spec{Argv: append([]string{p.path}, args...), Env: t.environment(), Stdin: stdin, Stdout: stdout, Redact: t.secrets()}
+	password, err := t.passfile()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	env, err := t.environment(dir)
-	if err != nil {
-		return nil, err
+	if password != nil {
+		defer password.Close()
+		spec.Files, spec.Env["PGPASSFILE"] = []*os.File{password}, scratch.Path(process.FirstFile)
 	}
-	res, err := process.Run(ctx, process.Spec{
-		Argv: append([]string{p.path}, args...), Env: env, Stdin: stdin, Stdout: stdout, Redact: t.secrets(),
-	})
+	res, err := process.Run(ctx, spec)
 	if err != nil {
 		return nil, err
 	}

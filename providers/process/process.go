@@ -29,6 +29,9 @@ var (
 	ErrOpenOutput = errors.New("ended but left a process that holds its output open")
 )
 
+// FirstFile is the descriptor of the first of Spec.Files in the program.
+const FirstFile = 3
+
 const (
 	defaultGrace = 10 * time.Second
 	keptBytes    = 64 << 10 // of each of standard error and, without a Stdout writer, standard output
@@ -41,6 +44,7 @@ type Spec struct {
 	Dir     string            // working directory; empty: the root directory
 	Stdin   io.Reader         // nil: empty. An error of it kills the program: cut input never looks whole
 	Stdout  io.Writer         // nil: kept in Result.Stdout
+	Files   []*os.File        // open in the program, too, from descriptor FirstFile on
 	Timeout time.Duration     // 0: none but the context's
 	Grace   time.Duration     // from SIGTERM to SIGKILL; 0: 10 s
 	Redact  []string          // secret values to blot out of what is kept
@@ -99,6 +103,7 @@ func Run(ctx context.Context, spec Spec) (Result, error) {
 
 	cmd := exec.Command(spec.Argv[0], spec.Argv[1:]...)
 	cmd.Env = environment(spec.Env)
+	cmd.ExtraFiles = spec.Files
 	cmd.Dir = spec.Dir
 	if cmd.Dir == "" {
 		cmd.Dir = "/"

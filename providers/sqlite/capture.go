@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
 // Names of an artifact's files: one for each database, and the facts that a restore compares.
@@ -44,11 +46,10 @@ func (d *device) capture(ctx context.Context, req providers.CaptureRequest, sink
 	if err != nil {
 		return res, err
 	}
-	temp, err := os.MkdirTemp(d.settings.TempDir, "holdfast-sqlite-*")
-	if err != nil {
+	temp := cmp.Or(d.settings.TempDir, os.TempDir())
+	if err := scratch.Sweep(temp); err != nil {
 		return res, err
 	}
-	defer os.RemoveAll(temp)
 
 	all, size := facts{}, int64(0)
 	for _, db := range dbs {
@@ -56,7 +57,7 @@ func (d *device) capture(ctx context.Context, req providers.CaptureRequest, sink
 		if req.Action == providers.ExportDomain {
 			name = exportName
 		}
-		f, err := d.one(ctx, db, filepath.Join(temp, "copy.db"), name, sink)
+		f, err := d.one(ctx, db, temp, name, sink)
 		if err != nil {
 			return res, fmt.Errorf("database %s: %w", db.path, err)
 		}
@@ -106,13 +107,18 @@ func (d *device) wanted(req providers.CaptureRequest) (dbs []database, warnings 
 	return nil, nil, fmt.Errorf("action %q: %w", req.Action, errors.ErrUnsupported)
 }
 
-// one copies a database to the path, checks it there and streams it. Nothing is left at the path.
-func (d *device) one(ctx context.Context, db database, path, name string, sink providers.Sink) (fact, error) {
-	defer os.Remove(path)
-	if err := d.copyTo(ctx, db, path); err != nil {
+// one copies a database into a file without a name in the directory temp, checks the copy and streams it.
+func (d *device) one(ctx context.Context, db database, temp, name string, sink providers.Sink) (fact, error) {
+	work, unlink, err := scratch.Named(temp)
+	if err != nil {
+		return fact{}, providers.Plainly(err)
+	}
+	defer work.Close()
+	err = d.copyTo(ctx, db, work.Name(), unlink)
+	if err := errors.Join(err, unlink()); err != nil {
 		return fact{}, err
 	}
-	f, err := examine(ctx, path)
+	f, err := examine(ctx, work)
 	if err != nil {
 		return f, fmt.Errorf("check the copy: %w", err)
 	}
@@ -122,11 +128,12 @@ func (d *device) one(ctx context.Context, db database, path, name string, sink p
 			Hint: "The damage is in the source. Restore it from an older artifact, or repair it with the recover command of the sqlite3 shell.",
 		}
 	}
-	return f, stream(ctx, path, name, sink)
+	return f, stream(ctx, work, name, sink)
 }
 
-// copyTo makes a copy that is one transaction's view of the source.
-func (d *device) copyTo(ctx context.Context, db database, path string) (err error) {
+// copyTo makes a copy that is one transaction's view of the source, in the empty file at the path. It calls opened when SQLite has the file
+// and nothing is in it yet.
+func (d *device) copyTo(ctx context.Context, db database, path string, opened func() error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -181,7 +188,7 @@ func (d *device) copyTo(ctx context.Context, db database, path string) (err erro
 		if err != nil {
 			return err
 		}
-		if err := steps(ctx, b); err != nil {
+		if err := errors.Join(opened(), steps(ctx, b)); err != nil {
 			b.Finish() // it would tell the same error again
 			return err
 		}
@@ -220,12 +227,12 @@ func sourceURI(path string) string {
 
 // copyURI opens the copy while it is made: it is thrown away on any failure, so it needs no journal.
 func copyURI(path string) string {
-	return uri(path, url.Values{"_pragma": {"journal_mode(off)", "synchronous(off)"}})
+	return uri(path, url.Values{"mode": {"rw"}, "_pragma": {"journal_mode(off)", "synchronous(off)"}})
 }
 
-// checkURI opens a finished copy, which nobody else has open.
-func checkURI(path string) string {
-	return uri(path, url.Values{"mode": {"ro"}, "immutable": {"1"}, "_pragma": {"query_only(1)", "trusted_schema(0)", "cell_size_check(1)"}})
+// copiedURI opens a finished copy, which nobody else has open.
+func copiedURI(path string) string {
+	return uri(path, url.Values{"mode": {"ro"}, "immutable": {"1"}, "_pragma": {"query_only(1)", "trusted_schema(0)"}})
 }
 
 func uri(path string, query url.Values) string {
@@ -247,12 +254,7 @@ func enoughSpace(dir string, size int64) error {
 }
 
 // stream compresses the copy into the sink.
-func stream(ctx context.Context, path, name string, sink providers.Sink) (err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func stream(ctx context.Context, work *os.File, name string, sink providers.Sink) (err error) {
 	out, err := sink.Create(name)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
@@ -262,7 +264,7 @@ func stream(ctx context.Context, path, name string, sink providers.Sink) (err er
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(zip, contextReader{ctx, f}); err != nil {
+	if _, err := io.Copy(zip, contextReader{ctx, scratch.Content(work)}); err != nil {
 		zip.Reset(nil) // without its end the file cannot be taken for whole
 		return fmt.Errorf("write %s: %w", name, err)
 	}

@@ -37,10 +37,10 @@ type fact struct {
 	size          int64 // of the copy; unlike facts it may differ after a restore
 }
 
-// examine checks a copy and reads its facts. Damage is not an error but told in the fact.
-func examine(ctx context.Context, path string) (fact, error) {
-	f := fact{Tables: map[string]int64{}, Check: "integrity_check"}
-	info, err := os.Stat(path)
+// examine checks a copy, which nobody else writes to, and reads its facts. Damage is not an error but told in the fact.
+func examine(ctx context.Context, work *os.File) (f fact, err error) {
+	f = fact{Tables: map[string]int64{}, Check: "integrity_check"}
+	info, err := work.Stat()
 	if err != nil {
 		return f, err
 	}
@@ -48,12 +48,11 @@ func examine(ctx context.Context, path string) (fact, error) {
 	if info.Size() > largeCopy {
 		f.Check = "quick_check"
 	}
-	db, err := sql.Open("sqlite", checkURI(path))
+	db, done, err := openFile(work)
 	if err != nil {
 		return f, err
 	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
+	defer func() { err = errors.Join(err, done()) }()
 	err = f.read(ctx, db)
 	if code := codeOf(err); code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB {
 		f.damage = err.Error()

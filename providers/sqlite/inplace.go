@@ -171,7 +171,7 @@ func overwrite(ctx context.Context, copied, path string, info fs.FileInfo) error
 		if !ok {
 			return fmt.Errorf("online backup: %w", errors.ErrUnsupported)
 		}
-		b, err := restorer.NewRestore(checkURI(copied))
+		b, err := restorer.NewRestore(copiedURI(copied))
 		if err != nil {
 			return err
 		}

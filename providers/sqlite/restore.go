@@ -172,7 +172,12 @@ func (r *rawReader) Read(b []byte) (int, error) {
 }
 
 func compare(ctx context.Context, path string, want fact) error {
-	got, err := examine(ctx, path)
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	got, err := examine(ctx, file)
 	if err != nil {
 		return err
 	}

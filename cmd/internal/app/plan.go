@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/source"
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/scratch"
 	"github.com/holdfast-dr/holdfast/providers/secrets"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
@@ -215,6 +217,7 @@ func (a *App) env(doc *config.Document, snap *state.Snapshot) providers.Env {
 
 // Executor gives an executor that reports to events. Closing kill stops at once what a cancelled context lets finish.
 func (a *App) Executor(backend state.Backend, events func(execute.Event), kill <-chan struct{}) *execute.Executor {
+	_ = scratch.Sweep(os.TempDir()) // what a killed run left there; it is in nobody's way
 	return execute.New(execute.Options{
 		Backend: backend, Registry: a.registry, Protected: a.own, Actor: Actor(), Version: a.o.Version, Events: events, Kill: kill, Now: a.o.Now,
 	})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
 // spoolMemory is how much of a listing is kept in memory before it goes to a temporary file.
@@ -18,14 +20,11 @@ type spool struct {
 
 func (s *spool) Write(b []byte) (int, error) {
 	if s.file == nil && s.mem.Len()+len(b) > spoolMemory {
-		f, err := os.CreateTemp("", "holdfast-listing-*")
+		f, err := scratch.File("")
 		if err != nil {
 			return 0, fmt.Errorf("keep the listing: %w", err)
 		}
 		s.file = f
-		if err := os.Remove(f.Name()); err != nil {
-			return 0, fmt.Errorf("keep the listing: %w", err)
-		}
 		if _, err := s.mem.WriteTo(f); err != nil {
 			return 0, fmt.Errorf("keep the listing: %w", err)
 		}
