@@ -44,6 +44,7 @@ type Lock struct {
 	Reason    string    `json:"reason,omitempty"`
 	Acquired  time.Time `json:"acquired"`
 	Expires   time.Time `json:"expires,omitzero"`
+	Gone      bool      `json:"gone,omitempty"` // the process that took it has ended; told by Locks and Snapshot, never stored
 }
 
 // ByPerson reports whether a person holds the lock, and not a process or a task.
@@ -51,11 +52,14 @@ func (l Lock) ByPerson() bool { return l.Session == 0 && l.Task == "" }
 
 // Expired reports whether the lock holds nobody back any more. One of a task is kept for it.
 func (l Lock) Expired(now time.Time) bool {
-	return l.Task == "" && !l.Expires.IsZero() && !l.Expires.After(now)
+	return l.Task == "" && (l.Gone || !l.Expires.IsZero() && !l.Expires.After(now))
 }
 
 // ApplyLock is the name of the one lock under which desired state is written.
 const ApplyLock = "apply"
+
+// PlanLock is the name of the lock that whoever works on the runs of a stored plan has.
+func PlanLock(plan string) string { return "plan/" + plan }
 
 // LockedError says who holds a lock. It is ErrLocked.
 type LockedError struct{ Lock Lock }

@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -113,6 +114,19 @@ type Run struct {
 	Failed    int `json:"failed"`
 	Skipped   int `json:"skipped"` // also cancelled
 	Total     int `json:"total"`
+}
+
+// Working reports whether somebody works on an open run, as the locks tell. Nobody does on one that is interrupted, or whose process has ended.
+func (r Run) Working(locks []Lock, now time.Time) bool {
+	return r.Status != Interrupted && slices.ContainsFunc(locks, func(l Lock) bool { return l.Name == PlanLock(r.Plan) && !l.Expired(now) })
+}
+
+// Standing is the run as it stands: one that is recorded as running, and on which nobody works, was interrupted.
+func (r Run) Standing(locks []Lock, now time.Time) Run {
+	if r.Status == Running && !r.Working(locks, now) {
+		r.Status = Interrupted
+	}
+	return r
 }
 
 // TaskRun is one task of a run: one action on one target.

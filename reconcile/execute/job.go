@@ -66,7 +66,7 @@ func (j *job) start(locked bool) error {
 		return err
 	}
 	if len(j.plan.Actions) > 0 {
-		if _, _, err := j.hold(planLock(j.id), string(j.plan.Mode)); err != nil {
+		if _, _, err := j.hold(state.PlanLock(j.id), string(j.plan.Mode)); err != nil {
 			return fmt.Errorf("take the plan: %w", err)
 		}
 		if err := j.begin(); err != nil {
@@ -95,8 +95,6 @@ func (j *job) drop(err error) error {
 	}
 	return err
 }
-
-func planLock(id string) string { return "plan/" + id }
 
 func (j *job) lockApply() (state.Lock, error) {
 	lock, release, err := j.hold(state.ApplyLock, "apply")

@@ -100,7 +100,7 @@ func planOf(ctx context.Context, b state.Backend, id string) (*reconcile.Plan, e
 // take takes a stored plan over. If its process died before the plan's changes were recorded, they are recorded now,
 // provided the plan still holds; otherwise its waiting tasks are cancelled. Backups that are switched off by now are ended.
 func (l *life) take(id string, runs []state.Run) (*job, error) {
-	_, release, err := l.hold(planLock(id), "resume")
+	_, release, err := l.hold(state.PlanLock(id), "resume")
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func (d *dispatcher) resumed(run, task string, locks []state.Lock) bool {
 	if err != nil {
 		return true // not known
 	}
-	i := slices.IndexFunc(locks, func(l state.Lock) bool { return l.Name == planLock(r.Plan) && !l.Expired(d.o.Now()) })
+	i := slices.IndexFunc(locks, func(l state.Lock) bool { return l.Name == state.PlanLock(r.Plan) && !l.Expired(d.o.Now()) })
 	return i >= 0 && (locks[i].Session != d.session.Epoch || !d.left(task))
 }
 

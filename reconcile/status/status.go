@@ -25,8 +25,9 @@ type Report struct {
 	Quarantined []Quarantined `json:"quarantined"` // artifacts that failed verification, newest first
 	Mirrors     []Mirror      `json:"mirrors"`
 	Failovers   []state.Role  `json:"failovers"`
-	OpenRuns    []state.Run   `json:"open_runs"`
-	Attention   []state.Run   `json:"attention"` // runs with a task whose outcome is unknown: a person decides
+	Working     []state.Run   `json:"working_runs"` // somebody works on them right now
+	OpenRuns    []state.Run   `json:"open_runs"`    // did not end, and nobody works on them
+	Attention   []state.Run   `json:"attention"`    // runs with a task whose outcome is unknown: a person decides
 	Locks       []state.Lock  `json:"locks"`
 }
 
@@ -59,7 +60,7 @@ func Of(st *state.Snapshot, now time.Time) Report {
 		Stores: []Store{}, Quarantined: quarantined(st, now),
 		At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects),
 		BackupPlans: []BackupPlan{}, Mirrors: []Mirror{}, Failovers: []state.Role{}, // JSON shows an empty list, not null
-		OpenRuns: []state.Run{}, Attention: append([]state.Run{}, st.Undecided...), Locks: append([]state.Lock{}, st.Locks...),
+		Working: []state.Run{}, OpenRuns: []state.Run{}, Attention: append([]state.Run{}, st.Undecided...), Locks: append([]state.Lock{}, st.Locks...),
 	}
 	stored := verification.ByStore(st.Catalogue)
 	for _, addr := range slices.Sorted(maps.Keys(st.Objects)) {
@@ -76,22 +77,31 @@ func Of(st *state.Snapshot, now time.Time) Report {
 		s.Failovers = append(s.Failovers, st.Roles[addr])
 	}
 	for _, r := range st.OpenRuns {
-		if r.Status != state.Attention {
+		switch r = r.Standing(st.Locks, now); {
+		case r.Status == state.Attention:
+		case r.Working(st.Locks, now):
+			s.Working = append(s.Working, r)
+		default:
 			s.OpenRuns = append(s.OpenRuns, r)
 		}
 	}
 	return s
 }
 
-func lastRun(runs map[string]state.Run, addr string) *state.Run {
-	if r, ok := runs[addr]; ok {
-		return &r
+func lastRun(st *state.Snapshot, addr string, now time.Time) *state.Run {
+	r, ok := st.LastRuns[addr]
+	if !ok {
+		return nil
 	}
-	return nil
+	r = r.Standing(st.Locks, now)
+	return &r
 }
 
 func backupPlanStatus(st *state.Snapshot, addr string, now time.Time) BackupPlan {
-	s := BackupPlan{Address: addr, Last: lastRun(st.LastRuns, addr), LastGood: lastRun(st.LastGood, addr), Artifacts: st.Artifacts[addr]}
+	s := BackupPlan{Address: addr, Last: lastRun(st, addr, now), Artifacts: st.Artifacts[addr]}
+	if r, ok := st.LastGood[addr]; ok {
+		s.LastGood = &r
+	}
 	if s.Good = s.Artifacts.Found; s.LastGood != nil && s.LastGood.EndedAt.After(s.Good) {
 		s.Good = s.LastGood.EndedAt
 	}
@@ -138,7 +148,7 @@ func passed(cron *schedule.Cron, cursor, now time.Time) []reconcile.Missed {
 }
 
 func mirrorStatus(st *state.Snapshot, addr string, now time.Time) Mirror {
-	s := Mirror{Address: addr, Lag: -1, Last: lastRun(st.LastRuns, addr)}
+	s := Mirror{Address: addr, Lag: -1, Last: lastRun(st, addr, now)}
 	var m config.Mirror
 	if json.Unmarshal(st.Objects[addr].Spec, &m) == nil {
 		s.MaxLag = m.MaxLag.Std()

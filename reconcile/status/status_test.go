@@ -141,3 +141,39 @@ func TestLastGood(t *testing.T) {
 		})
 	}
 }
+
+// A run on which somebody works is not one that did not end, and one that is recorded as running, and whose process has ended, is none on
+// which somebody works.
+func TestWorking(t *testing.T) {
+	run := func(id string, s state.Status) state.Run { return state.Run{ID: id, Plan: "p" + id, Address: "mirror.m" + id, Status: s} }
+	lock := func(id string, l state.Lock) state.Lock {
+		l.Name = state.PlanLock("p" + id)
+		return l
+	}
+	all := []state.Run{
+		run("1", state.Running), run("2", state.Pending), run("3", state.Running), run("4", state.Running),
+		run("5", state.Running), run("6", state.Interrupted), run("7", state.Pending),
+	}
+	st := &state.Snapshot{OpenRuns: all, LastRuns: map[string]state.Run{"mirror.m3": all[2]}, Objects: recorded(map[string]string{"mirror.m3": `{}`})}
+	later := noon.Add(time.Minute)
+	st.Locks = []state.Lock{
+		lock("1", state.Lock{Session: 1, Expires: later}), lock("2", state.Lock{Session: 1, Expires: later}), lock("3", state.Lock{Session: 2, Expires: later, Gone: true}),
+		lock("4", state.Lock{Session: 3, Expires: noon}), lock("6", state.Lock{Session: 1, Expires: later}),
+	}
+	s := status.Of(st, noon)
+	text := func(runs []state.Run) (all string) {
+		for _, r := range runs {
+			all += r.ID + " " + string(r.Status) + ", "
+		}
+		return all
+	}
+	if got, want := text(s.Working), "1 running, 2 pending, "; got != want {
+		t.Errorf("at work: %s, want %s", got, want)
+	}
+	if got, want := text(s.OpenRuns), "3 interrupted, 4 interrupted, 5 interrupted, 6 interrupted, 7 pending, "; got != want {
+		t.Errorf("did not end: %s, want %s", got, want)
+	}
+	if got := s.Mirrors[0].Last.Status; got != state.Interrupted {
+		t.Errorf("the last run is %s", got)
+	}
+}

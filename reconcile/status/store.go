@@ -70,7 +70,7 @@ func storeStatus(st *state.Snapshot, addr string, stored []state.ArtifactBrief, 
 			s.Quarantined++
 		}
 	}
-	if run := lastRun(st.LastRuns, addr); run != nil && run.Kind == string(reconcile.ActionVerify) {
+	if run := lastRun(st, addr, now); run != nil && run.Kind == string(reconcile.ActionVerify) {
 		s.Last = run
 	}
 	return s

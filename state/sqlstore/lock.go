@@ -215,9 +215,24 @@ func (s *Store) BreakLock(ctx context.Context, name, actor, reason string, at ti
 
 // Locks lists the held locks by name, with those that expired and were not taken since.
 func (s *Store) Locks(ctx context.Context) ([]state.Lock, error) {
-	locks, err := database.List(ctx, s.db, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`)
+	var locks []state.Lock
+	err := s.db.Read(ctx, func(q database.Querier) (err error) {
+		locks, err = s.locks(ctx, q)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list locks: %w", err)
 	}
 	return locks, nil
+}
+
+// locks reads the held locks, and looks whether the processes are there that took them.
+func (s *Store) locks(ctx context.Context, q database.Querier) ([]state.Lock, error) {
+	locks, err := database.List(ctx, q, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`)
+	for i := range locks {
+		if l := &locks[i]; l.Session != 0 && err == nil {
+			l.Gone, err = s.db.Dead(l.Session, l.Host)
+		}
+	}
+	return locks, err
 }

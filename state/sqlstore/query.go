@@ -289,7 +289,7 @@ func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 		if n.Undecided, err = database.List(ctx, q, scanRun, undecidedRuns+` ORDER BY id`); err != nil {
 			return err
 		}
-		if n.Locks, err = database.List(ctx, q, scanLock, `SELECT `+lockColumns+` FROM held_lock ORDER BY name`); err != nil {
+		if n.Locks, err = s.locks(ctx, q); err != nil {
 			return err
 		}
 		if n.Artifacts, err = holdings(ctx, q); err != nil {

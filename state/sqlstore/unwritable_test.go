@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -38,6 +39,38 @@ func rescue(t *testing.T) (dir string, freeze func()) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Who may not read the state is told so, whatever it is opened for: no command does without reading it.
+func TestUnreadable(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving rights up takes root")
+	}
+	path := filepath.Join(t.TempDir(), "state.db")
+	if err := statetest.Open(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]sqlstore.Options{"for writing": {Path: path, Existing: true}, "for reading": {Path: path, Existing: true, Reading: true}} {
+		_, err := asNobody(t, func() (*sqlstore.Store, error) { return sqlstore.Open(t.Context(), o) })
+		if err == nil || !strings.Contains(err.Error(), "user 65534 may not read it") && !strings.Contains(err.Error(), "this user may not read it") ||
+			strings.Contains(err.Error(), "only look") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// asNobody calls a function on a thread without the rights of root.
+func asNobody[T any](t *testing.T, call func() (T, error)) (T, error) {
+	runtime.LockOSThread() // the rights are those of this thread alone, and it has them again before it is used for anything else
+	defer runtime.UnlockOSThread()
+	set := func(user, saved uintptr) {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, user, user, saved); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	set(65534, 0)
+	defer set(0, 0)
+	return call()
 }
 
 func TestReadingWhereNothingCanBeWritten(t *testing.T) {

@@ -76,8 +76,7 @@ func unfinished(snap *state.Snapshot, now time.Time) diag.List {
 		if r.Status == state.Attention {
 			continue
 		}
-		driven := slices.ContainsFunc(snap.Locks, func(l state.Lock) bool { return l.Name == "plan/"+r.Plan && now.Before(l.Expires) })
-		if r.Status == state.Interrupted || !driven {
+		if !r.Working(snap.Locks, now) {
 			list = append(list, diag.Diagnostic{
 				Severity: diag.Warning, Code: "HF-RUN-005", Address: r.Address, Summary: "A run was interrupted",
 				Detail: strings.TrimSuffix(fmt.Sprintf("Run %s has not ended. Continue it with: holdfast apply --resume %s.%s", r.ID, r.ID, waits), "."),

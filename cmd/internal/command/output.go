@@ -43,7 +43,7 @@ func (o *output) lost() error {
 }
 
 // unwritten says on standard error that the output is not whole, with the error of the command, which may have been part of it. It gives the
-// exit code: what was done is not undone by that, but what was only to be shown was not.
+// exit code: whatever was to be done is done, and not all of it was shown.
 func (c *Call) unwritten(err error, code int) int {
 	lost := c.out.lost()
 	if lost == nil {
@@ -55,8 +55,11 @@ func (c *Call) unwritten(err error, code int) int {
 	if err == nil || err.Error() == "" || c.JSON || !errors.Is(err, lost) {
 		fmt.Fprintf(c.Err, "Error: the output could not be written: %v\n", lost)
 	}
-	if code == ExitDone && !c.working.Load() {
-		return ExitFault
+	if code != ExitDone {
+		return code
 	}
-	return code
+	if c.working.Load() {
+		fmt.Fprintln(c.Err, "The work was done all the same: holdfast history shows it.")
+	}
+	return ExitFault
 }

@@ -80,6 +80,12 @@ func Status(w io.Writer, st status.Report, s Style) error {
 			return err
 		}
 	}
+	if len(st.Working) > 0 {
+		fmt.Fprintf(w, "\n%s\n", s.bold("Runs at work"))
+		if err := Runs(w, st.Working, s); err != nil {
+			return err
+		}
+	}
 	if len(st.OpenRuns) > 0 {
 		fmt.Fprintf(w, "\n%s\n", s.yellow("Runs that did not end (continue: holdfast apply --resume)"))
 		if err := Runs(w, st.OpenRuns, s); err != nil {
@@ -129,7 +135,10 @@ func Locks(w io.Writer, locks []state.Lock, now time.Time, s Style) error {
 			holder = "task " + l.Task
 		}
 		expires := s.time(l.Expires)
-		if l.Expired(now) {
+		switch {
+		case l.Gone:
+			expires = "its process has ended"
+		case l.Expired(now):
 			expires += " (expired)"
 		}
 		rows = append(rows, []string{l.Name, holder, l.Operation, l.Reason, s.time(l.Acquired), expires})

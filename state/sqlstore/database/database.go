@@ -91,6 +91,9 @@ func Open(ctx context.Context, o Options, schema Schema) (*DB, error) {
 
 func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
 	o.Existing = o.Existing || o.Reading
+	if err := unreadable(o.Path); err != nil {
+		return nil, err
+	}
 	path, err := locate(o.Path, !o.ReadOnly && !o.Existing)
 	if err != nil {
 		return nil, err

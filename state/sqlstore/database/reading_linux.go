@@ -27,6 +27,20 @@ func unwritable(path string) bool {
 	return false
 }
 
+// unreadable says who may read a database that this user may not: no command does without.
+func unreadable(path string) error {
+	if err := unix.Access(path, unix.R_OK); !errors.Is(err, unix.EACCES) {
+		return nil // what is wrong otherwise is seen when it is opened
+	}
+	whose := "this user may not read it"
+	if fi, err := os.Stat(path); err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			whose = fmt.Sprintf("it belongs to user %d with mode %04o, and user %d may not read it", st.Uid, fi.Mode().Perm(), os.Geteuid())
+		}
+	}
+	return fmt.Errorf("%w: %s. Use the account that holdfast runs as, or name a copy with --state that you may read (holdfast state backup makes one)", fs.ErrPermission, whose)
+}
+
 // openReading opens the database without a right to write.
 //
 // The engine reads a database with a write-ahead log only where it can keep the index of the log, or finds it. Where it cannot, and there is

@@ -42,7 +42,8 @@ func Saved(c *command.Call, p *reconcile.Plan, doing, path string) {
 	fmt.Fprintf(c.Out, "Saved. To do exactly this: %s\n", line)
 }
 
-// Announce shows the plan that is about to be done, to people or as a line for programs. The question is the one that follows.
+// Announce shows the plan that is about to be done, to people or as a line for programs. The question is the one that follows; where its answer
+// is known, the plan is done whether it can be shown or not.
 func Announce(c *command.Call, p *reconcile.Plan, allowed reconcile.Allowed, q Question, verbose bool) error {
 	if Stream(c, p) {
 		return nil
@@ -51,7 +52,10 @@ func Announce(c *command.Call, p *reconcile.Plan, allowed reconcile.Allowed, q Q
 	if !q.Approved && c.Interactive() {
 		o.Asked = q.Opens
 	}
-	return view.Plan(c.Out, p, o)
+	if err := view.Plan(c.Out, p, o); !q.Approved {
+		return err
+	}
+	return nil
 }
 
 // Stream announces the plan to programs: its findings, the summary, and what must be allowed. The whole plan is what plan

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,20 +33,27 @@ run's number, its activities, tasks and files; with a task's (12.3), its steps.`
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return c.ReadState(ctx, func(_ *app.App, st *sqlstore.Store) error {
+			return c.ReadState(ctx, func(a *app.App, st *sqlstore.Store) error {
 				f := state.RunFilter{Limit: limit, Open: open}
 				if len(args) == 1 {
 					switch {
 					case isNumber(args[0]):
-						return historyRun(ctx, c, st, args[0])
+						return historyRun(ctx, c, st, args[0], a.Now())
 					case isTask(args[0]):
-						return historyTask(ctx, c, st, args[0])
+						return historyTask(ctx, c, st, args[0], a.Now())
 					}
 					f.Address = args[0]
 				}
 				runs, err := runsOf(ctx, st, f)
 				if err != nil {
 					return err
+				}
+				locks, err := st.Locks(ctx)
+				if err != nil {
+					return err
+				}
+				for i := range runs {
+					runs[i] = runs[i].Standing(locks, a.Now())
 				}
 				if c.JSON {
 					return view.JSON(c.Out, map[string]any{"runs": runs})
@@ -110,8 +118,8 @@ func isTask(s string) bool {
 	return ok && isNumber(run) && isNumber(seq)
 }
 
-func historyRun(ctx context.Context, c *command.Call, st *sqlstore.Store, id string) error {
-	detail, err := runDetail(ctx, st, id)
+func historyRun(ctx context.Context, c *command.Call, st *sqlstore.Store, id string, now time.Time) error {
+	detail, err := runDetail(ctx, st, id, now)
 	if err != nil {
 		return err
 	}
@@ -122,7 +130,7 @@ func historyRun(ctx context.Context, c *command.Call, st *sqlstore.Store, id str
 }
 
 // runDetail reads a run with everything below it.
-func runDetail(ctx context.Context, st *sqlstore.Store, id string) (view.RunDetail, error) {
+func runDetail(ctx context.Context, st *sqlstore.Store, id string, now time.Time) (view.RunDetail, error) {
 	run, err := st.Run(ctx, id)
 	if errors.Is(err, state.ErrNotFound) {
 		return view.RunDetail{}, fmt.Errorf("there is no run %s; holdfast history shows the last ones", id)
@@ -138,7 +146,11 @@ func runDetail(ctx context.Context, st *sqlstore.Store, id string) (view.RunDeta
 	if err != nil {
 		return view.RunDetail{}, err
 	}
-	d := view.RunDetail{Run: run}
+	locks, err := st.Locks(ctx)
+	if err != nil {
+		return view.RunDetail{}, err
+	}
+	d := view.RunDetail{Run: run.Standing(locks, now)}
 	for _, t := range tasks {
 		td := view.TaskDetail{TaskRun: t}
 		for _, a := range artifacts {
@@ -191,9 +203,9 @@ func activityPatterns(ctx context.Context, st *sqlstore.Store, run state.Run) (m
 	return patterns, nil
 }
 
-func historyTask(ctx context.Context, c *command.Call, st *sqlstore.Store, id string) error {
+func historyTask(ctx context.Context, c *command.Call, st *sqlstore.Store, id string, now time.Time) error {
 	run, _, _ := strings.Cut(id, ".")
-	detail, err := runDetail(ctx, st, run)
+	detail, err := runDetail(ctx, st, run, now)
 	if err != nil {
 		return err
 	}
