@@ -145,7 +145,9 @@ func TestLastGood(t *testing.T) {
 // A run on which somebody works is not one that did not end, and one that is recorded as running, and whose process has ended, is none on
 // which somebody works.
 func TestWorking(t *testing.T) {
-	run := func(id string, s state.Status) state.Run { return state.Run{ID: id, Plan: "p" + id, Address: "mirror.m" + id, Status: s} }
+	run := func(id string, s state.Status) state.Run {
+		return state.Run{ID: id, Plan: "p" + id, Address: "mirror.m" + id, Status: s}
+	}
 	lock := func(id string, l state.Lock) state.Lock {
 		l.Name = state.PlanLock("p" + id)
 		return l
