@@ -194,7 +194,7 @@ func TestCheck(t *testing.T) {
 		"relative":   {files.Settings{Roots: []*files.Root{{Name: "a", Path: "a"}}}, []string{"root[0].path"}},
 		"traversal":  {files.Settings{Roots: []*files.Root{{Name: "..", Path: "/a"}, {Name: "a/b", Path: "/a"}}}, []string{"root[0]", "root[1]"}},
 		"reserved":   {files.Settings{Roots: []*files.Root{{Name: "all-domains", Path: "/a"}}}, []string{"root[0]"}},
-		"no pattern": {files.Settings{Roots: []*files.Root{{Name: "a", Path: "/a", Include: []string{""}, Exclude: []string{"/abs"}}}}, []string{"root[0].include", "root[0].exclude"}},
+		"no pattern": {files.Settings{Roots: []*files.Root{{Name: "a", Path: "/a", Include: []string{""}, Exclude: []string{"//abs"}}}}, []string{"root[0].include", "root[0].exclude"}},
 	}
 	for name, tt := range tests {
 		var got []string

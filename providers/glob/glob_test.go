@@ -1,6 +1,7 @@
 package glob_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +17,17 @@ func TestMatch(t *testing.T) {
 		{"a", "a", false, true},
 		{"a", "a/b/c", false, true},
 		{"a", "ab", false, false},
-		{"a", "b/a", false, false},
+		{"a", "b/a", false, true}, // without a slash: every level
+		{"a", "b/a/c", false, true},
+		{"/a", "a", false, true},
+		{"/a", "a/b", false, true},
+		{"/a", "b/a", false, false},
+		{"b/a", "b/a", false, true}, // with one: from the top
+		{"b/a", "c/b/a", false, false},
 		{"*.tmp", "x.tmp", false, true},
-		{"*.tmp", "d/x.tmp", false, false},
+		{"*.tmp", "d/x.tmp", false, true},
+		{"/*.tmp", "x.tmp", false, true},
+		{"/*.tmp", "d/x.tmp", false, false},
 		{"**/*.tmp", "x.tmp", false, true},
 		{"**/*.tmp", "d/e/x.tmp", false, true},
 		{"**/*.tmp", "d/e/x.tmp/inside", false, true},
@@ -33,10 +42,16 @@ func TestMatch(t *testing.T) {
 		{"**/**/x", "p/x", false, true},
 		{"a/**", "a", true, false},
 		{"a/**", "a/b", false, true},
+		{"a/**", "a/b/c", false, true},
+		{"/**", "a", false, true},
 		{"**", "a", false, true},
+		{"**/", "a", false, false},
+		{"**/", "a/b", false, true},
 		{"cache/", "cache", true, true},
 		{"cache/", "cache", false, false},
 		{"cache/", "cache/x", false, true},
+		{"cache/", "a/cache/x", false, true},
+		{"/cache/", "a/cache/x", false, false},
 		{"**/x/", "x/x", false, true},
 		{"**/x/", "y/x", false, false},
 		{"?", "ä", false, true},
@@ -49,10 +64,47 @@ func TestMatch(t *testing.T) {
 		{`\*`, "x", false, false},
 		{`*\?`, "why?", false, true},
 		{`*\?`, "whyx", false, false},
-		{"[a]", "[a]", false, true},
-		{"[a]", "a", false, false},
+		{`\!keep`, "!keep", false, true},
+		{`\[a]`, "[a]", false, true},
+		{`\{a,b\}`, "{a,b}", false, true},
+		{"[a]", "[a]", false, false},
+		{"[ab]", "b", false, true},
+		{"[ab]", "c", false, false},
+		{"[ab]", "ab", false, false},
+		{"x[!ab]", "xc", false, true},
+		{"x[^ab]", "xa", false, false},
+		{"x[!ab]", "x", false, false},
+		{"x[!ab]y", "x/y", false, false},
+		{"[a-cx]", "b", false, true},
+		{"[a-cx]", "x", false, true},
+		{"[a-cx]", "d", false, false},
+		{"[ä-ü]", "ö", false, true},
+		{"[]a]", "]", false, true},
+		{"[!]a]", "b", false, true},
+		{"[a-]", "-", false, true},
+		{`[\]]`, "]", false, true},
+		{`[\!a]`, "!", false, true},
+		{"[*]", "*", false, true},
+		{"[*]", "x", false, false},
+		{"[{,}]", ",", false, true},
+		{"*.[ch]", "src/x.c", false, true},
+		{"*.{c,h}", "src/x.h", false, true},
+		{"*.{c,h}", "src/x.o", false, false},
+		{"{a,b}/{c,d}", "b/c", false, true},
+		{"{a,b}/{c,d}", "x/b/c", false, false},
+		{"{a,b/c}", "x/a", false, true}, // each is a pattern by itself
+		{"{a,b/c}", "x/b/c", false, false},
+		{"a{,.gz}", "a.gz", false, true},
+		{"a{,.gz}", "a", false, true},
+		{"{a,{b,c}d}", "cd", false, true},
+		{"{a,{b,c}d}", "d", false, false},
 		{"?x", "\xffx", false, true},
 		{"*\xff", "a\xff", false, true},
+		{"\xff", "\xfe", false, false},
+		{"[!a]", "\xff", false, true},
+		{"[\uFFFD]", "\xff", false, false},
+		{"caf\u00e9", "cafe\u0301", false, false}, // two spellings, two names
+		{"cafe\u0301", "cafe\u0301", false, true},
 	}
 	for _, tt := range tests {
 		m, err := glob.Compile([]string{tt.pattern})
@@ -66,7 +118,11 @@ func TestMatch(t *testing.T) {
 }
 
 func TestCompileRefuses(t *testing.T) {
-	for _, p := range []string{"", "/", "/a", "//", "a//b", "a//", "..", "a/../b", "./a", "a/.", "a**", "**b/c", `a\`, `a\/b`, "a\x00b"} {
+	for _, p := range []string{
+		"", "/", "//", "//a", "a//b", "a//", "..", "a/../b", "./a", "a/.", "a**", "**b/c", `a\`, `a\/b`, "a\x00b",
+		"!", "!/", "!..", "[", "[]", "[!]", "[a", "[a/b]", "[z-a]", "[[:alpha:]]", "{", "}", "{a", "a}", "{a}", "{a,}", "{a,b}}", "{..,a}",
+		strings.Repeat("{a,b}", 9), strings.Repeat("{a,", 300) + strings.Repeat("}", 300),
+	} {
 		if _, err := glob.Compile([]string{"ok", p}); err == nil {
 			t.Errorf("Compile(%q) gave no error", p)
 		}
@@ -109,8 +165,107 @@ func TestMayMatchBelow(t *testing.T) {
 	}
 }
 
+func TestLaterPatternsTakeBack(t *testing.T) {
+	for _, tt := range []struct {
+		patterns, path string
+		dir, want      bool
+	}{
+		{"*.log !keep.log", "a/x.log", false, true},
+		{"*.log !keep.log", "a/keep.log", false, false},
+		{"!keep.log *.log", "keep.log", false, true}, // the last one decides
+		{"*.log !keep.log /keep.log", "keep.log", false, true},
+		{"*.log !keep.log /keep.log", "a/keep.log", false, false},
+		{"/* !/etc", "etc", true, false},
+		{"/* !/etc", "etc/passwd", false, false},
+		{"/* !/etc", "var", true, true},
+		{"/* !/etc", "var/x", false, true},
+		{"* !*/ !*.conf", "a/b/x.conf", false, false},
+		{"* !*/ !*.conf", "a/b/x.txt", false, true},
+		{"* !*/ !*.conf", "a/b", true, false},
+		{"a/** !a/**/ !a/**/*.c", "a/b/c/x.c", false, false},
+		{"a/** !a/**/ !a/**/*.c", "a/b/c/x.h", false, true},
+		{"cache/* !cache/keep", "cache/keep/x", false, false},
+		{"cache/* !cache/keep", "cache/other/x", false, true},
+		{"docs !docs/drafts", "docs/drafts/x", false, false},
+		{"docs !docs/drafts", "docs/x", false, true},
+		{"*.{a,b} !x.{a,c}", "x.a", false, false},
+		{"*.{a,b} !x.{a,c}", "x.b", false, true},
+		{"cache/ !cache", "cache", false, false},
+	} {
+		m, err := glob.Compile(strings.Fields(tt.patterns))
+		if err != nil {
+			t.Fatalf("Compile(%q): %v", tt.patterns, err)
+		}
+		if got := m.Match(tt.path, tt.dir); got != tt.want {
+			t.Errorf("%q on %q (dir %v): got %v, want %v", tt.patterns, tt.path, tt.dir, got, tt.want)
+		}
+	}
+}
+
+func TestIdle(t *testing.T) {
+	m, err := glob.Compile([]string{"*.log", "/a.log", "*.tmp", "!b.tmp", "!c.tmp", "gone/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"a.log", "x.tmp", "b.tmp"} {
+		m.Match(path, false)
+	}
+	copied := m
+	copied.Match("gone", false)
+	if got := copied.Idle(); !slices.Equal(got, []string{"!c.tmp", "gone/"}) {
+		t.Errorf("idle are %q", got)
+	}
+	shadowed, _ := glob.Compile([]string{"*.log", "a.log"})
+	if shadowed.Match("a.log", false); len(shadowed.Idle()) != 0 {
+		t.Errorf("idle are %q, which did match", shadowed.Idle())
+	}
+}
+
+func TestDoubts(t *testing.T) {
+	for _, tt := range []struct {
+		patterns, root string
+		want           []int
+		why            string
+	}{
+		{patterns: "*.log !keep.log /var/x {a,b}"},
+		{patterns: "!keep", want: []int{0}, why: "takes back"},
+		{patterns: "!keep keep !keep", want: []int{0}, why: "takes back"},
+		{patterns: "cache !cache/keep", want: []int{1}, why: `"cache/*"`},
+		{patterns: "a/cache/ !a/cache/b/keep", want: []int{1}, why: `"a/cache/*"`},
+		{patterns: "cache !cache/{keep,other}", want: []int{1}, why: `"cache/*"`},
+		{patterns: "cache !{cache/keep,else}"},
+		{patterns: "cache/* !cache/keep"},
+		{patterns: "cache !cache !cache/keep"},
+		{patterns: `cache\tmp`, want: []int{0}, why: "separated by /"},
+		{patterns: `\!a \* \[`},
+		{patterns: "~/cache", want: []int{0}, why: "stands for itself"},
+		{patterns: "/srv/www/cache", root: "/srv/www", want: []int{0}, why: `"/cache/..."`},
+		{patterns: "srv/www/cache/*.tmp", root: "/srv/www", want: []int{0}, why: `"/cache/..."`},
+		{patterns: "srv/wwwx srv", root: "/srv/www"},
+		{patterns: "srv", root: "/"},
+		{patterns: strings.Repeat("x", 256), want: []int{0}, why: "255"},
+		{patterns: strings.Repeat("x", 255)},
+		{patterns: "a**"}, // an error, not a doubt
+	} {
+		var got []int
+		for _, d := range glob.Doubts(strings.Fields(tt.patterns), tt.root) {
+			got = append(got, d.Index)
+			if !strings.Contains(d.Why, tt.why) || tt.why == "" {
+				t.Errorf("%q: %s, want %q", tt.patterns, d.Why, tt.why)
+			}
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%q in %q: doubts about %v, want %v", tt.patterns, tt.root, got, tt.want)
+		}
+	}
+}
+
 func TestHostilePatternIsFast(t *testing.T) {
-	m, err := glob.Compile([]string{strings.Repeat("**/a*a*a*a*a*b/", 20) + "x"})
+	m, err := glob.Compile([]string{
+		strings.Repeat("**/a*a*a*a*a*b/", 20) + "x",
+		strings.Repeat("{a*a,?*a}", 8) + "[!a]*b",
+		"!" + strings.Repeat("**/{a*,?*[ab]}/", 8) + "y",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +273,17 @@ func TestHostilePatternIsFast(t *testing.T) {
 	m.Match(strings.Repeat(strings.Repeat("a", 200)+"/", 20)+"x", false)
 	if d := time.Since(start); d > time.Second {
 		t.Errorf("took %v", d)
+	}
+}
+
+// BenchmarkMatch is one path of a usual tree against a usual list.
+func BenchmarkMatch(b *testing.B) {
+	m, err := glob.Compile([]string{"*.tmp", "node_modules", "cache/", "/var/log", "**/.git/objects/**", "*.{o,a,so}", "~*"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		m.Match("home/someone/projects/thing/src/main_test.go", false)
 	}
 }
 
@@ -132,7 +298,7 @@ func FuzzMatch(f *testing.F) {
 		if !m.Match(path, dir) {
 			return
 		}
-		if !m.Match(path+"/below", false) && dir {
+		if !m.Match(path+"/below", false) && dir && !strings.HasPrefix(pattern, "!") {
 			t.Errorf("%q matches directory %q and not what is below", pattern, path)
 		}
 		if i := strings.LastIndexByte(path, '/'); i >= 0 && !m.MayMatchBelow(path[:i]) {
