@@ -66,7 +66,8 @@ var imports = map[string][]string{
 	"config/load/problem":  {"config/diag"},
 	"config/load/syntax":   {"config/diag", "config/language", "config/load/problem"},
 	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
-	"config/source":        {"config/diag", "config/source/remote"},
+	"config/source":        {"config/diag", "config/source/git", "config/source/remote"},
+	"config/source/git":    {},              // the git program, hardened: reads what the library for git cannot
 	"config/source/remote": {"config/diag"}, // for the words of messages
 	"providers/all":        {"config", "config/language", "providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/symlink", "providers/tree"},
 	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
@@ -136,7 +137,7 @@ var (
 var fences = map[string][]string{
 	"github.com/hashicorp/hcl/": {"config/load", "config/load/problem", "config/load/syntax", "config/load/value"},
 	"github.com/zclconf/go-cty": {"config/load", "config/load/value"},
-	"github.com/go-git/":        {"config/source", "config/source/remote"},
+	"github.com/go-git/":        {"config/source", "config/source/git", "config/source/remote"},
 	"modernc.org/sqlite":        {"state/sqlstore/database", "providers/sqlite"},
 	"database/sql":              {"state/sqlstore/database", "providers/sqlite"},
 	"github.com/pressly/goose":  {"state/sqlstore/database"},

@@ -237,7 +237,7 @@ func TestHostileFiles(t *testing.T) {
 	for name, test := range map[string]struct {
 		file, text, code string
 	}{
-		"too large":          {"a.hold.hcl", strings.Repeat("# comment\n", megabyte/10+1), "HF-CFG-002"},
+		"too large":          {"a.hold.hcl", strings.Repeat("#"+strings.Repeat(" comment", 1000)+"\n", 16*megabyte/8002+1), "HF-CFG-002"},
 		"NUL":                {"a.hold.hcl", "site \"a\" {\x00}", "HF-CFG-002"},
 		"not UTF-8":          {"a.hold.hcl", "site \"\xff\" {}", "HF-CFG-002"},
 		"UTF-16":             {"a.hold.hcl", "\xff\xfes\x00i\x00", "HF-CFG-002"},

@@ -1,14 +1,13 @@
 package source
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/holdfast-dr/holdfast/config/source/remote"
 )
 
 // Descent says how a commit relates to an earlier one.
@@ -18,8 +17,8 @@ type Descent string
 const (
 	DescentSame    Descent = "same"    // it is that commit
 	DescentYes     Descent = "yes"     // it descends from that commit
-	DescentNo      Descent = "no"      // both are known and it does not: a rewind or a forced push
-	DescentUnknown Descent = "unknown" // that commit is not in the history that could be read
+	DescentNo      Descent = "no"      // it does not: a rewind, a forced push, or a commit of another repository
+	DescentUnknown Descent = "unknown" // the history that could be read is cut off, or there is none
 )
 
 // OK says that nothing of the earlier commit was taken back: same or yes.
@@ -27,7 +26,7 @@ func (d Descent) OK() bool { return d == DescentSame || d == DescentYes }
 
 // Descends says whether the opened commit is ancestor or descends from it.
 // ancestor is a full commit id. A remote repository is asked for the history
-// only now, and cannot tell "no" from "unknown".
+// only now.
 func (s *Source) Descends(ctx context.Context, ancestor string) (d Descent, err error) {
 	defer guard(&err)
 	if !isFullID(ancestor) {
@@ -53,74 +52,52 @@ func Descends(ctx context.Context, spec Spec, ancestor string) (d Descent, err e
 	return s.Descends(ctx, ancestor)
 }
 
-// descent walks the history of commit, newest first, until it meets ancestor.
-// At the ids in shallow the history was cut off.
-func descent(ctx context.Context, db *database, commit, ancestor string, shallow map[objectID]bool) (Descent, error) {
-	target := plumbing.NewHash(ancestor)
-	if _, err := db.commit(target); errors.Is(err, errMissing) {
-		return DescentUnknown, nil
-	} else if err != nil {
-		return "", err
-	}
-	first, err := db.commit(plumbing.NewHash(commit))
+// Fork gives the commit where another one branched off ref: the newest that
+// both have in common. commit is a full id in the repository of spec.
+func Fork(ctx context.Context, spec Spec, commit string) (base string, err error) {
+	defer guard(&err)
+	loc, err := remote.Parse(spec.Repo)
 	if err != nil {
 		return "", err
 	}
-	cut := false
-	queue := &newestFirst{entry(first)}
-	seen := map[objectID]bool{first.Hash: true}
-	for queue.Len() > 0 {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		c := heap.Pop(queue).(visit)
-		if c.id == target {
-			return DescentYes, nil
-		}
-		if shallow[c.id] {
-			cut = true
-			continue
-		}
-		for _, p := range c.parents {
-			if seen[p] {
-				continue
-			}
-			seen[p] = true
-			parent, err := db.commit(p)
-			if err != nil {
-				return "", fmt.Errorf("follow the history of %s: %w", commit[:12], err)
-			}
-			heap.Push(queue, entry(parent))
-		}
+	if err := checkRef(spec.Ref); err != nil {
+		return "", err
 	}
-	if cut {
-		return DescentUnknown, nil
+	h, id, err := spec.histories(ctx, loc, plumbing.NewHash(commit))
+	if err != nil {
+		return "", err
 	}
-	return DescentNo, nil
+	defer func() { err = errors.Join(err, h.db.Close()) }()
+	tip, err := h.db.peel(id)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", loc.Shown, err)
+	}
+	found, err := h.fork(ctx, plumbing.NewHash(commit), tip.Hash)
+	if errors.Is(err, errCut) {
+		err = fmt.Errorf("%w; fetch all of it: git fetch --unshallow (in a workflow: fetch-depth: 0, or GIT_DEPTH: 0)", err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find where %s branched off %s: %w", commit[:12], spec.Ref, err)
+	}
+	return found.String(), nil
 }
 
-type visit struct {
-	id      objectID
-	when    time.Time
-	parents []objectID
-}
-
-func entry(c *object.Commit) visit {
-	return visit{id: c.Hash, when: c.Committer.When, parents: c.ParentHashes}
-}
-
-// newestFirst implements heap.Interface. Dates only order the walk; a wrong
-// clock makes it longer, never wrong.
-type newestFirst []visit
-
-func (q newestFirst) Len() int           { return len(q) }
-func (q newestFirst) Less(i, j int) bool { return q[i].when.After(q[j].when) }
-func (q newestFirst) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *newestFirst) Push(x any)        { *q = append(*q, x.(visit)) }
-
-func (q *newestFirst) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return last
+// histories opens the history of the ref of spec together with that of a commit.
+func (spec Spec) histories(ctx context.Context, loc remote.Location, commit objectID) (*history, objectID, error) {
+	if loc.OnServer() {
+		h, id, err := fetchFork(ctx, loc, spec.Ref, commit)
+		if err != nil {
+			err = remote.Explain(loc, err)
+		}
+		return h, id, err
+	}
+	r, err := openLocal(loc.Path)
+	if err != nil {
+		return nil, objectID{}, err
+	}
+	_, id, err := r.resolve(spec.Ref)
+	if err != nil {
+		return nil, id, errors.Join(fmt.Errorf("read %s: %w", r.where, err), r.db.Close())
+	}
+	return r.history(), id, nil
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -77,19 +79,29 @@ func openInside(root *os.Root, inside string) (*os.Root, error) {
 	return root.OpenRoot(walked)
 }
 
-// describe fills Info from the repository around a directory, if there is one.
+// describe fills Info from the repository around a directory, if there is one
+// that can be read: the files are good without it.
 func (s *Source) describe(f *files, dir string) error {
+	err := s.record(f, dir)
+	if stranger := (*strangerError)(nil); errors.As(err, &stranger) {
+		return err
+	}
+	if s.Unknown = err; err != nil {
+		s.Info = Info{Repo: s.Info.Repo, Dirty: true}
+		s.ancestry = unknownAncestry
+	}
+	return nil
+}
+
+func (s *Source) record(f *files, dir string) (err error) {
+	defer guard(&err)
 	s.Info = Info{Dirty: true}
 	top, g, ok, err := enclosing(dir)
 	if err != nil || !ok {
 		return err
 	}
+	s.Info.Repo = top
 	r, err := openGitDir(top, g)
-	if errors.Is(err, errFormat) {
-		// The files can be read all the same; only the commit stays unknown.
-		s.Info.Repo = top
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -119,10 +131,6 @@ func (s *Source) compare(r *repository, f *files, head objectID, inside string) 
 	if err != nil {
 		return err
 	}
-	s.Info = commitInfo(c)
-	s.ancestry = func(ctx context.Context, ancestor string) (Descent, error) {
-		return descent(ctx, r.db, c.Hash.String(), ancestor, r.shallow)
-	}
 	committed := map[string]objectID{}
 	id, err := r.db.folder(c.TreeHash, inside)
 	if fresh := notFolder(""); !errors.As(err, &fresh) {
@@ -139,13 +147,47 @@ func (s *Source) compare(r *repository, f *files, head objectID, inside string) 
 			}
 		}
 	}
-	s.Info.Dirty = len(committed) != len(f.data)
-	for name, content := range f.data {
-		if committed[name] != plumbing.ComputeHash(plumbing.BlobObject, content) {
-			s.Info.Dirty = true
-		}
+	repo := s.Info.Repo
+	s.Info = commitInfo(c)
+	s.Info.Repo, s.Info.Dirty = repo, f.differ(committed)
+	s.ancestry = func(ctx context.Context, ancestor string) (Descent, error) {
+		return r.history().descent(ctx, c.Hash.String(), ancestor)
 	}
 	return nil
+}
+
+// differ reports whether the configuration files are others than the committed
+// ones. A file that is the committed one as git writes it with core.autocrlf or
+// ident is taken as it was committed.
+func (f *files) differ(committed map[string]objectID) bool {
+	dirty := len(committed) != len(f.data)
+	for name, content := range f.data {
+		want, ok := committed[name]
+		if !ok || plumbing.ComputeHash(plumbing.BlobObject, content) == want {
+			dirty = dirty || !ok
+			continue
+		}
+		plain := expandedID.ReplaceAll(bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n")), []byte("$$Id$$"))
+		if plumbing.ComputeHash(plumbing.BlobObject, plain) == want {
+			f.put(name, plain)
+		} else {
+			dirty = true
+		}
+	}
+	return dirty
+}
+
+// expandedID is what git makes of the keyword $Id$ in a file with the attribute ident.
+var expandedID = regexp.MustCompile(`\$Id:[^$\n]*\$`)
+
+// strangerError refuses a repository whose owner would decide what a directory is said to be.
+type strangerError struct {
+	top   string
+	owner uint32
+}
+
+func (e *strangerError) Error() string {
+	return fmt.Sprintf("the git repository %s around it belongs to user %d, neither you nor the owner of the directory; change its owner, or name the repository explicitly", e.top, e.owner)
 }
 
 // enclosing finds the repository whose work tree contains dir. Only the files
@@ -166,7 +208,7 @@ func enclosing(dir string) (top string, g gitDir, ok bool, err error) {
 				break
 			}
 			if owner, trusted := trustedOwner(info, dir); !trusted {
-				return top, g, false, fmt.Errorf("the git repository %s around it belongs to user %d, neither you nor the owner of the directory; change its owner, or name the repository explicitly", top, owner)
+				return top, g, false, &strangerError{top, owner}
 			}
 			return top, g, true, nil
 		case !errors.Is(err, fs.ErrNotExist):
@@ -226,11 +268,38 @@ func (d *diskFolder) list(dir string) (items []item, err error) {
 	for i, e := range entries {
 		items[i] = item{name: e.Name(), mode: e.Type(), size: -1}
 	}
+	if dir == "." {
+		d.mounted(items)
+	}
 	return items, nil
 }
 
+// mounted finds the files of a mounted Kubernetes ConfigMap or Secret: links to
+// ..data/NAME, where ..data is a link to the folder with the files. It is
+// looked up once, so that all files are of one version.
+func (d *diskFolder) mounted(items []item) {
+	version, err := d.root.Readlink(mountData)
+	if err != nil || strings.Contains(version, "/") || version == ".." {
+		return
+	}
+	for i, it := range items {
+		if it.mode&fs.ModeSymlink == 0 {
+			continue
+		}
+		if to, err := d.root.Readlink(it.name); err != nil || to != mountData+"/"+it.name {
+			continue
+		}
+		at := version + "/" + it.name
+		if info, err := d.root.Lstat(at); err == nil && info.Mode().IsRegular() {
+			items[i].at, items[i].mode = at, 0
+		}
+	}
+}
+
+const mountData = "..data"
+
 func (d *diskFolder) size(dir string, it item) (int64, error) {
-	info, err := d.root.Lstat(filepath.Join(dir, it.name))
+	info, err := d.root.Lstat(it.place(dir))
 	if err != nil {
 		return 0, cause(err)
 	}
@@ -240,7 +309,7 @@ func (d *diskFolder) size(dir string, it item) (int64, error) {
 // read opens without blocking, so that a named pipe put in the file's place
 // cannot hold us, and reads only the file that was judged.
 func (d *diskFolder) read(dir string, it item) (content []byte, err error) {
-	name := filepath.Join(dir, it.name)
+	name := it.place(dir)
 	before, err := d.root.Lstat(name)
 	if err != nil {
 		return nil, cause(err)

@@ -24,8 +24,8 @@ func openRemote(ctx context.Context, loc remote.Location, ref, dir string) (*Sou
 		if err != nil {
 			return "", remote.Explain(loc, err)
 		}
-		d, err := descent(ctx, history, s.Info.Commit, ancestor, nil)
-		return d, errors.Join(err, history.Close())
+		d, err := history.descent(ctx, s.Info.Commit, ancestor)
+		return d, errors.Join(err, history.db.Close())
 	}
 	return s, nil
 }
@@ -71,16 +71,44 @@ func fetchRef(ctx context.Context, loc remote.Location, ref string) (name string
 }
 
 // fetchHistory fetches a commit and everything before it.
-func fetchHistory(ctx context.Context, loc remote.Location, id objectID) (db *database, err error) {
+func fetchHistory(ctx context.Context, loc remote.Location, id objectID) (*history, error) {
+	h, _, err := fetchHistories(ctx, loc, func(*remote.Conn) (objectID, error) { return id, nil }, id)
+	return h, err
+}
+
+// fetchFork fetches the history of a ref and that of a commit.
+func fetchFork(ctx context.Context, loc remote.Location, ref string, commit objectID) (*history, objectID, error) {
+	return fetchHistories(ctx, loc, func(c *remote.Conn) (objectID, error) {
+		_, id, found, err := pick(c, ref)
+		if err == nil && !found && isFullID(ref) {
+			return id, nil
+		}
+		if err == nil && !found {
+			err = unknownRef(c, ref)
+		}
+		return id, err
+	}, commit)
+}
+
+func fetchHistories(
+	ctx context.Context, loc remote.Location, find func(*remote.Conn) (objectID, error), commit objectID,
+) (h *history, id objectID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, remote.Timeout)
 	defer cancel()
 	defer func() { err = late(ctx, err) }()
 	c, err := remote.Dial(ctx, loc)
 	if err != nil {
-		return nil, err
+		return nil, id, err
 	}
 	defer c.Close()
-	return received(c.History(ctx, id))
+	if id, err = find(c); err != nil {
+		return nil, id, err
+	}
+	db, err := received(c.History(ctx, id, commit))
+	if err != nil {
+		return nil, id, err
+	}
+	return &history{db: db, shallow: c.Shallow()}, id, nil
 }
 
 // received makes a database of a pack, which may be nil.
@@ -88,7 +116,7 @@ func received(p *remote.Pack, err error) (*database, error) {
 	if err != nil || p == nil {
 		return nil, err
 	}
-	return &database{stores: []objectStore{p}, hint: " (the server did not send it; it may be larger than the limits)"}, nil
+	return &database{store: p, hint: " (the server did not send it; it may be larger than the limits)"}, nil
 }
 
 // late replaces the many errors an ended context leads to by the context's own.

@@ -61,10 +61,20 @@ func newFiles(under origin) (*files, error) {
 		if total += int64(len(content)); total > maxTotalSize {
 			return nil, fmt.Errorf("the configuration files have more than %d bytes together; split the configuration", maxTotalSize)
 		}
+		if bytes.HasPrefix(content, []byte("version https://git-lfs.github.com/spec/")) {
+			return nil, fmt.Errorf("%s is a pointer of Git LFS in place of the file; keep configuration out of LFS (git lfs untrack), or read a directory after git lfs pull", it.name)
+		}
 		f.root[i].size = int64(len(content))
 		f.data[it.name] = content
 	}
 	return f, nil
+}
+
+// put gives a configuration file another content.
+func (f *files) put(name string, content []byte) {
+	f.data[name] = content
+	i := slices.IndexFunc(f.root, func(it item) bool { return it.name == name })
+	f.root[i].size = int64(len(content))
 }
 
 func sortItems(items []item) {

@@ -60,13 +60,13 @@ func TestHostileTrees(t *testing.T) {
 			return []string{"100644 " + r.blob("evil") + " A.hold.hcl", "100644 " + good + " a.hold.hcl"}
 		}, "", []string{`"A.hold.hcl" and "a.hold.hcl" are the same name`}},
 		{"large file", func(r *repo, good string) []string {
-			return []string{"100644 " + r.blob(strings.Repeat("x", 2<<20)) + " a.hold.hcl"}
-		}, "", []string{"a.hold.hcl has 2097152 bytes", "limit of 1048576"}},
+			return []string{"100644 " + r.blob(strings.Repeat("x", 17<<20)) + " a.hold.hcl"}
+		}, "", []string{"a.hold.hcl has 17825792 bytes", "limit of 16777216"}},
 		{"largest file", func(r *repo, good string) []string {
-			return []string{"100644 " + r.blob(strings.Repeat("x", 1<<20)) + " a.hold.hcl"}
-		}, "a.hold.hcl=" + strings.Repeat("x", 1<<20), nil},
+			return []string{"100644 " + r.blob(strings.Repeat("x", 16<<20)) + " a.hold.hcl"}
+		}, "a.hold.hcl=" + strings.Repeat("x", 16<<20), nil},
 		{"large file elsewhere", func(r *repo, good string) []string {
-			return []string{"40000 " + r.commitTree("100644 "+r.blob(strings.Repeat("x", 2<<20))+" big") + " d", "100644 " + good + " a.hold.hcl"}
+			return []string{"40000 " + r.commitTree("100644 "+r.blob(strings.Repeat("x", 17<<20))+" big") + " d", "100644 " + good + " a.hold.hcl"}
 		}, "a.hold.hcl=good d/", nil},
 		{"missing file", func(*repo, string) []string { return []string{"100644 " + zero + " a.hold.hcl"} }, "", []string{"a.hold.hcl", "object is missing", zero}},
 		{"tree in place of a file", func(r *repo, good string) []string {
@@ -150,7 +150,7 @@ func TestDeepTree(t *testing.T) {
 		t.Errorf("33 folders: %v", err)
 	}
 	big := newRepo(t)
-	big.commitTree("40000 "+big.commitTree("100644 "+big.blob(strings.Repeat("x", 2<<20))+" f")+" d", "100644 "+big.blob("y")+" a.hold.hcl")
+	big.commitTree("40000 "+big.commitTree("100644 "+big.blob(strings.Repeat("x", 17<<20))+" f")+" d", "100644 "+big.blob("y")+" a.hold.hcl")
 	if _, err := fs.ReadFile(open(t, source.Spec{Repo: big.dir}).FS, "d/f"); err == nil || !strings.Contains(err.Error(), "limit") {
 		t.Errorf("a large file in a subfolder: %v", err)
 	}
@@ -159,14 +159,22 @@ func TestDeepTree(t *testing.T) {
 // TestDamage flips bytes all over the files that git wrote, and cuts them off.
 // Whatever happens, nothing panics and no other content is handed out.
 func TestDamage(t *testing.T) {
-	for name, pack := range map[string]bool{"loose": false, "packed": true} {
+	for name, tc := range map[string]struct{ pack, program bool }{
+		"loose": {}, "packed": {pack: true}, "loose, with the program": {false, true}, "packed, with the program": {true, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRepo(t)
 			text := strings.Repeat("backup_plan \"nightly\" {}\n", 20)
 			r.commit("one", "conf/a.hold.hcl", text, "conf/b.hold.hcl", text+"# more\n")
 			r.commit("two", "conf/a.hold.hcl", text+"# later\n")
-			if pack {
+			if tc.pack {
 				r.git("gc", "-q")
+			}
+			samples := 250
+			if tc.program {
+				samples = 7 // each starts git anew
+			} else {
+				t.Setenv("PATH", t.TempDir())
 			}
 			spec := source.Spec{Repo: r.dir, Path: "conf"}
 			want := listing(t, open(t, spec).FS)
@@ -198,7 +206,7 @@ func TestDamage(t *testing.T) {
 					}
 					s.Close()
 				}
-				step := max(1, len(sound)/250)
+				step := max(1, len(sound)/samples)
 				for i := 0; i < len(sound); i += step {
 					broken[i] ^= 0xff
 					try(broken, fmt.Sprintf("byte %d", i))

@@ -13,7 +13,7 @@ import (
 // above real configurations and far below what would hurt the host.
 const (
 	maxFiles      = 10_000   // entries of one folder
-	maxFileSize   = 1 << 20  // bytes of one file
+	maxFileSize   = 16 << 20 // bytes of one file
 	maxTotalSize  = 64 << 20 // bytes of all configuration files together
 	maxDepth      = 32       // folders inside folders
 	maxCommitSize = 1 << 20  // bytes of a commit or tag object
@@ -21,8 +21,12 @@ const (
 )
 
 // IsConfig says whether name has one of the endings of a configuration file:
-// .hold.hcl, .hold.json or .holdvars.hcl.
+// .hold.hcl, .hold.json or .holdvars.hcl. Names that begin with a dot are not
+// configuration: editors and systems leave such files beside the real ones.
 func IsConfig(name string) bool {
+	if strings.HasPrefix(path.Base(name), ".") {
+		return false
+	}
 	for _, ending := range []string{".hold.hcl", ".hold.json", ".holdvars.hcl"} {
 		if strings.HasSuffix(name, ending) {
 			return true
@@ -37,6 +41,15 @@ type item struct {
 	mode fs.FileMode // type bits; 0 for a plain file
 	size int64       // -1: not known yet
 	id   objectID    // in git only
+	at   string      // on disk: where a link that is followed leads to, inside the folder
+}
+
+// place is where an entry of a folder is read.
+func (it item) place(dir string) string {
+	if it.at != "" {
+		return it.at
+	}
+	return path.Join(dir, it.name)
 }
 
 // admit keeps the plain files and folders that are safe to show, in order. In

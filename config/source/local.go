@@ -13,12 +13,12 @@ import (
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
-	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/source/git"
 )
 
 // objectCache bounds the memory one repository's decoded objects may take.
@@ -146,13 +146,27 @@ func notRepository(path string) error {
 }
 
 func openGitDir(where string, g gitDir) (*repository, error) {
-	for _, name := range []string{"config", "packed-refs", "shallow"} {
-		if err := plainIfThere(filepath.Join(g.common, name)); err != nil {
-			return nil, fmt.Errorf("read repository %s: %w", where, err)
+	r, err := openStorage(where, g)
+	if err != nil {
+		return nil, fmt.Errorf("read repository %s: %w", where, err)
+	}
+	return r, nil
+}
+
+func openStorage(where string, g gitDir) (*repository, error) {
+	objects := filepath.Join(g.common, "objects")
+	alternates := filepath.Join(objects, "info", "alternates")
+	for _, path := range []string{filepath.Join(g.common, "config"), filepath.Join(g.common, "packed-refs"), filepath.Join(g.common, "shallow"), alternates} {
+		if err := plainIfThere(path); err != nil {
+			return nil, err
 		}
 	}
-	if err := checkFormat(filepath.Join(g.common, "config")); err != nil {
-		return nil, fmt.Errorf("read repository %s: %w", where, err)
+	set, err := readSettings(filepath.Join(g.common, "config"))
+	if err == nil {
+		err = set.check()
+	}
+	if err != nil {
+		return nil, err
 	}
 	var common billy.Filesystem
 	if g.common != g.dir {
@@ -160,31 +174,36 @@ func openGitDir(where string, g gitDir) (*repository, error) {
 	}
 	dot := dotgit.NewRepositoryFilesystem(osfs.New(g.dir), common)
 	// ExclusiveAccess lists the loose objects once instead of asking for each.
-	options := filesystem.Options{ExclusiveAccess: true, MaxOpenDescriptors: 32, AlternatesFS: osfs.New("/")}
-	objects := cache.NewObjectLRU(objectCache)
-	st := filesystem.NewStorageWithOptions(dot, objects, options)
-	db := &database{stores: []objectStore{&st.ObjectStorage}}
-
-	alternates, err := dotgit.NewWithOptions(dot, dotgit.Options{AlternatesFS: options.AlternatesFS}).Alternates()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read repository %s: its alternates file: %w", where, err)
-	}
-	for _, a := range alternates {
-		db.stores = append(db.stores, filesystem.NewObjectStorageWithOptions(a, objects, options))
-	}
+	options := filesystem.Options{ExclusiveAccess: true, MaxOpenDescriptors: 32}
+	st := filesystem.NewStorageWithOptions(dot, cache.NewObjectLRU(objectCache), options)
 	cut, err := st.Shallow()
 	if err != nil {
-		return nil, fmt.Errorf("read repository %s: its shallow file: %w", where, err)
+		return nil, fmt.Errorf("its shallow file: %w", err)
 	}
-	r := &repository{where: where, refs: &localRefs{st}, db: db, shallow: map[objectID]bool{}}
+	byGit := func() (objectStore, error) { return git.Open(objects) }
+	db := &database{store: &st.ObjectStorage, other: byGit}
+	if _, err := os.Stat(alternates); err == nil {
+		// The library knows only the plainest form of that file.
+		if db.store, err = byGit(); err != nil {
+			return nil, fmt.Errorf("some of its objects are in another repository (%s), and to read those %w", alternates, err)
+		}
+		db.other = nil
+	}
+	r := &repository{where: where, refs: &localRefs{st: st, dir: g.dir, remotes: set.remotes, cut: len(cut) > 0}, db: db, shallow: map[objectID]bool{}}
 	for _, id := range cut {
 		r.shallow[id] = true
 	}
-	if len(cut) > 0 {
+	switch {
+	case set.partial:
+		db.hint = " (this is a partial clone, which leaves objects out; fetch them with: git fetch --refetch --no-filter)"
+	case len(cut) > 0:
 		db.hint = " (this is a shallow clone; run git fetch --unshallow)"
 	}
 	return r, nil
 }
+
+// history is what the repository knows of its commits.
+func (r *repository) history() *history { return &history{r.db, r.shallow} }
 
 // plainIfThere refuses, for example, a named pipe that would block the reader.
 func plainIfThere(path string) error {
@@ -198,28 +217,13 @@ func plainIfThere(path string) error {
 	return err
 }
 
-// errFormat is matched when a repository is sound but of a newer format.
-var errFormat = errors.New("cannot be read yet")
-
-// checkFormat refuses repositories whose format the library would misread.
-func checkFormat(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// check refuses repositories whose format the library would misread.
+func (s settings) check() error {
+	if v := s.objectFormat; v != "" && !strings.EqualFold(v, "sha1") {
+		return fmt.Errorf("its object format %s cannot be read yet; use a sha1 repository", diag.Printable(v))
 	}
-	if err != nil {
-		return err
-	}
-	cfg := gitconfig.New()
-	if err := errors.Join(gitconfig.NewDecoder(io.LimitReader(f, maxFileSize)).Decode(cfg), f.Close()); err != nil {
-		return fmt.Errorf("its config file: %s", diag.Printable(err.Error()))
-	}
-	extensions := cfg.Section("extensions")
-	if v := extensions.Option("objectformat"); v != "" && !strings.EqualFold(v, "sha1") {
-		return fmt.Errorf("its object format %s %w; use a sha1 repository", diag.Printable(v), errFormat)
-	}
-	if v := extensions.Option("refstorage"); v != "" && !strings.EqualFold(v, "files") {
-		return fmt.Errorf("its ref storage %s %w; run git refs migrate --ref-format=files", diag.Printable(v), errFormat)
+	if v := s.refStorage; v != "" && !strings.EqualFold(v, "files") {
+		return fmt.Errorf("its ref storage %s cannot be read yet; run git refs migrate --ref-format=files", diag.Printable(v))
 	}
 	return nil
 }
@@ -247,7 +251,48 @@ func (r *repository) resolve(ref string) (name string, id objectID, err error) {
 }
 
 // localRefs are the refs of a local repository.
-type localRefs struct{ st *filesystem.Storage }
+type localRefs struct {
+	st      *filesystem.Storage
+	dir     string   // HEAD is here
+	remotes []string // names of other repositories that it fetches from
+	cut     bool     // its history was not fetched as a whole
+}
+
+// Absent says how to get the branch of a remote that was not fetched.
+func (l *localRefs) Absent(ref string) string {
+	for _, r := range append(l.remotes, "origin") {
+		if branch, ok := strings.CutPrefix(strings.TrimPrefix(ref, "refs/remotes/"), r+"/"); ok {
+			depth := ""
+			if l.cut {
+				depth = "--depth=1 "
+			}
+			return fmt.Sprintf("if it is a branch of %s, fetch it: git fetch %s%s +refs/heads/%s:refs/remotes/%s/%s", r, depth, r, branch, r, branch)
+		}
+	}
+	return ""
+}
+
+// fetched gives what git fetch left in FETCH_HEAD: its first line is what was
+// asked for first.
+func (l *localRefs) fetched() (id objectID, ok bool, err error) {
+	path := filepath.Join(l.dir, fetchHead)
+	if err := plainIfThere(path); err != nil {
+		return id, false, err
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return id, false, nil
+	}
+	if err != nil {
+		return id, false, err
+	}
+	defer f.Close()
+	var digits [40]byte
+	if _, err := io.ReadFull(f, digits[:]); err != nil || !isFullID(string(digits[:])) {
+		return id, false, nil
+	}
+	return plumbing.NewHash(string(digits[:])), true, nil
+}
 
 func (l *localRefs) Head() (string, objectID, error) {
 	h, err := l.st.Reference(plumbing.HEAD)
@@ -266,6 +311,9 @@ func (l *localRefs) Head() (string, objectID, error) {
 }
 
 func (l *localRefs) Find(name string) (objectID, bool, error) {
+	if name == fetchHead {
+		return l.fetched()
+	}
 	ref, err := storer.ResolveReference(l.st, plumbing.ReferenceName(name))
 	switch {
 	case errors.Is(err, plumbing.ErrReferenceNotFound), errors.Is(err, fs.ErrNotExist):

@@ -8,9 +8,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/unicode"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 )
@@ -26,48 +30,65 @@ type objectStore interface {
 	Close() error
 }
 
-// database gives the objects of one repository. go-git's stores are not safe
-// for concurrent use, and they do not compare an object with its id; database
-// does both.
+// database gives the objects of one repository. Its stores are not safe for
+// concurrent use, and they do not compare an object with its id; database does
+// both. What the library for git cannot read is read by the git program.
 type database struct {
-	mu     sync.Mutex
-	stores []objectStore // the repository's own, then its alternates
-	hint   string        // what to do about a missing object
+	mu    sync.Mutex
+	store objectStore
+	other func() (objectStore, error) // another reader, for when the first one fails; nil: none
+	hint  string                      // what to do about a missing object
 }
 
-// errMissing is matched by reads of an object the repository does not have.
-var errMissing = errors.New("object is missing")
+var (
+	errMissing = errors.New("object is missing") // the repository does not have it
+	errDamaged = errors.New("is damaged")        // what the repository has cannot be read, or is not what its id says
+)
 
 func (d *database) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var errs []error
-	for _, s := range d.stores {
-		errs = append(errs, s.Close())
-	}
-	d.stores = nil
-	return errors.Join(errs...)
+	return d.store.Close()
 }
 
-// locate finds the store that has an object, and the object's size.
-func (d *database) locate(id objectID) (objectStore, int64, error) {
-	for _, s := range d.stores {
-		size, err := s.EncodedObjectSize(id)
-		switch {
-		case err == nil:
-			return s, size, nil
-		case !errors.Is(err, plumbing.ErrObjectNotFound):
-			return nil, 0, damaged(id, err)
-		}
+// turn makes the other reader the one that is used, after a failure of the
+// first. Its error is that failure when there is no other.
+func (d *database) turn(failed error) error {
+	if d.other == nil || !errors.Is(failed, errDamaged) {
+		return failed
 	}
-	return nil, 0, fmt.Errorf("%w: %s%s", errMissing, id, d.hint)
+	s, err := d.other()
+	d.other = nil
+	if err != nil {
+		return fmt.Errorf("%w (git may be able to read it all the same, but %w)", failed, err)
+	}
+	err = d.store.Close()
+	d.store = s
+	return err
 }
 
 func (d *database) size(id objectID) (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, size, err := d.locate(id)
-	return size, err
+	size, err := d.measure(id)
+	if err == nil {
+		return size, nil
+	}
+	if err := d.turn(err); err != nil {
+		return 0, err
+	}
+	return d.measure(id)
+}
+
+func (d *database) measure(id objectID) (int64, error) {
+	size, err := d.store.EncodedObjectSize(id)
+	switch {
+	case errors.Is(err, plumbing.ErrObjectNotFound):
+		return 0, fmt.Errorf("%w: %s%s", errMissing, id, d.hint)
+	case err != nil:
+		return 0, damaged(id, err)
+	}
+	return size, nil
 }
 
 // read gives an object that has the size and the content its id promises. The
@@ -75,14 +96,25 @@ func (d *database) size(id objectID) (int64, error) {
 func (d *database) read(id objectID, want plumbing.ObjectType, limit int64) (*plumbing.MemoryObject, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s, size, err := d.locate(id)
+	o, err := d.checked(id, want, limit)
+	if err == nil {
+		return o, nil
+	}
+	if err := d.turn(err); err != nil {
+		return nil, err
+	}
+	return d.checked(id, want, limit)
+}
+
+func (d *database) checked(id objectID, want plumbing.ObjectType, limit int64) (*plumbing.MemoryObject, error) {
+	size, err := d.measure(id)
 	if err != nil {
 		return nil, err
 	}
 	if size > limit {
 		return nil, &tooLarge{"object " + id.String(), size, limit}
 	}
-	o, err := s.EncodedObject(plumbing.AnyObject, id)
+	o, err := d.store.EncodedObject(plumbing.AnyObject, id)
 	if err != nil {
 		return nil, damaged(id, err)
 	}
@@ -114,7 +146,7 @@ func readAll(o plumbing.EncodedObject, limit int64) (content []byte, err error) 
 }
 
 func damaged(id objectID, err error) error {
-	return fmt.Errorf("object %s is damaged: %s; check the repository with git fsck", id, diag.Printable(err.Error()))
+	return fmt.Errorf("object %s %w: %s; check the repository with git fsck", id, errDamaged, diag.Printable(err.Error()))
 }
 
 func (d *database) commit(id objectID) (*object.Commit, error) {
@@ -157,23 +189,23 @@ func (d *database) withPrefix(digits string) ([]objectID, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	whole := plumbing.NewHash(digits[:len(digits)/2*2] + strings.Repeat("0", 40-len(digits)/2*2))
-	var found []objectID
-	for _, s := range d.stores {
-		ids, err := s.HashesWithPrefix(whole[:len(digits)/2])
-		if err != nil {
+	ids, err := d.store.HashesWithPrefix(whole[:len(digits)/2])
+	if err != nil {
+		if err := d.turn(fmt.Errorf("look for commit %s: %w: %w", digits, errDamaged, err)); err != nil {
+			return nil, err
+		}
+		if ids, err = d.store.HashesWithPrefix(whole[:len(digits)/2]); err != nil {
 			return nil, fmt.Errorf("look for commit %s: %w", digits, err)
 		}
-		for _, id := range ids {
-			if !strings.HasPrefix(id.String(), digits) || slices.Contains(found, id) {
-				continue
-			}
-			size, err := s.EncodedObjectSize(id)
-			if err != nil || size > maxCommitSize {
-				continue
-			}
-			if o, err := s.EncodedObject(plumbing.AnyObject, id); err == nil && (o.Type() == plumbing.CommitObject || o.Type() == plumbing.TagObject) {
-				found = append(found, id)
-			}
+	}
+	var found []objectID
+	for _, id := range ids {
+		if !strings.HasPrefix(id.String(), digits) || slices.Contains(found, id) {
+			continue
+		}
+		o, err := d.checked(id, plumbing.AnyObject, maxCommitSize)
+		if err == nil && (o.Type() == plumbing.CommitObject || o.Type() == plumbing.TagObject) {
+			found = append(found, id)
 		}
 	}
 	return found, nil
@@ -208,8 +240,8 @@ func folderWords(dir string) string {
 func short(id objectID) string { return id.String()[:12] }
 
 func commitInfo(c *object.Commit) Info {
-	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
-	author := c.Author.Name
+	subject, _, _ := strings.Cut(strings.TrimSpace(decoded(c, c.Message)), "\n")
+	author := decoded(c, c.Author.Name)
 	if c.Author.Email != "" {
 		author = strings.TrimSpace(author + " <" + c.Author.Email + ">")
 	}
@@ -219,4 +251,20 @@ func commitInfo(c *object.Commit) Info {
 		Author:  diag.Printable(author),
 		Time:    c.Committer.When.UTC().Truncate(time.Second),
 	}
+}
+
+// decoded gives a text of a commit in UTF-8. It is in the encoding that the
+// commit names; without one, what is no UTF-8 is taken for Latin 1.
+func decoded(c *object.Commit, text string) string {
+	from, err := htmlindex.Get(string(c.Encoding))
+	if err != nil || from == unicode.UTF8 {
+		if utf8.ValidString(text) {
+			return text
+		}
+		from = charmap.Windows1252
+	}
+	if out, err := from.NewDecoder().String(text); err == nil {
+		return out
+	}
+	return text
 }

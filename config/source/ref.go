@@ -20,6 +20,8 @@ type refs interface {
 	Find(name string) (objectID, bool, error)
 	// Names lists every full name.
 	Names() ([]string, error)
+	// Absent says how to get a name that is not there; "" when there is nothing to say.
+	Absent(ref string) string
 }
 
 // checkRef refuses what can name neither a ref nor a commit, before it reaches
@@ -36,6 +38,9 @@ func checkRef(ref string) error {
 	return nil
 }
 
+// fetchHead names what was fetched last.
+const fetchHead = "FETCH_HEAD"
+
 // pick finds ref among the names: HEAD, refs/..., a branch, a tag, a remote's
 // branch. found is false when no name fits; it may still be a commit id.
 func pick(rs refs, ref string) (name string, id objectID, found bool, err error) {
@@ -51,7 +56,7 @@ func pick(rs refs, ref string) (name string, id objectID, found bool, err error)
 		return "", plumbing.NewHash(ref), false, nil
 	}
 	candidates := []string{"refs/heads/" + ref, "refs/tags/" + ref, "refs/remotes/" + ref}
-	if strings.HasPrefix(ref, "refs/") {
+	if strings.HasPrefix(ref, "refs/") || ref == fetchHead {
 		candidates = []string{ref}
 	}
 	var fits []string
@@ -74,29 +79,32 @@ func pick(rs refs, ref string) (name string, id objectID, found bool, err error)
 	return shortName(fits[0]), id, true, nil
 }
 
+var errNoCommits = errors.New("the repository has no commits yet; commit the configuration first")
+
 // unborn explains a HEAD that leads to no commit.
 func unborn(rs refs, branch string) error {
-	names, err := rs.Names()
-	if err != nil {
+	known, err := shortNames(rs)
+	switch {
+	case err != nil:
 		return err
+	case len(known) == 0:
+		return errNoCommits
 	}
-	branches := shortNames(names)
-	if len(branches) == 0 {
-		return errors.New("the repository has no commits yet; commit the configuration first")
-	}
-	return fmt.Errorf("branch %s has no commits yet; %s", branch, suggest(branch, "branches and tags", branches))
+	return fmt.Errorf("branch %s has no commits yet; %s", branch, suggest(branch, "branches and tags", known))
 }
 
 func unknownRef(rs refs, ref string) error {
-	names, err := rs.Names()
+	known, err := shortNames(rs)
 	if err != nil {
 		return err
 	}
-	short := shortNames(names)
-	if len(short) == 0 {
-		return errors.New("the repository has no commits yet; commit the configuration first")
+	if _, id, err := rs.Head(); len(known) == 0 && (err != nil || id.IsZero()) {
+		return errors.Join(errNoCommits, err)
 	}
-	return fmt.Errorf("there is no branch, tag or commit %s; %s", ref, suggest(ref, "branches and tags", short))
+	if how := rs.Absent(ref); how != "" && !slices.Contains(known, ref) {
+		return fmt.Errorf("there is no branch, tag or commit %s here; %s", ref, how)
+	}
+	return fmt.Errorf("there is no branch, tag or commit %s; %s", ref, suggest(ref, "branches and tags", known))
 }
 
 func shortName(full string) string {
@@ -108,19 +116,22 @@ func shortName(full string) string {
 	return full
 }
 
-// shortNames keeps branches and tags, branches first, in order.
-func shortNames(full []string) []string {
-	var branches, tags []string
-	for _, n := range full {
-		if b, ok := strings.CutPrefix(n, "refs/heads/"); ok {
-			branches = append(branches, diag.Printable(b))
-		} else if t, ok := strings.CutPrefix(n, "refs/tags/"); ok {
-			tags = append(tags, diag.Printable(t))
+// shortNames lists branches, tags and the branches of remotes, each in order.
+func shortNames(rs refs) ([]string, error) {
+	full, err := rs.Names()
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(full)
+	var short []string
+	for _, kind := range []string{"refs/heads/", "refs/tags/", "refs/remotes/"} {
+		for _, n := range full {
+			if s, ok := strings.CutPrefix(n, kind); ok && !strings.HasSuffix(s, "/HEAD") {
+				short = append(short, diag.Printable(s))
+			}
 		}
 	}
-	slices.Sort(branches)
-	slices.Sort(tags)
-	return append(branches, tags...)
+	return short, nil
 }
 
 func isHex(s string) bool {

@@ -90,7 +90,7 @@ func TestHTTPS(t *testing.T) {
 		t.Run("filter "+filter, func(t *testing.T) {
 			r := newRepo(t)
 			r.git("config", "uploadpack.allowFilter", filter)
-			first := r.commit("first", "conf/a.hold.hcl", "one", "big", strings.Repeat("x", 3<<20))
+			first := r.commit("first", "conf/a.hold.hcl", "one", "big", strings.Repeat("x", 17<<20))
 			r.git("tag", "-a", "-m", "annotated", "v1")
 			r.git("branch", "old")
 			second := r.commit("second", "conf/a.hold.hcl", "two")
@@ -121,7 +121,7 @@ func TestHTTPS(t *testing.T) {
 			}
 			s := open(t, source.Spec{Repo: url})
 			for ancestor, want := range map[string]source.Descent{third: source.DescentSame, second: source.DescentYes,
-				first: source.DescentYes, apart: source.DescentUnknown, strings.Repeat("12", 20): source.DescentUnknown} {
+				first: source.DescentYes, apart: source.DescentNo, strings.Repeat("12", 20): source.DescentNo} {
 				if got, err := s.Descends(context.Background(), ancestor); err != nil || got != want {
 					t.Errorf("descends from %s: %q, %v; want %q", ancestor, got, err, want)
 				}

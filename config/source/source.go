@@ -46,6 +46,10 @@ type Source struct {
 	Info Info
 	FS   fs.FS
 
+	// Unknown says why the commit of a directory is not known although there is
+	// a repository around it. Its files are read all the same.
+	Unknown error
+
 	ancestry func(ctx context.Context, ancestor string) (Descent, error)
 	release  []func() error
 }
@@ -127,7 +131,7 @@ func (r *repository) source(ref, folder string) (*Source, error) {
 		return nil, err
 	}
 	s.ancestry = func(ctx context.Context, ancestor string) (Descent, error) {
-		return descent(ctx, r.db, s.Info.Commit, ancestor, r.shallow)
+		return r.history().descent(ctx, s.Info.Commit, ancestor)
 	}
 	return s, nil
 }

@@ -208,9 +208,10 @@ func TestDescends(t *testing.T) {
 		{r.dir, merge, side, source.DescentYes},
 		{r.dir, second, side, source.DescentNo},
 		{r.dir, first, merge, source.DescentNo},
-		{r.dir, merge, strings.Repeat("12", 20), source.DescentUnknown},
+		{r.dir, merge, strings.Repeat("12", 20), source.DescentNo},
 		{shallow, "HEAD", second, source.DescentYes},
 		{shallow, "HEAD", first, source.DescentUnknown},
+		{shallow, "HEAD", strings.Repeat("12", 20), source.DescentUnknown},
 	} {
 		got, err := source.Descends(context.Background(), source.Spec{Repo: tc.dir, Ref: tc.ref}, tc.ancestor)
 		if err != nil || got != tc.want {

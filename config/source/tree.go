@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,8 +78,11 @@ func missingFolder(missing, parent string, entries []object.TreeEntry) error {
 	return notFolder("path " + missing + " is not in this commit; " + suggest(missing, "folders there", folders))
 }
 
-// suggest names the nearest candidate, or lists some.
+// suggest names the nearest candidate, or lists some. A branch of a remote is near to its name without the remote.
 func suggest(word, kind string, candidates []string) string {
+	if i := slices.IndexFunc(candidates, func(c string) bool { return strings.HasSuffix(c, "/"+word) }); i >= 0 {
+		return fmt.Sprintf("did you mean %s?", candidates[i])
+	}
 	if near := diag.Nearest(word, candidates); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}

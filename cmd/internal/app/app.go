@@ -128,7 +128,7 @@ func (a *App) committedVars(fsys fs.FS, opts *load.Options) error {
 	}
 	var committed []load.File
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".holdvars.hcl") {
+		if source.IsConfig(e.Name()) && strings.HasSuffix(e.Name(), ".holdvars.hcl") {
 			data, err := fs.ReadFile(fsys, e.Name())
 			if err != nil {
 				return fmt.Errorf("read %s: %w", e.Name(), err)

@@ -11,10 +11,10 @@ import (
 
 // Limits on text.
 const (
-	maxFileSize = 1 << 20 // bytes
-	maxDepth    = 100     // brackets inside brackets
-	maxOperands = 1_000   // operators in one expression
-	MaxString   = 16_384  // bytes of one string, computed or not
+	maxFileSize = 16 << 20 // bytes; package source has the same limit
+	maxDepth    = 100      // brackets inside brackets
+	maxOperands = 1_000    // operators in one expression
+	MaxString   = 16_384   // bytes of one string, computed or not
 )
 
 // unsafeText refuses text the parser should never see. The parser and the
@@ -22,7 +22,7 @@ const (
 func unsafeText(text []byte, name string, isJSON bool) (hcl.Range, string) {
 	start := startOf(name)
 	if len(text) > maxFileSize {
-		return start, fmt.Sprintf("The file is larger than %d KiB. Split it: all files of the directory are one configuration.", maxFileSize>>10)
+		return start, fmt.Sprintf("The file is larger than %d MiB. Split it: all files of the directory are one configuration.", maxFileSize>>20)
 	}
 	if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
 		return start, "The file is in UTF-16. Save it as UTF-8."

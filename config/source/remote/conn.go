@@ -66,6 +66,9 @@ func (c *Conn) Find(name string) (plumbing.Hash, bool, error) {
 	return id, ok, nil
 }
 
+// Absent has nothing to add about a name that the server does not know.
+func (c *Conn) Absent(string) string { return "" }
+
 // Names lists every full name, in order.
 func (c *Conn) Names() ([]string, error) {
 	return slices.Sorted(maps.Keys(c.offered.References)), nil
@@ -126,16 +129,29 @@ func (c *Conn) All(ctx context.Context, most uint64) (*Pack, error) {
 	return c.receive(ctx, c.request(packp.FilterBlobLimit(most+1, packp.BlobLimitPrefixNone), tips...))
 }
 
-// History fetches a commit and everything before it; only the commits
+// History fetches commits and everything before them; only the commits
 // themselves when the server can filter.
-func (c *Conn) History(ctx context.Context, id plumbing.Hash) (*Pack, error) {
-	wants := []plumbing.Hash{id}
-	if !c.isTip(id) && !c.offered.Capabilities.Supports(capability.AllowReachableSHA1InWant) {
+func (c *Conn) History(ctx context.Context, ids ...plumbing.Hash) (*Pack, error) {
+	wants := slices.Compact(slices.Clone(ids))
+	for _, id := range ids {
+		if c.isTip(id) || c.offered.Capabilities.Supports(capability.AllowReachableSHA1InWant) {
+			continue
+		}
 		if wants = c.tips(); len(wants) == 0 {
 			return nil, fmt.Errorf("commit %s is no longer reachable from any branch", id.String()[:12])
 		}
+		break
 	}
 	return c.receive(ctx, c.request(packp.FilterTreeDepth(0), wants...))
+}
+
+// Shallow gives the commits at which the server's own history is cut off.
+func (c *Conn) Shallow() map[plumbing.Hash]bool {
+	set := map[plumbing.Hash]bool{}
+	for _, id := range c.offered.Shallows {
+		set[id] = true
+	}
+	return set
 }
 
 // request asks for commits. Objects that filter leaves out are never needed;

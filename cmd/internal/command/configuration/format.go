@@ -87,7 +87,7 @@ func formatStdin(c *command.Call, in io.Reader, check bool) error {
 		return err
 	}
 	if len(src) > maxSource {
-		return errors.New("standard input is larger than 1 MiB")
+		return fmt.Errorf("standard input is larger than %d MiB", maxSource>>20)
 	}
 	out, diags := load.Format(src, "<stdin>")
 	done := formatted{Check: check, Files: 1, Changed: []string{}, Diagnostics: diag.List{}}
@@ -109,7 +109,7 @@ func formatStdin(c *command.Call, in io.Reader, check bool) error {
 	return errors.Join(err, done.report(c))
 }
 
-const maxSource = 1 << 20
+const maxSource = 16 << 20
 
 // file formats one file. One with errors stays as it is, and ends the command for people.
 func (d *formatted) file(c *command.Call, path string) error {
@@ -118,7 +118,7 @@ func (d *formatted) file(c *command.Call, path string) error {
 		return err
 	}
 	if info.Size() > maxSource {
-		return fmt.Errorf("%s is larger than 1 MiB", path)
+		return fmt.Errorf("%s is larger than %d MiB", path, maxSource>>20)
 	}
 	src, err := os.ReadFile(path)
 	if err != nil {
@@ -186,7 +186,7 @@ func configFiles(path string, recursive bool) ([]string, error) {
 			return err
 		case d.IsDir() && p != path && (!recursive || strings.HasPrefix(d.Name(), ".")):
 			return filepath.SkipDir
-		case d.Type().IsRegular() && (strings.HasSuffix(p, ".hold.hcl") || strings.HasSuffix(p, ".holdvars.hcl")):
+		case d.Type().IsRegular() && !strings.HasPrefix(d.Name(), ".") && (strings.HasSuffix(p, ".hold.hcl") || strings.HasSuffix(p, ".holdvars.hcl")):
 			files = append(files, p)
 		}
 		return nil
