@@ -153,9 +153,9 @@ type Store interface {
 	Staged(ctx context.Context, id ArtifactID, name string) (io.ReadCloser, error)
 	// Commit publishes the staged files under their final names and then the
 	// manifest, the commit point. It sets the files' paths and returns the manifest as stored. Committing again
-	// what is committed returns the stored manifest.
+	// what is committed returns the stored manifest, and finishes what a crash after the commit point left undone.
 	Commit(ctx context.Context, m Manifest) (Manifest, error)
-	// Discard removes a staging area; none is no error.
+	// Discard removes a staging area; none is no error. An artifact that came to its commit point stays, and is in the catalogue.
 	Discard(ctx context.Context, id ArtifactID) error
 	// Get reads one manifest; ErrNotFound when it is not committed.
 	Get(ctx context.Context, ref ArtifactRef) (Manifest, error)
@@ -235,6 +235,9 @@ type Recovered struct {
 	Manifest  Manifest
 	Condition Condition
 	Detail    string // of what is wrong, for people
+
+	// Uncatalogued says that the manifest is there and the catalogue does not know of it, so that nobody would miss it: Commit makes up for that.
+	Uncatalogued bool
 }
 
 // Stage takes the files of one artifact. Closing a file makes it durable.

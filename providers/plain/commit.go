@@ -17,11 +17,12 @@ import (
 // any point at which it broke off:
 //
 //	secure backup  files under their final names into a directory of the
-//	               staging area, manifest beside them, then one rename of
-//	               that directory to its final name: the commit point
+//	               staging area, manifest beside them, intent (the final
+//	               name), then one rename of that directory: the commit point
 //	export         intent (the final names) into the staging area, files under
 //	               their final names, then the manifest: the commit point
-//	both           catalogue event, then the staging area goes
+//	both           catalogue event, then the staging area goes: what clears it
+//	               after a crash makes up for the event by the intent
 //
 // Of the two directories of a rename only the new one is synced: a name in the staging area that comes back with the power is
 // a second name of the same file, which every way knows.
@@ -141,7 +142,7 @@ func (c *committing) at(p layout.Place) (m providers.Manifest, names []string, d
 }
 
 // wholeDirectory publishes a secure backup: its directory appears complete.
-func (c *committing) wholeDirectory(ctx context.Context, p layout.Place, _ int) (providers.Manifest, error) {
+func (c *committing) wholeDirectory(ctx context.Context, p layout.Place, shift int) (providers.Manifest, error) {
 	s, rel, name := c.store, p.Dir, path.Base(p.Dir)
 	if taken, err := disk.Exists(c.home, name); err != nil {
 		return c.m, s.fault("commit", rel, err)
@@ -172,6 +173,9 @@ func (c *committing) wholeDirectory(ctx context.Context, p layout.Place, _ int) 
 	}
 	if err := disk.Replace(ready, layout.SecureManifest, data); err != nil {
 		return m, s.fault("commit", path.Join(stagingDir(m.ID), readyDir, layout.SecureManifest), err)
+	}
+	if err := c.writeIntent(m, p, shift); err != nil {
+		return m, err
 	}
 	if err := s.step("commit: publish directory"); err != nil {
 		return m, err

@@ -16,11 +16,11 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
-// intent says where an export's files go, so that after a crash each of them is found.
+// intent says where an artifact goes, so that after a crash it is found, and so is each file of an export.
 type intent struct {
 	Shift    int            `json:"shift"`    // milliseconds after the artifact's time
 	Manifest string         `json:"manifest"` // path
-	Files    []intendedFile `json:"files"`
+	Files    []intendedFile `json:"files"`    // of an export; a secure backup moves as a whole
 }
 
 type intendedFile struct {
@@ -49,6 +49,9 @@ func readIntent(staging *os.Root) (*intent, error) {
 func (c *committing) writeIntent(m providers.Manifest, p layout.Place, shift int) error {
 	s, in := c.store, intent{Shift: shift, Manifest: p.ManifestPath()}
 	for _, f := range m.Files {
+		if m.Action == providers.SecureBackup {
+			break
+		}
 		in.Files = append(in.Files, intendedFile{Staged: layout.StagedName(f.Name), Path: f.Path, Size: f.Size, SHA256: f.SHA256})
 	}
 	data, err := layout.Encode(in)
@@ -65,6 +68,37 @@ func (c *committing) writeIntent(m providers.Manifest, p layout.Place, shift int
 	return nil
 }
 
+// complete puts an artifact into the catalogue that a Commit published without coming so far.
+func (s *store) complete(ctx context.Context, root, staging *os.Root, id providers.ArtifactID) error {
+	in, err := readIntent(staging)
+	if err != nil || in == nil {
+		return s.fault("discard", path.Join(stagingDir(id), intentDoc), err)
+	}
+	p := layout.Place{Dir: path.Dir(in.Manifest), Manifest: path.Base(in.Manifest)}
+	if p.Manifest != layout.SecureManifest {
+		var ok bool
+		if p, ok = layout.PlaceOf(providers.ExportDomain, p.Dir, p.Manifest); !ok {
+			return s.corrupt(in.Manifest, "it is not the name of a manifest")
+		}
+	}
+	dir, err := disk.Sub(root, p.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return s.fault("discard", p.Dir, err)
+	}
+	defer dir.Close()
+	switch m, err := s.load(dir, p); {
+	case errors.Is(err, providers.ErrNotFound), errors.Is(err, providers.ErrCorrupt), err == nil && m.ID != id:
+		return nil
+	case err != nil:
+		return err
+	default:
+		return s.recordCommitted(ctx, root, m, p)
+	}
+}
+
 // retract removes the files that a broken off Commit published without coming
 // to the manifest. A file stays when it is not what was moved, or when a manifest claims it.
 func (s *store) retract(ctx context.Context, root, staging *os.Root, id providers.ArtifactID) error {
@@ -72,7 +106,7 @@ func (s *store) retract(ctx context.Context, root, staging *os.Root, id provider
 	if err != nil {
 		return s.fault("discard", path.Join(stagingDir(id), intentDoc), err)
 	}
-	if in == nil {
+	if in == nil || len(in.Files) == 0 {
 		return nil
 	}
 	rel := path.Dir(in.Manifest)

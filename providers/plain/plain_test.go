@@ -1,6 +1,7 @@
 package plain_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,11 +51,21 @@ func TestStore(t *testing.T) {
 func placeWith(set plain.Settings, env providers.Env) func(t *testing.T) providertest.StorePlace {
 	return func(t *testing.T) providertest.StorePlace {
 		path := filepath.Join(t.TempDir(), "backup", "store")
+		open := func(t *testing.T, identity string) providers.Store {
+			set, env := set, env
+			set.Path, env.Identity = path, identity
+			return openEnv(t, &set, env)
+		}
 		return providertest.StorePlace{
-			Open: func(t *testing.T, identity string) providers.Store {
-				set, env := set, env
-				set.Path, env.Identity = path, identity
-				return openEnv(t, &set, env)
+			Open: open,
+			Dies: func(t *testing.T, identity string, n int, act func(providers.Store) error) bool {
+				s := open(t, identity)
+				crashAt(s, n)
+				err := act(s)
+				if err != nil && !errors.Is(err, errCrash) {
+					t.Fatalf("died of %v", err)
+				}
+				return err != nil
 			},
 			Litter: func(t *testing.T) { check(t, os.MkdirAll(filepath.Join(path, "photos"), 0o700)) },
 			Age:    func(t *testing.T) { makeOld(t, path) },

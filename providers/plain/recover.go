@@ -91,6 +91,8 @@ func (r *recoverer) manifests(v survey) bool {
 			found.Condition, found.Detail = providers.Damaged, h.problems[0].Path+": "+h.problems[0].Detail
 		}
 		r.seen[h.manifest.ID] = true
+		_, known := r.committed[h.manifest.ID]
+		found.Uncatalogued = !known
 		if !r.yield(found, nil) {
 			return false
 		}

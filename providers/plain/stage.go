@@ -81,7 +81,7 @@ func (s *store) Discard(ctx context.Context, id providers.ArtifactID) error {
 	return s.clear(ctx, root, id)
 }
 
-// clear removes a staging area and what an unfinished Commit moved out of it.
+// clear finishes a Commit that came to its commit point, or removes what it moved out of the staging area; then the staging area goes.
 func (s *store) clear(ctx context.Context, root *os.Root, id providers.ArtifactID) error {
 	dir, err := disk.Sub(root, stagingDir(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,6 +91,9 @@ func (s *store) clear(ctx context.Context, root *os.Root, id providers.ArtifactI
 		return s.fault("discard", stagingDir(id), err)
 	}
 	defer dir.Close()
+	if err := s.complete(ctx, root, dir, id); err != nil {
+		return err
+	}
 	if err := s.retract(ctx, root, dir, id); err != nil {
 		return err
 	}

@@ -28,6 +28,9 @@ type StorePlace struct {
 	Litter func(t *testing.T)
 	// Age makes everything that is staged at the place look older than providers.SweepAge.
 	Age func(t *testing.T)
+	// Dies opens the place as Open does and lets a process act that dies before its n-th change to the medium, counted from 1. It reports
+	// whether it came so far.
+	Dies func(t *testing.T, identity string, n int, act func(providers.Store) error) bool
 }
 
 // Store holds an implementation to the contract of providers.Store. fresh gives
@@ -64,6 +67,9 @@ func Store(t *testing.T, fresh func(t *testing.T) StorePlace) {
 		{"sweep", storeSweep},
 		{"check", storeCheck},
 		{"recover", storeRecover},
+		{"dies in init", storeDiesInInit},
+		{"dies in commit", storeDiesInCommit},
+		{"dies in delete", storeDiesInDelete},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, fresh(t)) })
 	}

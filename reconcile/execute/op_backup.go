@@ -230,13 +230,8 @@ func commit(ctx context.Context, c *call) (outcome, error) {
 	}
 	m, err := store.Commit(ctx, manifest)
 	if err != nil {
-		// An error after the commit point: what is published is published. What comes after it is made once more.
+		// An error after the commit point: what is published is published.
 		if out, done, checkErr := checkCommit(ctx, c); checkErr == nil && done {
-			if _, err := store.Commit(ctx, manifest); err != nil {
-				if r, ok := out.output.(*report); ok {
-					r.Warnings = append(r.Warnings, "the artifact is committed, and the store's catalogue may not know it: "+c.text(err))
-				}
-			}
 			return out, nil
 		}
 		return outcome{}, fmt.Errorf("commit to %s: %w", a.Store, err)
@@ -264,16 +259,22 @@ func checkCommit(ctx context.Context, c *call) (outcome, bool, error) {
 	case err != nil:
 		return outcome{}, false, fmt.Errorf("look for the artifact in %s: %w", a.Store, err)
 	}
-	// The process may have died between the commit point and the sweep of what was staged.
-	if err := store.Discard(ctx, ref.ID); err != nil {
-		return outcome{}, false, fmt.Errorf("sweep what was staged in %s: %w", a.Store, err)
+	// The process may have died between the commit point and what comes after it.
+	_, unfinished := store.Commit(ctx, m)
+	if unfinished != nil && ctx.Err() != nil {
+		return outcome{}, false, fmt.Errorf("finish the commit to %s: %w", a.Store, unfinished)
 	}
-	return c.committed(a, m, sightsAfter(ctx, store, a.Store)), true, nil
+	var warnings []string
+	if unfinished != nil {
+		warnings = []string{fmt.Sprintf("the artifact is committed, and the store's catalogue may not know it (holdfast store check %s --repair): %s",
+			name(a.Store), c.text(unfinished))}
+	}
+	return c.committed(a, m, sightsAfter(ctx, store, a.Store), warnings...), true, nil
 }
 
-func (c *call) committed(a reconcile.CaptureArgs, m providers.Manifest, sights []state.StoreSight) outcome {
+func (c *call) committed(a reconcile.CaptureArgs, m providers.Manifest, sights []state.StoreSight, warnings ...string) outcome {
 	return outcome{
-		output: &report{FilesDone: len(m.Files), BytesDone: m.Size()},
+		output: &report{FilesDone: len(m.Files), BytesDone: m.Size(), Warnings: warnings},
 		entry:  state.Entry{Artifacts: []state.Artifact{c.record(a, m)}, Sights: sights},
 	}
 }
