@@ -34,6 +34,8 @@ type MirrorResult struct {
 	CopiedFiles  int64     `json:"copied_files"`
 	CopiedBytes  int64     `json:"copied_bytes"`
 	DeletedFiles int64     `json:"deleted_files"`
+	// Clean: a complete copy saw nothing at the target that the source does not have, so that a prune has nothing to do.
+	Clean bool `json:"clean,omitempty"`
 }
 
 // Mirror copies one kind of endpoint to another. A killed pass may be run

@@ -253,8 +253,8 @@ func mirrorDeletes(t *testing.T, m *mirrorCase) {
 	if diff := m.compare(); diff.DeleteFiles != 3 || diff.TargetFiles != 6 || !slices.Equal(diff.DeleteSample, []string{"c/d", "c/e/f", "c/link"}) {
 		t.Errorf("comparison: %+v", diff)
 	}
-	if res := m.copy(); res.DeletedFiles != 0 {
-		t.Errorf("a copy deleted: %+v", res)
+	if res := m.copy(); res.DeletedFiles != 0 || res.Clean {
+		t.Errorf("a copy deleted, or saw nothing to delete: %+v", res)
 	}
 	sameTree(t, "the target after a copy", m.tree(m.TargetDir), full)
 
@@ -274,8 +274,14 @@ func mirrorDeletes(t *testing.T, m *mirrorCase) {
 	if res, err := m.Prune(t.Context(), m.req); err != nil || res.DeletedFiles != 3 {
 		t.Errorf("prune with 50 %%: %+v, %v", res, err)
 	}
-	m.copy()
+	if res := m.copy(); !res.Clean {
+		t.Errorf("a copy after everything was deleted: %+v", res)
+	}
 	m.same()
+	must(t, os.Mkdir(filepath.Join(m.TargetDir, "empty"), 0o750))
+	if res := m.copy(); res.Clean {
+		t.Errorf("a copy beside a directory that the source does not have: %+v", res)
+	}
 }
 
 func mirrorSource(t *testing.T, m *mirrorCase) {

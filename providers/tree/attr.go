@@ -61,6 +61,9 @@ func (c *copying) mend(b *both, e *entry) error {
 	if c.protected[e.src.id] || c.protected[e.dst.id] {
 		return errProtected
 	}
+	if err := c.begun(); err != nil {
+		return err
+	}
 	if !e.src.isFile() {
 		return describeNode(b.dst, e.name, &e.src)
 	}

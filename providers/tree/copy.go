@@ -42,6 +42,7 @@ func (m *mirror) Copy(ctx context.Context, req providers.MirrorRequest, progress
 		return providers.MirrorResult{}, err
 	}
 	c := &copying{root: s.dst, protected: guard, progress: progress, devices: map[uint64]int{}, links: map[id]*link{}}
+	c.begun = sync.OnceValue(func() error { return beginWriting(s.dst, req.Mirror) })
 	defer c.close()
 	err = run(ctx, s, exclude, func(w *walk) visitor {
 		c.walk, c.ctx = w, w.ctx
@@ -54,9 +55,10 @@ func (m *mirror) Copy(ctx context.Context, req providers.MirrorRequest, progress
 	if res.Files == 0 && c.extra.Load() {
 		return res, emptySource(s)
 	}
-	if err := c.sync(); err != nil {
+	if err := c.settle(s, req.Mirror); err != nil {
 		return res, failed("copy", req, err)
 	}
+	res.Clean = !c.extra.Load()
 	return res, confirm(s, req)
 }
 
@@ -112,7 +114,8 @@ const keptErrors = 20
 // copying brings what is new and changed to the target.
 type copying struct {
 	walk      *walk
-	root      dir // of the target
+	root      dir          // of the target
+	begun     func() error // called before anything is changed
 	ctx       context.Context
 	protected map[id]bool
 	progress  providers.Progress
@@ -131,6 +134,20 @@ func (c *copying) close() {
 	for _, fd := range c.devices {
 		unix.Close(fd)
 	}
+}
+
+// settle makes durable what this pass wrote, or one before it that did not get here.
+func (c *copying) settle(s *sides, mirror string) error {
+	if begun, err := hasBegun(c.root, mirror); err != nil || !begun {
+		return err
+	}
+	if err := c.sync(); err != nil {
+		return err
+	}
+	if err := endWriting(c.root, mirror); err != nil {
+		return err
+	}
+	return setTimes(c.root.fd, &s.srcInfo)
 }
 
 func (c *copying) sync() error {
@@ -169,8 +186,16 @@ func (c *copying) fail(path string, err error) error {
 	return nil
 }
 
-func (c *copying) leftover(b *both, name string) error {
+// changes notes that entries of a directory of the target are about to change.
+func (c *copying) changes(b *both) error {
 	b.changed.Store(true)
+	return c.begun()
+}
+
+func (c *copying) leftover(b *both, name string) error {
+	if err := c.changes(b); err != nil {
+		return c.fail(join(b.path, name), err)
+	}
 	if err := unix.Unlinkat(b.dst.fd, name, 0); err != nil && err != unix.ENOENT {
 		return c.fail(join(b.path, name), err)
 	}
@@ -230,7 +255,9 @@ func (c *copying) directory(b *both, e *entry) error {
 	if e.inDst {
 		return b.dst.allow(e.name, &e.dst)
 	}
-	b.changed.Store(true)
+	if err := c.changes(b); err != nil {
+		return err
+	}
 	if err := unix.Mkdirat(b.dst.fd, e.name, 0o700); err != nil {
 		return err
 	}
@@ -258,7 +285,9 @@ func (c *copying) aside(b *both, e *entry) error {
 			return errors.New("is a file at the source, but a directory with excluded paths in it at the target; move that away by hand")
 		}
 	}
-	b.changed.Store(true)
+	if err := c.changes(b); err != nil {
+		return err
+	}
 	c.extra.Store(true)
 	return unix.Renameat2(b.dst.fd, e.name, b.dst.fd, asidePrefix+randomHex(), unix.RENAME_NOREPLACE)
 }
@@ -313,7 +342,11 @@ func (c *copying) leave(b *both) error {
 	if !b.changed.Load() && b.srcInfo.mtime == b.dstInfo.mtime && sameOwner(&b.srcInfo, &b.dstInfo) {
 		return nil
 	}
-	if err := describe(b.src.fd, b.dst.fd, &b.srcInfo, &b.dstInfo); err != nil {
+	err := c.begun()
+	if err == nil {
+		err = describe(b.src.fd, b.dst.fd, &b.srcInfo, &b.dstInfo)
+	}
+	if err != nil {
 		return c.fail(b.path, err)
 	}
 	return nil

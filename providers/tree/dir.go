@@ -178,7 +178,7 @@ func isOwn(name, prefix string) bool {
 
 // own tells how a walk treats a name: as nothing at all, or as what a killed pass left.
 func own(name string, top, target bool) (skip, leftover bool) {
-	if top && (name == "lost+found" || isMarker(name)) {
+	if top && (name == "lost+found" || isMarker(name) || isBegun(name)) {
 		return true, false
 	}
 	if !strings.HasPrefix(name, ownPrefix) {

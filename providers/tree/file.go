@@ -61,6 +61,9 @@ func (c *copying) bring(b *both, e *entry) error {
 }
 
 func (c *copying) bringOnce(b *both, e *entry) (int64, error) {
+	if err := c.changes(b); err != nil {
+		return 0, err
+	}
 	temp := tempName()
 	var size int64
 	var err error
@@ -79,7 +82,6 @@ func (c *copying) bringOnce(b *both, e *entry) (int64, error) {
 		}
 	}
 	if err == nil {
-		b.changed.Store(true)
 		err = unix.Renameat(b.dst.fd, temp, b.dst.fd, e.name)
 	}
 	if err != nil {

@@ -30,6 +30,7 @@ const (
 	sideTarget   = "target"
 	markerPrefix = ownPrefix + "mirror."
 	markerSuffix = ".json"
+	begunSuffix  = ".begun"
 	markerLimit  = 64 << 10
 )
 
@@ -39,6 +40,36 @@ func markerName(mirror string) string {
 
 func isMarker(name string) bool {
 	return strings.HasPrefix(name, markerPrefix) && strings.HasSuffix(name, markerSuffix)
+}
+
+// begunName is an empty file at the top of a target that is there from the first change of a pass until all of it is durable. It
+// outlives the process, which is enough: what is there after a crash of the machine is on the disk.
+func begunName(mirror string) string {
+	return strings.TrimSuffix(markerName(mirror), markerSuffix) + begunSuffix
+}
+
+func isBegun(name string) bool {
+	return strings.HasPrefix(name, markerPrefix) && strings.HasSuffix(name, begunSuffix)
+}
+
+func beginWriting(target dir, mirror string) error {
+	fd, err := target.openat(begunName(mirror), unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return fmt.Errorf("note that a pass changes the target: %w", err)
+	}
+	return closed(fd)
+}
+
+func hasBegun(target dir, mirror string) (bool, error) {
+	_, ok, err := target.lstat(begunName(mirror))
+	return ok, err
+}
+
+func endWriting(target dir, mirror string) error {
+	if err := unix.Unlinkat(target.fd, begunName(mirror), 0); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("note that the target is durable: %w", err)
+	}
+	return nil
 }
 
 // readMarker gives nil when there is none.

@@ -494,6 +494,47 @@ func TestOnePassAtATime(t *testing.T) {
 	}
 }
 
+// A pass that changed nothing after one that ended well neither writes nor asks the file system to; one after a pass that was
+// cut off makes durable what that one left.
+func TestAnUnchangedPassWritesNothing(t *testing.T) {
+	p := newPair(t, "a", "dir/b")
+	p.copy(t)
+	begun := filepath.Join(p.dst, ".holdfast-mirror.test.begun")
+	if _, err := os.Lstat(begun); err == nil {
+		t.Error("a pass that ended left its note")
+	}
+	stat := func() (st unix.Stat_t) {
+		must(t, unix.Stat(p.dst, &st))
+		return st
+	}
+	before := stat()
+	p.copy(t)
+	if after := stat(); after.Ctim != before.Ctim {
+		t.Errorf("the target changed at %v by an unchanged pass, was %v", after.Ctim, before.Ctim)
+	}
+
+	p.write(t, "dir/c", "new")
+	ctx, kill := context.WithCancel(t.Context())
+	if _, err := open(t).Copy(ctx, p.req, func(int64, int64) { kill() }); !errors.Is(err, context.Canceled) {
+		t.Fatalf("cancelled copy: %v", err)
+	}
+	if _, err := os.Lstat(begun); err != nil {
+		t.Errorf("a pass that was cut off left no note: %v", err)
+	}
+	if diff, err := open(t).Compare(t.Context(), p.req); err != nil || diff.DeleteFiles != 0 {
+		t.Errorf("comparison: %+v, %v", diff, err)
+	}
+	p.copy(t)
+	if _, err := os.Lstat(begun); err == nil {
+		t.Error("the note outlived the pass that made everything durable")
+	}
+	want, err := os.Stat(p.src)
+	must(t, err)
+	if got, err := os.Stat(p.dst); err != nil || !got.ModTime().Equal(want.ModTime()) {
+		t.Errorf("the target is of %v, %v, the source of %v", got.ModTime(), err, want.ModTime())
+	}
+}
+
 func TestSeveralMirrorsOfOneSource(t *testing.T) {
 	p := newPair(t, "a")
 	p.copy(t)

@@ -270,6 +270,22 @@ func TestNothingIsPrunedAfterACopyWithErrors(t *testing.T) {
 	}
 }
 
+// One walk through both trees is enough when there is nothing to delete; how many files there are must not cost twice.
+func TestNoSecondWalkWithNothingToDelete(t *testing.T) {
+	k := newRig(t)
+	pass := func() *reconcile.Plan { return k.plan(k.mirrorAction("mirror.plain", "plain", "plain-copy", "", 0)) }
+	k.failing("mirror.Prune", 1, errors.New("a second walk"))
+	k.want(k.apply(pass()).Runs[0].ID, "succeeded")
+	if err := os.Remove(k.path("plain", "two")); err != nil {
+		t.Fatal(err)
+	}
+	k.want(k.apply(pass()).Runs[0].ID, "failed FAILED")
+	k.want(k.apply(pass()).Runs[0].ID, "succeeded")
+	if _, err := os.Stat(k.path("plain-copy", "two")); err == nil {
+		t.Error("what the source lost is still at the target")
+	}
+}
+
 func TestBrokenPreconditionsDoNothing(t *testing.T) {
 	k := newRig(t)
 	p := k.everything()

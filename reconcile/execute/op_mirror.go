@@ -65,8 +65,16 @@ func mirrorCopy(ctx context.Context, c *call) (out outcome, err error) {
 
 func mirrorPrune(ctx context.Context, c *call) (out outcome, err error) {
 	err = c.withMirror(ctx, func(m providers.Mirror, req providers.MirrorRequest) error {
-		if req.MaxDeletePercent == 0 {
+		var copied mirrorOutput
+		if _, err := c.result(reconcile.OpMirrorCopy, &copied); err != nil {
+			return err
+		}
+		switch {
+		case req.MaxDeletePercent == 0:
 			out = outcome{output: &report{Note: "never deletes"}, skipped: true}
+			return nil
+		case copied.Result.Clean:
+			out = outcome{output: &report{Note: "nothing to delete"}, skipped: true}
 			return nil
 		}
 		res, err := m.Prune(ctx, req)

@@ -24,6 +24,11 @@ func TestAsk(t *testing.T) {
 	if want := map[string]planner.Endpoints{"mirror.docs": {Source: "file:///srv/berlin", Target: "file:///srv/dublin", Epoch: 2}}; !reflect.DeepEqual(q.Mirrors, want) {
 		t.Errorf("asked for mirrors %v", q.Mirrors)
 	}
+	in.Options.Unreviewed = true
+	if q := planner.Ask(in); len(q.Mirrors) != 0 || len(q.Targets) == 0 {
+		t.Errorf("a plan that is done at once asks for mirrors %v and targets %v", q.Mirrors, q.Targets)
+	}
+	in.Options.Unreviewed = false
 	if rest := q.Unanswered(in.Inventory); rest.Empty() || len(rest.Targets) != 0 || len(rest.Mirrors) != 1 {
 		t.Errorf("unanswered: %+v", rest)
 	}

@@ -35,6 +35,9 @@ type Options struct {
 	Operator string         // ModeRun: who asks; shown as the reason
 	Targets  []string       // addresses or patterns with *; what they refer to is included (ModeDestroy: what refers to them)
 	Exclude  []string       // addresses or patterns with *
+	// Unreviewed: the plan is done at once, and nobody is asked. What a task finds out by itself, such as what a mirror has to
+	// copy, is not looked up before.
+	Unreviewed bool
 }
 
 // Build makes the plan. With errors in the list the plan is not applyable, but it holds whatever could be planned.

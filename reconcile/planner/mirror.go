@@ -304,6 +304,9 @@ func (b *builder) addMirror(m *config.Mirror, r route, w opening, reason string,
 // mirrorSummary tells what the pass will do, as far as it was looked at.
 func (b *builder) mirrorSummary(m *config.Mirror, r route, maxPercent int) string {
 	where := fmt.Sprintf("%s -> %s", r.source, r.target)
+	if b.in.Options.Unreviewed {
+		return where
+	}
 	seen, ok := b.mirrorSeen(m.Address, r)
 	if !ok {
 		return where

@@ -70,6 +70,7 @@ process dies at any point, "holdfast apply --resume" goes on from there.`,
 			if o.Recorded {
 				return errors.New("apply always looks at what it works on: leave --refresh=recorded away, or apply a saved plan")
 			}
+			o.Unreviewed = do.Approve
 			return planAndDo(cmd.Context(), c, o, allowed, do.Approve, f.verbose)
 		},
 	}

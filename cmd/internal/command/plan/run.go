@@ -50,7 +50,7 @@ wait for an apply.`,
 				return err
 			}
 			o := app.PlanOptions{AllowRewind: true}
-			o.Mode, o.Run, o.Operator = reconcile.ModeRun, addr, app.Actor()
+			o.Mode, o.Run, o.Operator, o.Unreviewed = reconcile.ModeRun, addr, app.Actor(), !dry
 			st, err := a.OpenState(cmd.Context(), a.StatePath(cfg.Doc), false)
 			if err != nil {
 				return err
