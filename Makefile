@@ -4,7 +4,7 @@ BIN     := $(CURDIR)/dist/holdfast
 VERSION ?= 0.1.0-dev
 LDFLAGS := -s -w -X github.com/holdfast-dr/holdfast/cmd/internal/command.Version=$(VERSION)
 
-.PHONY: all build demo test test-short lint bench deps clean
+.PHONY: all build demo test test-long test-short lint bench deps clean
 
 all: build
 
@@ -15,12 +15,25 @@ build:
 demo: deps build
 	./examples/quickstart/demo.sh $(BIN)
 
-# Everything: the whole suite with every crash point and seeded bug, then what is short once more under the race detector. The scripts of
-# the program run there only where several things happen at a time.
+# The whole suite, in which long stories are told in samples, then smaller samples once more under the race detector: of the program's scripts
+# only those where several things happen at a time. SEED draws the samples; what was drawn with one is drawn with it again.
 test: deps lint
-	$(GO) test -timeout 20m ./...
-	$(GO) test -race -short -timeout 20m $$($(GO) list ./... | grep -v /cmd/holdfast)
-	$(GO) test -race -short -timeout 20m -run 'TestScript/(concurrent|first|lock|stop)$$' ./cmd/holdfast
+	@echo "samples: make test SEED=$(SEED)"
+	$(TEST) -timeout 10m $(PACKAGES)
+	$(TEST) -race -short -timeout 10m $$($(GO) list ./... | grep -v /cmd/holdfast)
+	$(TEST) -race -short -timeout 10m -run 'TestScript/(concurrent|first|lock|stop)$$' ./cmd/holdfast
+
+# All that samples are drawn from: every crash point of every story, every weakened flush, every history. It prints what was covered.
+test-long: deps
+	@mkdir -p dist
+	HOLDFAST_TEST_LONG=1 $(TEST) -v -timeout 120m $(PACKAGES) >dist/test-long.log || { grep -B 20 -E '^ *--- FAIL|^FAIL' dist/test-long.log; exit 1; }
+	@grep -hoE 'fault [0-9]+: .*|^=== RUN +TestKilledAnywhere/.*|[0-9]+ crash points, .*|there are [0-9]+ .*|caught in .*|^ok .*' dist/test-long.log
+
+# The longest first, so that none is waited for at the end.
+PACKAGES := ./reconcile/execute ./providers/postgresql ./cmd/holdfast/... ./...
+
+SEED := $(or $(SEED),$(shell date +%s))
+TEST := HOLDFAST_TEST_SEED=$(SEED) .ci/in-memory $(GO) test -count=1 -vet=off
 
 test-short:
 	$(GO) test -short ./...

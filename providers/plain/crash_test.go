@@ -60,7 +60,7 @@ var scenarios = []scenario{
 }
 
 func (c scenario) set(t testing.TB) scene {
-	path := filepath.Join(inMemory(t), "store")
+	path := filepath.Join(t.TempDir(), "store")
 	s := newStore(t, &plain.Settings{Path: path})
 	if c.prepare != nil {
 		c.prepare(t, s, path)

@@ -36,7 +36,7 @@ type life struct {
 
 // report is what a child that lived found.
 type report struct {
-	Points   []string // crash points passed, in order
+	Points   []string // crash points passed, in order: each the last step with an intent, and what was called
 	Findings findings
 }
 
@@ -59,6 +59,7 @@ func TestMain(m *testing.M) {
 type crash struct {
 	mu     sync.Mutex
 	points []string
+	step   string // the last one whose intent was written
 	at     int
 	fail   string
 }
@@ -66,7 +67,7 @@ type crash struct {
 func (c *crash) point(name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.points = append(c.points, name)
+	c.points = append(c.points, c.step+" "+name)
 	if len(c.points) == c.at {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
@@ -75,6 +76,13 @@ func (c *crash) point(name string) error {
 		return errors.New("injected failure of " + name)
 	}
 	return nil
+}
+
+// began notes the step that everything belongs to from now on.
+func (c *crash) began(step string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.step = step
 }
 
 // rest ends the danger.
@@ -274,6 +282,9 @@ func (m *mortal) Claim(ctx context.Context, session int64, task string, at time.
 }
 
 func (m *mortal) Journal(ctx context.Context, c state.Claim, e state.Entry) error {
+	if e.Begin != nil {
+		m.c.began(e.Begin.Name)
+	}
 	_, err := around(m.c, "Journal", func() (any, error) { return nil, m.Backend.Journal(ctx, c, e) })
 	return err
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
+	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -34,7 +34,7 @@ type story struct {
 	attention bool   // a person may be asked
 	end       func(ctx context.Context, w world, b state.Backend, f *findings)
 	again     func(w world) *reconcile.Plan
-	thin      int                         // only each thin-th scenario is tried
+	few       int                         // so many are enough for a sample
 	uses      func(w world, point string) // what those do who use the world, before a point of a provider
 }
 
@@ -73,8 +73,8 @@ var stories = map[string]story{
 			p.Parallel = 4
 			return p
 		},
-		end:  settledAt(right, 2),
-		thin: 3,
+		end: settledAt(right, 2),
+		few: 40,
 	},
 	// A device is quiesced for each of three tasks: whatever happens, it takes work again, and everything is backed up.
 	"quiesced": {
@@ -179,12 +179,6 @@ type killer struct {
 func newKiller(t *testing.T, name string) *killer {
 	t.Helper()
 	base := t.TempDir()
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // kill -9 loses nothing that was written, so memory will do
-		if dir, err := os.MkdirTemp("/dev/shm", "holdfast-crash-"); err == nil {
-			base = dir
-			t.Cleanup(func() { os.RemoveAll(dir) })
-		}
-	}
 	k := &killer{t: t, name: name, base: base, template: filepath.Join(base, "template")}
 	if err := os.Mkdir(k.template, 0o755); err != nil {
 		t.Fatal(err)
@@ -300,8 +294,8 @@ func (k *killer) points(first bool, before int) ([]string, error) {
 }
 
 // run makes scenarios on all processors until some failed.
-func (k *killer) run(scenarios [][]int) {
-	work := make(chan []int)
+func (k *killer) run(deaths []death) {
+	work := make(chan death)
 	var wg sync.WaitGroup
 	var failed atomic.Int64
 	enough := int64(5)
@@ -310,31 +304,30 @@ func (k *killer) run(scenarios [][]int) {
 	}
 	for range 3 {
 		wg.Go(func() {
-			for at := range work {
-				if err := k.scenario(at...); err != nil && failed.Add(1) <= enough {
+			for d := range work {
+				if err := k.scenario(d.at...); err != nil && failed.Add(1) <= enough {
 					k.t.Error(err)
 				}
 			}
 		})
 	}
-	for _, s := range scenarios {
+	for _, d := range deaths {
 		if failed.Load() >= enough {
 			break
 		}
-		work <- s
+		work <- d
 	}
 	close(work)
 	wg.Wait()
 }
 
-// TestKilledAnywhere kills a process at every crash point: before and after each write to the state and each call to a
-// provider, and in their streams. A second process goes on, is killed at some points itself, and a third one finishes.
-// HOLDFAST_CRASH_FULL=1 kills the second process at every point, too.
+// TestKilledAnywhere kills a process at crash points: before and after each write to the state and each call to a provider, and in their
+// streams. A second process goes on, is killed at some points itself, and a third one finishes. The long form takes every point, a sample one
+// of each place in the protocol. HOLDFAST_CRASH_FULL=1 kills the second process at every point, too; HOLDFAST_CRASH_STORY=NAME tells one story.
 func TestKilledAnywhere(t *testing.T) {
 	if raced {
 		t.Skip("what is killed are processes of one task at a time; the race detector makes them slow and finds nothing in them")
 	}
-	full := os.Getenv("HOLDFAST_CRASH_FULL") != ""
 	only := os.Getenv("HOLDFAST_CRASH_STORY")
 	for _, name := range slices.Sorted(maps.Keys(stories)) {
 		if only != "" && only != name {
@@ -350,34 +343,39 @@ func TestKilledAnywhere(t *testing.T) {
 			if name == "everything" {
 				wantPoints(t, points)
 			}
-			k.run(sample(len(points), full, stories[name].thin))
+			k.run(deaths(t, stories[name], points))
 			t.Logf("%d crash points, %d scenarios, %d kills, %d violations, %s",
 				len(points), k.scenarios.Load(), k.kills.Load(), k.violations.Load(), time.Since(started).Round(time.Millisecond))
 		})
 	}
 }
 
-// sample gives the points to die at: each one alone, and each one followed by one in the resume, or by all of them. A
-// resume passes about as many points as the first life had left; one that is not reached does not kill.
-func sample(points int, full bool, thin int) (scenarios [][]int) {
-	for n := 1; n <= points; n++ {
-		scenarios = append(scenarios, []int{n})
-		left := points - n + 1
-		if !full {
-			scenarios = append(scenarios, []int{n, 1 + n*7919%left})
-			continue
-		}
+// death is where a process dies: at a point of its first life, from 1, and maybe at one of its second.
+type death struct {
+	at    []int
+	place string // of the first
+}
+
+// deaths gives each point alone, and each one followed by one in the resume, or by all of them. A resume passes about as many points as the
+// first life had left; one that is not reached does not kill. A sample has one of these for each place.
+func deaths(t *testing.T, s story, points []string) []death {
+	t.Helper()
+	full := os.Getenv("HOLDFAST_CRASH_FULL") != ""
+	var all []death
+	for i, place := range points {
+		n, left := i+1, len(points)-i
+		all = append(all, death{[]int{n}, place})
 		for m := 1; m <= left; m++ {
-			scenarios = append(scenarios, []int{n, m})
+			if full || m == 1+n*7919%left {
+				all = append(all, death{[]int{n, m}, place})
+			}
 		}
 	}
-	thin = max(thin, 1)
-	if testing.Short() {
-		thin *= 8
+	drawn := sampletest.OfEach(t, all, func(d death) string { return d.place })
+	if s.few > 0 {
+		drawn = sampletest.Of(t, drawn, s.few)
 	}
-	scenarios = slices.DeleteFunc(scenarios, func(at []int) bool { return (at[0]+len(at))%thin != 0 })
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(scenarios), func(i, j int) { scenarios[i], scenarios[j] = scenarios[j], scenarios[i] })
-	return scenarios
+	return drawn
 }
 
 // wantPoints: the points are where they should be.
@@ -387,7 +385,7 @@ func wantPoints(t *testing.T, points []string) {
 		"device.Inspect", "device.DomainState", "device.Quiesce", "device.Unquiesce", "device.Capture", "device.Capture:write", "device.Capture:close", "mirror.Copy", "mirror.Prune",
 		"target.Freeze", "target.Switch", "target.Verify",
 	} {
-		if !slices.Contains(points, want) {
+		if !slices.ContainsFunc(points, func(place string) bool { return strings.HasSuffix(place, " "+want) }) {
 			t.Errorf("no crash point %s", want)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile/artifact"
+	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -151,24 +152,27 @@ func objectKind(rel string) string {
 	return "data file"
 }
 
-// damageTo gives what can become of a file: one byte flipped, cut off, gone.
-func damageTo(data []byte) map[string][]byte {
-	all := map[string][]byte{"removed": nil}
-	flips := 5
-	if testing.Short() {
-		flips = 2
-	}
-	for i := range min(flips, len(data)) {
-		at := i * (len(data) - 1) / max(min(flips, len(data))-1, 1)
+// damage is what a file can become.
+type damage struct {
+	what string
+	left []byte // nil: the file is gone
+}
+
+// damages gives one byte flipped, cut off, gone.
+func damages(data []byte) []damage {
+	all := []damage{{"removed", nil}}
+	flips := min(5, len(data))
+	for i := range flips {
+		at := i * (len(data) - 1) / max(flips-1, 1)
 		for _, mask := range []byte{0x01, 0x20, 0xff} {
 			changed := bytes.Clone(data)
 			changed[at] ^= mask
-			all[fmt.Sprintf("byte %d flipped by %#02x", at, mask)] = changed
+			all = append(all, damage{fmt.Sprintf("byte %d flipped by %#02x", at, mask), changed})
 		}
 	}
 	for _, n := range []int{0, len(data) / 2, len(data) - 1} {
 		if n >= 0 && n < len(data) {
-			all[fmt.Sprintf("cut to %d bytes", n)] = bytes.Clone(data[:n])
+			all = append(all, damage{fmt.Sprintf("cut to %d bytes", n), bytes.Clone(data[:n])})
 		}
 	}
 	return all
@@ -202,21 +206,23 @@ func (v *vault) found(t *testing.T) (reading map[string]string, audit string) {
 func TestFaultDamagedObjects(t *testing.T) {
 	total, foundAll := 0, 0
 	byKind := map[string][3]int{} // damages, found by reading, found by the audit
-	for name, settings := range map[string]map[string]any{
+	stores := map[string]map[string]any{
 		"plain": {}, "zstd": {"compress": "zstd"}, "age": {"encrypt": map[string]any{"recipients": []string{strangerKey}}},
 		"zstd and age": {"compress": "zstd", "encrypt": map[string]any{"recipients": []string{strangerKey}}},
-	} {
-		v := newVault(t, settings)
+	}
+	for _, name := range slices.Sorted(maps.Keys(stores)) {
+		v := newVault(t, stores[name])
 		if reading, audit := v.found(t); len(reading) > 0 || audit != "" {
 			t.Fatalf("%s: found without damage: %v %s", name, reading, audit)
 		}
-		for rel, data := range v.files(t) {
-			kind := objectKind(rel)
+		files := v.files(t)
+		for _, rel := range slices.Sorted(maps.Keys(files)) {
+			data, kind := files[rel], objectKind(rel)
 			if kind == "lock" {
 				continue
 			}
-			for what, damaged := range damageTo(data) {
-				v.replace(t, rel, damaged)
+			for _, d := range sampletest.Of(t, damages(data), 4) {
+				v.replace(t, rel, d.left)
 				reading, audit := v.found(t)
 				total++
 				count := byKind[kind]
@@ -231,7 +237,7 @@ func TestFaultDamagedObjects(t *testing.T) {
 				if problem := v.missed(kind, rel, reading, audit); problem == "" {
 					foundAll++
 				} else {
-					t.Errorf("%s: %s %s, %s: %s\n%v\n%s", name, kind, rel, what, problem, reading, audit)
+					t.Errorf("%s: %s %s, %s: %s\n%v\n%s", name, kind, rel, d.what, problem, reading, audit)
 				}
 			}
 			v.replace(t, rel, data)

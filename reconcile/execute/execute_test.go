@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
+	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -68,7 +69,7 @@ func TestEverythingOnce(t *testing.T) {
 
 // TestStoppedAnywhere: a friendly stop at any call never costs more than a resume, and never a person's attention.
 func TestStoppedAnywhere(t *testing.T) {
-	for n := 1; ; n++ {
+	for n := range sampletest.Points(t, 4) {
 		k := newRig(t)
 		ctx, stop := context.WithCancel(t.Context())
 		var calls atomic.Int64
@@ -85,7 +86,7 @@ func TestStoppedAnywhere(t *testing.T) {
 			t.Fatalf("stopped at call %d: %v", n, err)
 		}
 		if calls.Load() < int64(n) {
-			t.Logf("stopped at each of %d calls", n-1)
+			t.Logf("there are %d calls", calls.Load())
 			break
 		}
 		k.clean(p, false)
@@ -102,9 +103,6 @@ func TestStoppedAnywhere(t *testing.T) {
 			}
 		}
 		k.clean(p, true)
-		if testing.Short() {
-			n += 6
-		}
 	}
 }
 
@@ -149,14 +147,14 @@ func (l *lossy) Cancel(ctx context.Context, run string, status state.Status, rea
 
 // TestLostAnswers: a write whose answer is lost is made again, and nothing happens twice.
 func TestLostAnswers(t *testing.T) {
-	for at := 1; ; at++ {
+	for at := range sampletest.Points(t, 4) {
 		k := newRig(t)
 		l := &lossy{mortal: mortal{k.b, &crash{}}, at: at}
 		k.o.Backend = l
 		p := k.everything()
 		res := k.apply(p)
 		if l.n < at {
-			t.Logf("lost each of %d answers", at-1)
+			t.Logf("there are %d answers", l.n)
 			return
 		}
 		for _, r := range res.Runs {
@@ -165,9 +163,6 @@ func TestLostAnswers(t *testing.T) {
 			}
 		}
 		k.clean(p, true)
-		if testing.Short() {
-			at += 8
-		}
 	}
 }
 

@@ -34,7 +34,7 @@ var mutants = []struct{ name, test, story string }{
 	{"no_fence", "TestTakenOver", ""},
 }
 
-// TestMutantsAreCaught shows that the tests find protocol bugs: each is switched on, and its test must fail.
+// TestMutantsAreCaught shows that the tests find protocol bugs: each is switched on, and its test must fail, of its story a sample.
 func TestMutantsAreCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs another test binary")
@@ -44,8 +44,8 @@ func TestMutantsAreCaught(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	run := func(mutant, test, story string) (string, error) {
-		cmd := exec.Command(bin, "-test.run=^"+test+"$", "-test.failfast", "-test.timeout=5m")
-		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "HOLDFAST_") }),
+		cmd := exec.Command(bin, "-test.run=^"+test+"$", "-test.failfast", "-test.v", "-test.timeout=5m")
+		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "HOLDFAST_CRASH") }),
 			"HOLDFAST_MUTANT="+mutant, "HOLDFAST_CRASH_STORY="+story)
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out

@@ -49,8 +49,8 @@ func (w world) restoreAside(id, dir string) reconcile.Action {
 			Kind: "restore", Stage: reconcile.StageWork, Device: "device.docs", Domain: "main", Locks: []string{"directory" + dir},
 			Steps: []reconcile.Step{
 				step("store", reconcile.OpStoreCheck, state.Rerun, reconcile.StoreArgs{Store: "store.nas"}),
-				step("check", reconcile.OpRestoreCheck, state.Rerun, args),
-				step("restore", reconcile.OpArtifactRestore, state.Rerun, args),
+				step("check aside", reconcile.OpRestoreCheck, state.Rerun, args),
+				step("restore aside", reconcile.OpArtifactRestore, state.Rerun, args),
 			},
 		}},
 	}

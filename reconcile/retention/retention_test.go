@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/reconcile/retention"
+	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -107,12 +108,11 @@ func TestRandomHistories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	histories := 10_000
-	if testing.Short() {
-		histories = 1000
-	}
-	for seed := range histories {
-		r := rand.New(rand.NewPCG(uint64(seed), 7))
+	seeds := sampletest.Rand(t)
+	histories := sampletest.Count(t, 1000, 10_000)
+	for range histories {
+		seed := seeds.Uint64()
+		r := rand.New(rand.NewPCG(seed, 7))
 		p, all, now := draw(r, zone)
 		ds := p.Decide(all, now)
 		if problem := broken(p, all, ds, now); problem != "" {
