@@ -1,6 +1,7 @@
 package execute_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -22,12 +23,12 @@ func (k *rig) cutOff() (run string) {
 	pre.OnError, post.Always = "halt", true
 	next := k.mirrorAction("mirror.plain", "plain", "plain-copy", "", 0)
 	next.After = []int{0}
-	kill, o := make(chan struct{}), k.o
+	o := k.o
+	kill, cut := context.WithCancel(k.Context())
 	k.o.Kill = kill
 	k.o.Events = func(e execute.Event) {
 		if e.Kind == execute.StepStarted && e.Step == "pre" {
-			close(kill)
-			time.Sleep(breath)
+			cut()
 		}
 	}
 	first := manual(pre, work, post)

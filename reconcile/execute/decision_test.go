@@ -20,14 +20,14 @@ import (
 // killedIn applies a plan and kills the process as soon as a step has begun. It gives the run.
 func (k *rig) killedIn(step string, p *reconcile.Plan) (run string) {
 	k.Helper()
-	kill, o := make(chan struct{}), k.o
+	o := k.o
+	kill, cut := context.WithCancel(k.Context())
 	k.o.Kill = kill
 	killed := false
 	k.o.Events = func(e execute.Event) {
 		if e.Kind == execute.StepStarted && e.Step == step && !killed {
 			killed = true
-			close(kill)
-			time.Sleep(breath)
+			cut()
 		}
 	}
 	res := k.apply(p)

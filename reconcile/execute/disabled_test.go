@@ -1,7 +1,7 @@
 package execute_test
 
 import (
-	"sync"
+	"context"
 	"testing"
 	"time"
 
@@ -69,12 +69,12 @@ func TestSwitchedOff(t *testing.T) {
 			if c.trigger == state.TriggerSchedule {
 				a.TriggerKey, a.Nominal = "2026-10-25T02:30", "2026-10-25T02:30"
 			}
-			kill, o := make(chan struct{}), q.o
+			o := q.o
+			kill, cut := context.WithCancel(t.Context())
 			q.o.Kill = kill
-			var once sync.Once
 			die := func(point string) {
 				if point == c.killed {
-					once.Do(func() { close(kill); time.Sleep(breath) })
+					cut()
 				}
 			}
 			q.o.Events = func(e execute.Event) {

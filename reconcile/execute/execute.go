@@ -29,7 +29,7 @@ type Options struct {
 
 	Parallel int             // most tasks at one time over all plans; 0: what each plan says
 	Events   func(Event)     // progress; called by one goroutine at a time, and must be fast
-	Kill     <-chan struct{} // closed: stop now. What runs is cut off and resumed later
+	Kill     context.Context // done: stop now. What runs is cut off and resumed later. nil: never
 
 	Now   func() time.Time                           // nil: time.Now
 	NewID func() string                              // nil: a ULID
@@ -57,6 +57,9 @@ func New(o Options) *Executor {
 	if o.Events == nil {
 		o.Events = func(Event) {}
 	}
+	if o.Kill == nil {
+		o.Kill = context.Background()
+	}
 	return &Executor{o: o}
 }
 
@@ -67,7 +70,7 @@ type Result struct {
 	ByRuns      int         // changes that runs wrote when what they do was done: a store is recorded once it is marked
 	Generation  int64       // of the state afterwards
 	Interrupted bool        // work is left for a resume
-	Stopped     bool        // it is left because of a signal: the context ended, or Kill was closed
+	Stopped     bool        // it is left because of a signal: the context ended, or Kill did
 	Left        []Left      // the runs that it is left of, unless it was stopped
 }
 
@@ -137,8 +140,7 @@ func (x *Executor) Resume(ctx context.Context, runID string) (res Result, err er
 // result reads back how the runs stand.
 func (l *life) result(jobs []*job, err error) (Result, error) {
 	var res Result
-	stop := context.Cause(l.soft)
-	stopped := errors.Is(stop, errStopped) || errors.Is(stop, errKilled)
+	stopped := errors.Is(context.Cause(l.soft), errStopped) || l.o.Kill.Err() != nil
 	ctx, cancel := context.WithTimeout(l.journal, journalTimeout)
 	defer cancel()
 	for _, j := range jobs {

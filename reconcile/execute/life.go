@@ -20,15 +20,14 @@ const (
 // Reasons why work ends early, as causes of contexts.
 var (
 	errStopped = errors.New("stopped by a signal")
-	errKilled  = errors.New("cut off by a second signal")
 	errLost    = errors.New("a lock was lost to another process")
 )
 
 // life is one session: one pass of one process over some plans.
 //
-//	journal   written to until the very end
-//	 +- base  effects that must not be cut short; ends when killed or when a lock was lost
-//	     +- soft  effects that may be repeated; ends with a friendly stop, too
+//	journal  written to until the very end
+//	base     effects that must not be cut short; ends when killed, before Kill's cancel returns, or when a lock was lost
+//	 +- soft  effects that may be repeated; ends with a friendly stop, too
 type life struct {
 	*Executor
 	session state.Session
@@ -52,21 +51,11 @@ func (x *Executor) open(ctx context.Context) (*life, error) {
 	l := &life{Executor: x, session: session}
 	var end context.CancelFunc
 	l.journal, end = context.WithCancel(context.WithoutCancel(ctx))
-	l.base, l.kill = context.WithCancelCause(l.journal)
+	l.base, l.kill = context.WithCancelCause(x.o.Kill)
 	soft, cancel := context.WithCancelCause(l.base)
 	l.soft, l.stop = soft, cancel
 	unhook := context.AfterFunc(ctx, func() { cancel(errStopped) })
-	done := make(chan struct{})
-	if x.o.Kill != nil {
-		go func() {
-			select {
-			case <-x.o.Kill:
-				l.kill(errKilled)
-			case <-done:
-			}
-		}()
-	}
-	l.cleanup = func() { unhook(); close(done); l.kill(nil); l.beats.Wait(); end() }
+	l.cleanup = func() { unhook(); l.kill(nil); l.beats.Wait(); end() }
 	return l, nil
 }
 

@@ -54,15 +54,16 @@ func TestToldBeforeADutyIsPaid(t *testing.T) {
 		q.sim.Set(t, func(b *simulator.Behavior) { b.Capture = simulator.HangsHalfWay })
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		kill := make(chan struct{})
+		kill, cut := context.WithCancel(t.Context())
+		defer cut()
 		keep := q.o.Events
 		q.o.Events = func(e execute.Event) {
 			keep(e)
 			if e.Step == "capturepersisted" && e.Kind == execute.StepStarted {
-				stop()
-				if hard {
-					close(kill)
+				if hard { // first, since a stop alone begins to pay the duty
+					cut()
 				}
+				stop()
 			}
 		}
 		q.o.Kill = kill

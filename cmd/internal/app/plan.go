@@ -214,8 +214,8 @@ func (a *App) env(doc *config.Document, snap *state.Snapshot) providers.Env {
 	}
 }
 
-// Executor gives an executor that reports to events. Closing kill stops at once what a cancelled context lets finish.
-func (a *App) Executor(backend state.Backend, events func(execute.Event), kill <-chan struct{}) *execute.Executor {
+// Executor gives an executor that reports to events. The end of kill stops at once what the end of a context lets finish.
+func (a *App) Executor(backend state.Backend, events func(execute.Event), kill context.Context) *execute.Executor {
 	_ = scratch.Sweep(os.TempDir()) // what a killed run left there; it is in nobody's way
 	return execute.New(execute.Options{
 		Backend: backend, Registry: a.registry, Protected: a.own, Actor: Actor(), Version: a.o.Version, Events: events, Kill: kill, Now: a.o.Now,

@@ -59,7 +59,8 @@ type Call struct {
 
 	signal  atomic.Int32  // exit code of the first signal
 	working atomic.Bool   // a plan is being executed: stopping takes words
-	kill    chan struct{} // closed by the second signal
+	kill    context.Context // ends by the second signal
+	cut     context.CancelFunc
 
 	stream *Stream // begun by OpenStream
 	out    *output // is Out
@@ -69,8 +70,9 @@ type Call struct {
 // also when the arguments cannot be understood.
 func New(args []string, in io.Reader, out, err io.Writer) *Call {
 	o := &output{to: out}
+	kill, cut := context.WithCancel(context.Background())
 	return &Call{
-		In: in, Out: o, out: o, Err: err, kill: make(chan struct{}),
+		In: in, Out: o, out: o, Err: err, kill: kill, cut: cut,
 		JSON: slices.Contains(args, "--json") || slices.Contains(args, "-json"),
 	}
 }

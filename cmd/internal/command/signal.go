@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// Signals gives a context that the first SIGINT, SIGTERM or SIGHUP (the terminal is gone) cancels; the second one closes the
-// channel of Working. The function gives the signals back.
+// Signals gives a context that the first SIGINT, SIGTERM or SIGHUP (the terminal is gone) cancels; the second one ends that
+// of Working. The function gives the signals back.
 func (c *Call) Signals() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	got := make(chan os.Signal, 2)
@@ -34,7 +34,7 @@ func (c *Call) Signals() (context.Context, func()) {
 		}
 		select {
 		case <-got:
-			close(c.kill)
+			c.cut()
 		case <-done:
 		}
 	}()
@@ -46,8 +46,8 @@ func (c *Call) Signals() (context.Context, func()) {
 }
 
 // Working says that a plan is being executed from now on: a first signal is answered with words, and a reader of the output
-// who leaves does not end the work. The channel is closed by the second signal: then the work stops at once.
-func (c *Call) Working() <-chan struct{} {
+// who leaves does not end the work. The context ends by the second signal: then the work stops at once.
+func (c *Call) Working() context.Context {
 	c.working.Store(true)
 	signal.Ignore(syscall.SIGPIPE)
 	return c.kill
