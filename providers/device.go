@@ -125,6 +125,9 @@ type RestoreRequest struct {
 	// everything. What is put back is checked as in a whole restore; what is not needed for it may be left unread. No match is ErrNotFound.
 	// It is given only where Parts of the device type allows it.
 	Include []string
+	// NumericOwner takes owners, also in access lists, by their numbers; otherwise who has a name in the artifact and here is who has the name
+	// here.
+	NumericOwner bool
 	// Warn is told, for people, what could not be put back as it was, such as owners; may be nil. It is called before Restore returns.
 	Warn func(text string)
 }

@@ -35,7 +35,7 @@ var imports = map[string][]string{
 	"providers/files":      {"providers", "providers/files/archive", "providers/opened", "providers/glob"},
 	"providers/postgresql": {"providers", "providers/process", "providers/scratch", "config/unit"},
 	"providers/files/archive": {
-		"providers", "providers/ahead", "providers/opened", "providers/glob", "providers/scratch",
+		"providers", "providers/ahead", "providers/attribute", "providers/opened", "providers/glob", "providers/scratch",
 	},
 	"providers/providertest/faulty": {
 		"providers",

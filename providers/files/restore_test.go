@@ -38,6 +38,20 @@ func link(flag byte, name, target string) member {
 	return member{tar: tar.Header{Typeflag: flag, Name: name, Linkname: target, Mode: 0o777}}
 }
 
+// sparseMember is a file of 4,096 bytes kept without its holes: a map, and a block of data.
+func sparseMember(name, sparseMap string) member {
+	stored := make([]byte, 1024)
+	copy(stored, sparseMap)
+	records := map[string]string{
+		"GNU_sparse.major": "1", "GNU_sparse.minor": "0", "GNU_sparse.name": name, "GNU_sparse.realsize": "4096",
+	}
+	return member{
+		tar:  tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(stored)), Format: tar.FormatPAX, PAXRecords: records},
+		data: string(stored),
+		line: map[string]any{"path": name, "type": "file", "size": 4096, "sparse": true, "data_sha256": fmt.Sprintf("%x", sha256.Sum256(stored))},
+	}
+}
+
 func (m member) listed() map[string]any {
 	if m.line != nil {
 		return m.line
@@ -64,7 +78,8 @@ func artifact(t *testing.T, members ...member) *providertest.Artifact {
 	}
 	must(t, w.Close())
 	art := new(providertest.Artifact)
-	art.Set(archiveName, zip(t, archive.Bytes()))
+	// archive/tar does not write such records itself.
+	art.Set(archiveName, zip(t, bytes.ReplaceAll(archive.Bytes(), []byte("GNU_sparse."), []byte("GNU.sparse."))))
 	art.Set(listingName, zip(t, listing.Bytes()))
 	return art
 }
@@ -87,7 +102,15 @@ func TestHostileArtifact(t *testing.T) {
 		"link through a link":           {link(tar.TypeSymlink, "a", outside), link(tar.TypeSymlink, "a/x", "y")},
 		"hard link out":                 {link(tar.TypeLink, "x", outside+"/there")},
 		"hard link up":                  {link(tar.TypeLink, "x", "../there")},
-		"hard link to a symbolic link":  {link(tar.TypeSymlink, "a", outside+"/there"), link(tar.TypeLink, "x", "a")},
+		"write through a hard link":     {link(tar.TypeSymlink, "a", outside), link(tar.TypeLink, "b", "a"), file("b/x", "x")},
+		"hard link to a directory":      {folder("a"), link(tar.TypeLink, "x", "a")},
+		"sparse without a map":          {sparseMember("x", "")},
+		"sparse, map out of order":      {sparseMember("x", "2\n512\n512\n0\n512\n")},
+		"sparse, map out of the file":   {sparseMember("x", "1\n4000\n512\n")},
+		"sparse, map too long":          {sparseMember("x", "99999999\n")},
+		"sparse, no number":             {sparseMember("x", "1\n-5\n512\n")},
+		"sparse, less data than mapped": {sparseMember("x", "1\n0\n1024\n")},
+		"sparse, more data than mapped": {sparseMember("x", "1\n0\n8\n")},
 		"hard link to nothing":          {link(tar.TypeLink, "x", "gone")},
 		"file twice":                    {file("x", "1"), file("x", "2")},
 		"file over a directory":         {folder("x"), file("x", "2")},

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 )
 
 // What an entry is, as the listing calls it.
@@ -36,26 +38,28 @@ type entry struct {
 	rdev        uint64 // of device nodes
 	sum         [32]byte
 	target      string // of links; of a hard link the path in the archive
-	xattrs      []xattr
+	xattrs      []attribute.Xattr
+	flags       attribute.Flags
 	sparse      bool
+	data        []segment // of a sparse file kept without its holes
 	note        string
-	dev, ino    uint64
+	stat        unix.Stat_t
 	linked      bool // has more names
-}
 
-type xattr struct{ name, value string }
+	listUsers, listGroups map[uint32]string // names of those in access lists
+}
 
 // fromStat fills what a stat call tells.
 func (e *entry) fromStat(st *unix.Stat_t) {
 	*e = entry{
 		path: e.path, xattrs: e.xattrs[:0],
 		mode: st.Mode & 0o7777, uid: st.Uid, gid: st.Gid,
-		mtime: st.Mtim, dev: uint64(st.Dev), ino: st.Ino,
+		mtime: st.Mtim, stat: *st,
 	}
+	e.linked = st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		e.kind, e.size = kindFile, st.Size
-		e.linked = st.Nlink > 1
 		e.sparse = st.Blocks*512 < st.Size
 	case unix.S_IFDIR:
 		e.kind = kindDir
@@ -86,11 +90,17 @@ type line struct {
 	Group     string   `json:"group,omitempty"`
 	MTime     int64    `json:"mtime,omitempty"` // nanoseconds since 1970
 	SHA256    string   `json:"sha256,omitempty"`
+	DataSum   string   `json:"data_sha256,omitempty"` // of a file kept without its holes: SHA-256 of its map and data in the archive
 	Target    string   `json:"target,omitempty"`
 	TargetRaw []byte   `json:"target_raw,omitempty"`
 	Xattrs    []string `json:"xattrs,omitempty"`
+	Flags     string   `json:"flags,omitempty"`
 	Sparse    bool     `json:"sparse,omitempty"`
 	Note      string   `json:"note,omitempty"`
+
+	// Names of those that access lists name by number.
+	ListUsers  map[uint32]string `json:"acl_users,omitempty"`
+	ListGroups map[uint32]string `json:"acl_groups,omitempty"`
 }
 
 func (l *line) path() string {
@@ -144,7 +154,11 @@ func (e *entry) appendLine(b []byte) []byte {
 	b = append(b, `,"mtime":`...)
 	b = strconv.AppendInt(b, time.Unix(e.mtime.Unix()).UnixNano(), 10)
 	if e.kind == kindFile {
-		b = append(b, `,"sha256":"`...)
+		key := `,"sha256":"`
+		if e.data != nil {
+			key = `,"data_sha256":"`
+		}
+		b = append(b, key...)
 		b = hex.AppendEncode(b, e.sum[:])
 		b = append(b, '"')
 	}
@@ -159,19 +173,36 @@ func (e *entry) appendLine(b []byte) []byte {
 		} else {
 			b = append(b, ',')
 		}
-		b = appendString(b, x.name)
+		b = appendString(b, x.Name)
 		if i == len(e.xattrs)-1 {
 			b = append(b, ']')
 		}
 	}
+	if e.flags != 0 {
+		b = append(b, `,"flags":`...)
+		b = appendString(b, e.flags.String())
+	}
 	if e.sparse {
 		b = append(b, `,"sparse":true`...)
 	}
+	b = appendNames(b, `,"acl_users":`, e.listUsers)
+	b = appendNames(b, `,"acl_groups":`, e.listGroups)
 	if e.note != "" {
 		b = append(b, `,"note":`...)
 		b = appendString(b, e.note)
 	}
 	return append(b, "}\n"...)
+}
+
+func appendNames(b []byte, key string, names map[uint32]string) []byte {
+	if len(names) == 0 {
+		return b
+	}
+	text, err := json.Marshal(names)
+	if err != nil { // it does not fail for such a map
+		return b
+	}
+	return append(append(b, key...), text...)
 }
 
 func appendRaw(b []byte, key, s string) []byte {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -61,11 +62,12 @@ func Extract(ctx context.Context, req providers.RestoreRequest, src providers.So
 	}
 	defer listing.Close()
 	x := &extractor{
-		archive: tar.NewReader(archive),
+		archive: &tarReader{r: archive},
 		tail:    archive,
 		listing: bufio.NewReaderSize(listing, 64<<10),
 		tree:    newTreeWriter(root),
 		part:    part,
+		owners:  newOwners(req.NumericOwner),
 	}
 	defer x.tree.close()
 	if err := part.begin(x.tree); err != nil {
@@ -146,11 +148,12 @@ func (r *zstdReader) Close() error {
 
 // extractor reads archive and listing side by side: they have the same order.
 type extractor struct {
-	archive *tar.Reader
+	archive *tarReader
 	tail    io.Reader // what comes after the archive's end
 	listing *bufio.Reader
 	tree    *treeWriter
 	part    *part
+	owners  *owners
 }
 
 func (x *extractor) run(ctx context.Context) error {
@@ -273,7 +276,7 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 	if err := checkPath(path); err != nil {
 		return err
 	}
-	if path != l.path() || l.Type == "" || kindOf(h.Typeflag) != l.Type || h.Size != l.Size {
+	if path != l.path() || l.Type == "" || kindOf(h.Typeflag) != l.Type || sizeOf(h) != l.Size {
 		return fmt.Errorf("%w: the archive has %q where the listing has %q", providers.ErrCorrupt, h.Name, l.path())
 	}
 	n := newNode(path, h)
@@ -286,6 +289,7 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 	if err := x.tree.within(n.path); err != nil {
 		return err
 	}
+	x.owners.translate(&n, h.Uname, h.Gname, l)
 	switch l.Type {
 	case kindDir:
 		if x.part != nil { // it was made before
@@ -294,7 +298,7 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 		}
 		return x.tree.mkdir(n)
 	case kindFile:
-		return x.file(ctx, n, l, jobs)
+		return x.file(ctx, n, h, l, jobs)
 	case kindHardlink:
 		if err := errors.Join(checkPath(n.target), x.tree.within(n.target)); err != nil {
 			return err
@@ -305,18 +309,25 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 	case kindFIFO:
 		return x.tree.fifo(n)
 	case kindChar, kindBlock:
-		x.tree.lost.devices.Add(1)
+		x.tree.leaveOut(n.path)
 	}
 	return nil
 }
 
-func (x *extractor) file(ctx context.Context, n node, l *line, jobs chan<- smallJob) error {
+func (x *extractor) file(ctx context.Context, n node, h *tar.Header, l *line, jobs chan<- smallJob) error {
+	want := l.SHA256
+	if isSparse(h) {
+		want = l.DataSum
+	}
 	var sum [32]byte
-	if len(l.SHA256) != hex.EncodedLen(len(sum)) {
+	if len(want) != hex.EncodedLen(len(sum)) {
 		return fmt.Errorf("%w: the listing has no hash of %q", providers.ErrCorrupt, n.path)
 	}
-	if _, err := hex.Decode(sum[:], []byte(l.SHA256)); err != nil {
+	if _, err := hex.Decode(sum[:], []byte(want)); err != nil {
 		return fmt.Errorf("%w: the listing's hash of %q: %w", providers.ErrCorrupt, n.path, err)
+	}
+	if isSparse(h) {
+		return x.tree.sparse(ctx, n, h.Size, x.archive, sum)
 	}
 	if n.size > smallFile {
 		return x.tree.large(ctx, n, x.archive, sum, l.Sparse)
@@ -334,6 +345,21 @@ func (x *extractor) file(ctx context.Context, n node, l *line, jobs chan<- small
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// isSparse reports whether a file is kept without its holes.
+func isSparse(h *tar.Header) bool { return h.PAXRecords["GNU.sparse.major"] == "1" }
+
+// sizeOf is the size that an entry is to have; -1 when that cannot be told.
+func sizeOf(h *tar.Header) int64 {
+	if !isSparse(h) {
+		return h.Size
+	}
+	size, err := strconv.ParseInt(h.PAXRecords["GNU.sparse.realsize"], 10, 64)
+	if err != nil || h.Typeflag != tar.TypeReg {
+		return -1
+	}
+	return size
 }
 
 func kindOf(flag byte) string {

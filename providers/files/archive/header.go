@@ -15,6 +15,12 @@ const (
 	maxUstarSize = 1<<33 - 1
 )
 
+// Keys of PAX records that star and libarchive read, too.
+const (
+	recordXattr = "SCHILY.xattr."
+	recordFlags = "SCHILY.fflags"
+)
+
 // tarWriter appends tar headers to byte slices (POSIX.1-2001 pax format). It is
 // not archive/tar because headers are made by several readers at once, each into its own buffer.
 type tarWriter struct {
@@ -46,7 +52,13 @@ func (t *tarWriter) header(b []byte, e *entry) []byte {
 		t.record("gname", group)
 		group = ""
 	}
-	uid, gid, size, sec := uint64(e.uid), uint64(e.gid), uint64(e.size), e.mtime.Sec
+	if e.data != nil { // GNU tar's format 1.0
+		t.record("GNU.sparse.major", "1")
+		t.record("GNU.sparse.minor", "0")
+		t.record("GNU.sparse.name", e.path)
+		t.number("GNU.sparse.realsize", e.size)
+	}
+	uid, gid, size, sec := uint64(e.uid), uint64(e.gid), uint64(e.stored()), e.mtime.Sec
 	if uid > maxUstarID {
 		t.number("uid", int64(uid))
 		uid = 0
@@ -64,7 +76,10 @@ func (t *tarWriter) header(b []byte, e *entry) []byte {
 		sec = min(max(sec, 0), maxUstarSize)
 	}
 	for _, x := range e.xattrs {
-		t.record("SCHILY.xattr."+x.name, x.value)
+		t.record(recordXattr+x.Name, x.Value)
+	}
+	if e.flags != 0 {
+		t.record(recordFlags, e.flags.String())
 	}
 	if len(t.records) > 0 {
 		b = fixed(b, "PaxHeaders/entry", 'x', 0o644, 0, 0, uint64(len(t.records)), 0, "", "", "", 0)

@@ -1,20 +1,21 @@
 package archive
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/ahead"
 )
 
 // large streams a file to the disk: reading the archive, hashing and writing are beside each other. It gets its owner and mode only when
 // its hash is right. Runs of zeros of a sparse file become holes again.
-func (t *treeWriter) large(ctx context.Context, n node, archive *tar.Reader, want [32]byte, sparse bool) error {
+func (t *treeWriter) large(ctx context.Context, n node, archive io.Reader, want [32]byte, sparse bool) error {
 	return t.create(n, func(fd int) error {
 		sum := sha256.New()
 		content := ahead.NewReader(entryReader{archive}, sum)
@@ -33,8 +34,38 @@ func (t *treeWriter) large(ctx context.Context, n node, archive *tar.Reader, wan
 	})
 }
 
+// sparse makes a file of its map and its data. It gets its owner and mode only when their hash is right.
+func (t *treeWriter) sparse(ctx context.Context, n node, stored int64, archive io.Reader, want [32]byte) error {
+	return t.create(n, func(fd int) error {
+		sum := sha256.New()
+		content := io.TeeReader(entryReader{archive}, sum)
+		data, ok, err := readSparseMap(content, n.size, stored)
+		if err == nil && !ok {
+			err = fmt.Errorf("%w: %q has a map of its holes that cannot be", providers.ErrCorrupt, n.path)
+		}
+		if err != nil {
+			return err
+		}
+		for _, s := range data {
+			if _, err := unix.Seek(fd, s.at, io.SeekStart); err != nil {
+				return Failed("seek", n.path, err)
+			}
+			part := io.LimitReader(content, s.size)
+			if size, err := io.Copy(&largeFile{ctx: ctx, fd: fd, path: n.path, size: s.at, flushed: s.at}, part); err != nil {
+				return err
+			} else if size != s.size {
+				return corruptArchive(io.ErrUnexpectedEOF)
+			}
+		}
+		if err := Failed("truncate", n.path, unix.Ftruncate(fd, n.size)); err != nil {
+			return err
+		}
+		return sameSum(n.path, sum.Sum(nil), want)
+	})
+}
+
 // entryReader reads the content of an entry, and says so of its errors.
-type entryReader struct{ archive *tar.Reader }
+type entryReader struct{ archive io.Reader }
 
 func (r entryReader) Read(p []byte) (int, error) {
 	n, err := r.archive.Read(p)

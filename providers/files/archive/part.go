@@ -140,7 +140,7 @@ func (p *part) take(n *node, l *line) bool {
 			return n.path != first
 		}
 		return true
-	case l.Type == kindFile && last != "":
+	case l.Type != kindDir && last != "":
 		p.left--
 		n.path = last
 		return true

@@ -3,12 +3,12 @@ package archive
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"io"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
@@ -26,17 +26,22 @@ type batch struct {
 	archive  []byte // of the items done since it was last written
 	listing  []byte
 	warnings []string
+	dropped  []dropped
 	count    counts
 	err      error
 	ready    chan struct{} // capacity 1
 }
 
-// counts is what was captured.
-type counts struct{ files, bytes, dirs, links, others int64 }
+// dropped is an extended attribute that was not captured.
+type dropped struct{ kind, path string }
+
+// counts is what was captured. Bytes are those of the files, data what of them is no hole.
+type counts struct{ files, bytes, data, dirs, links, others int64 }
 
 func (c *counts) add(o counts) {
 	c.files += o.files
 	c.bytes += o.bytes
+	c.data += o.data
 	c.dirs += o.dirs
 	c.links += o.links
 	c.others += o.others
@@ -48,7 +53,7 @@ func (c *counts) add(o counts) {
 type reader struct {
 	own   opened.Own
 	out   io.Writer
-	links map[opened.Inode]string // the first path of files with several names
+	links map[opened.Inode]first // of entries with several names
 
 	names   ownerNames
 	tar     tarWriter
@@ -59,7 +64,14 @@ type reader struct {
 }
 
 func newReader(own opened.Own) *reader {
-	return &reader{own: own, names: newOwnerNames(), data: make([]byte, smallFile+1), attrs: make([]byte, maxXattr), noatime: true}
+	return &reader{own: own, names: newOwnerNames(), data: make([]byte, smallFile+1), attrs: make([]byte, attribute.MaxXattr), noatime: true}
+}
+
+// first is the first name of an entry with several, and what stat told when it was captured. A number of an inode that was freed is soon
+// another file's: it is the same only when nothing about it changed.
+type first struct {
+	path string
+	stat unix.Stat_t
 }
 
 // fill goes on with a batch until it is done, large enough, or at an item for the writer.
@@ -102,7 +114,7 @@ func (r *reader) item(ctx context.Context, b *batch, it *item) (bool, error) {
 			b.listing = e.appendLine(b.listing)
 			return true, nil
 		}
-		if e.kind == kindFile && (e.linked || e.size > smallFile) && r.out == nil {
+		if (e.linked && e.kind != kindSocket || e.size > smallFile) && r.out == nil {
 			return false, nil
 		}
 		r.names.set(e)
@@ -118,13 +130,14 @@ func (r *reader) item(ctx context.Context, b *batch, it *item) (bool, error) {
 // worth another look: it became something else, or changed while it was read and this is not the last try.
 func (r *reader) attempt(ctx context.Context, b *batch, it *item, st *unix.Stat_t, last bool) (bool, error) {
 	e := &r.e
+	if first, known := r.links[opened.InodeOf(st)]; known && unchanged(&first.stat, st) {
+		count := e.counter(&b.count)
+		e.kind, e.target, e.size, e.sparse = kindHardlink, first.path, 0, false
+		r.add(b, it, count)
+		return true, nil
+	}
 	switch e.kind {
 	case kindFile:
-		if first, known := r.links[opened.Inode{Dev: e.dev, Ino: e.ino}]; known {
-			e.kind, e.target, e.size, e.sparse = kindHardlink, first, 0, false
-			r.add(b, it, &b.count.files)
-			return true, nil
-		}
 		return r.file(ctx, b, it, st, last)
 	case kindSymlink:
 		var buf [unix.PathMax]byte
@@ -136,16 +149,34 @@ func (r *reader) attempt(ctx context.Context, b *batch, it *item, st *unix.Stat_
 			return true, it.dir.fail("readlink", it.name, err)
 		}
 		e.target = string(buf[:n])
-		r.add(b, it, &b.count.links)
+		r.special(b, it)
 	case kindSocket:
 		b.warn("left out, a socket", it)
 		b.listing = e.appendLine(b.listing)
 	case kindDir:
 		b.warn("left out, it became a directory while its parent was read", it)
 	default:
-		r.add(b, it, &b.count.others)
+		r.special(b, it)
 	}
 	return true, nil
+}
+
+// special adds an entry that is never opened.
+func (r *reader) special(b *batch, it *item) {
+	r.xattrs(b, it, attribute.Named(it.dir.fd, it.name))
+	r.add(b, it, r.e.counter(&b.count))
+	r.finish(b)
+}
+
+// counter is where entries of the kind are counted.
+func (e *entry) counter(c *counts) *int64 {
+	switch e.kind {
+	case kindFile:
+		return &c.files
+	case kindSymlink:
+		return &c.links
+	}
+	return &c.others
 }
 
 // add appends header and line of the entry.
@@ -167,7 +198,7 @@ func (r *reader) directory(b *batch, it *item) error {
 	e.path = it.dir.join("")
 	e.fromStat(&st)
 	r.names.set(e)
-	r.xattrs(b, it, it.dir.fd)
+	r.opened(b, it, it.dir.fd)
 	e.note = it.note
 	if it.note != "" && !it.dir.tree.OneFilesystem {
 		b.warn(it.note, it)
@@ -197,6 +228,9 @@ func (r *reader) file(ctx context.Context, b *batch, it *item, st *unix.Stat_t, 
 		return r.large(ctx, b, it, fd)
 	}
 
+	if e.sparse {
+		e.data = segments(fd, e.size)
+	}
 	n, err := readFull(fd, r.data[:e.size+1])
 	var after unix.Stat_t
 	if err == nil {
@@ -214,14 +248,27 @@ func (r *reader) file(ctx context.Context, b *batch, it *item, st *unix.Stat_t, 
 		r.names.set(e)
 		r.changed(b, it)
 	}
-	r.xattrs(b, it, fd)
+	r.opened(b, it, fd)
 	e.size = int64(n)
-	e.sum = sha256.Sum256(r.data[:n])
+	content := r.data[:n]
+	if e.data != nil {
+		content = withoutHoles(content, e.data)
+	}
+	e.sum = sha256.Sum256(content)
 	r.add(b, it, &b.count.files)
-	b.archive = append(b.archive, r.data[:n]...)
-	b.archive = pad(b.archive, e.size)
+	b.archive = append(b.archive, content...)
+	b.archive = pad(b.archive, int64(len(content)))
 	r.finish(b)
 	return true, nil
+}
+
+// withoutHoles gives the map and the data of a file.
+func withoutHoles(content []byte, data []segment) []byte {
+	b := sparseMap(data)
+	for _, s := range data {
+		b = append(b, content[s.at:s.at+s.size]...)
+	}
+	return b
 }
 
 // large streams a file that does not fit into memory. Its size is already in
@@ -238,32 +285,20 @@ func (r *reader) large(ctx context.Context, b *batch, it *item, fd int) (bool, e
 	}
 	e.fromStat(&before)
 	r.names.set(e)
-	r.xattrs(b, it, fd)
+	r.opened(b, it, fd)
+	if e.sparse {
+		e.data = segments(fd, e.size)
+	}
 	b.archive = r.tar.header(b.archive, e)
 	if _, err := r.out.Write(b.archive); err != nil {
 		return true, err
 	}
 	b.archive = b.archive[:0]
 
-	sum, short := sha256.New(), false
-	for left := e.size; left > 0; {
-		if err := ctx.Err(); err != nil {
-			return true, err
-		}
-		chunk := r.data[:min(left, smallFile)]
-		n, err := readFull(fd, chunk)
-		if err != nil {
-			return true, d.fail("read", it.name, err)
-		}
-		if n < len(chunk) {
-			short = true
-			clear(chunk[n:])
-		}
-		sum.Write(chunk)
-		if _, err := r.out.Write(chunk); err != nil {
-			return true, err
-		}
-		left -= int64(len(chunk))
+	sum := sha256.New()
+	short, err := r.content(ctx, it, fd, io.MultiWriter(sum, r.out))
+	if err != nil {
+		return true, err
 	}
 	if err := unix.Fstat(fd, &after); err != nil {
 		return true, d.fail("stat", it.name, err)
@@ -272,7 +307,7 @@ func (r *reader) large(ctx context.Context, b *batch, it *item, fd int) (bool, e
 		r.changed(b, it)
 	}
 	sum.Sum(e.sum[:0])
-	b.archive = pad(b.archive, e.size)
+	b.archive = pad(b.archive, e.stored())
 	b.listing = e.appendLine(b.listing)
 	b.count.files++
 	d.tree.entries.Add(1)
@@ -280,10 +315,41 @@ func (r *reader) large(ctx context.Context, b *batch, it *item, fd int) (bool, e
 	return true, nil
 }
 
+// content writes the content of a file, or its map and its data, and reports whether there was less of it than expected.
+func (r *reader) content(ctx context.Context, it *item, fd int, out io.Writer) (short bool, err error) {
+	data := []segment{{0, r.e.size}}
+	if r.e.data != nil {
+		data = r.e.data
+		if _, err := out.Write(sparseMap(data)); err != nil {
+			return false, err
+		}
+	}
+	for _, s := range data {
+		for at, end := s.at, s.at+s.size; at < end; {
+			if err := ctx.Err(); err != nil {
+				return short, err
+			}
+			chunk := r.data[:min(end-at, smallFile)]
+			n, err := preadFull(fd, chunk, at)
+			if err != nil {
+				return short, it.dir.fail("read", it.name, err)
+			}
+			short = short || n < len(chunk)
+			clear(chunk[n:])
+			if _, err := out.Write(chunk); err != nil {
+				return short, err
+			}
+			at += int64(len(chunk))
+		}
+	}
+	return short, nil
+}
+
 func (r *reader) finish(b *batch) {
 	b.count.bytes += r.e.size
+	b.count.data += r.e.dataSize()
 	if r.e.linked && r.links != nil {
-		r.links[opened.Inode{Dev: r.e.dev, Ino: r.e.ino}] = r.e.path
+		r.links[opened.InodeOf(&r.e.stat)] = first{r.e.path, r.e.stat}
 	}
 }
 
@@ -296,11 +362,30 @@ func (b *batch) warn(what string, it *item) {
 	b.warnings = append(b.warnings, what+": "+it.dir.onDisk(it.name))
 }
 
-func (r *reader) xattrs(b *batch, it *item, fd int) {
-	var lost []string
-	r.e.xattrs, lost = readXattrs(fd, r.attrs, r.e.xattrs[:0])
-	if len(lost) > 0 {
-		b.warn(fmt.Sprintf("extended attributes not captured (%s)", strings.Join(lost, ", ")), it)
+// opened reads what an open file or directory carries.
+func (r *reader) opened(b *batch, it *item, fd int) {
+	r.e.flags = attribute.FlagsOf(fd)
+	r.xattrs(b, it, attribute.Opened(fd))
+}
+
+// maxXattrs bounds all of one entry's attributes, so that readers of the archive take its PAX header.
+const maxXattrs = 512 << 10
+
+func (r *reader) xattrs(b *batch, it *item, at attribute.Entry) {
+	found, lost := attribute.Xattrs(at, r.attrs, r.e.xattrs[:0])
+	total, kept := 0, found[:0]
+	for _, x := range found {
+		if total += len(x.Value); total > maxXattrs || strings.Contains(x.Name, "=") { // a PAX key ends at the first =
+			total -= len(x.Value)
+			lost = append(lost, x.Name)
+			continue
+		}
+		kept = append(kept, x)
+	}
+	r.e.xattrs = kept
+	r.names.setListed(&r.e)
+	for _, name := range lost {
+		b.dropped = append(b.dropped, dropped{attribute.Kind(name), it.dir.onDisk(it.name)})
 	}
 }
 
@@ -343,6 +428,20 @@ func readFull(fd int, b []byte) (int, error) {
 		if got == 0 || n == len(b)-1 {
 			break
 		}
+	}
+	return n, nil
+}
+
+func preadFull(fd int, b []byte, at int64) (n int, err error) {
+	for n < len(b) {
+		got, err := unix.Pread(fd, b[n:], at+int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || got == 0 {
+			return n, err
+		}
+		n += got
 	}
 	return n, nil
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,31 +16,47 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 )
 
 // node is what a restore sets on one name.
 type node struct {
-	path     string
-	size     int64
-	mode     uint32
-	uid, gid int
-	mtime    unix.Timespec
-	target   string
-	xattrs   []xattr
-	symlink  bool
+	path    string
+	size    int64
+	target  string
+	symlink bool
+	attribute.Attributes
 }
 
 func newNode(path string, h *tar.Header) node {
 	n := node{
-		path: path, size: h.Size, mode: uint32(h.Mode) & 0o7777, uid: h.Uid, gid: h.Gid, target: h.Linkname,
-		mtime: unix.Timespec{Sec: h.ModTime.Unix(), Nsec: int64(h.ModTime.Nanosecond())},
+		path: path, size: sizeOf(h), target: h.Linkname,
+		Attributes: attribute.Attributes{
+			Mode: uint32(h.Mode)&0o7777 | modeOf(h.Typeflag), UID: uint32(h.Uid), GID: uint32(h.Gid),
+			Mtime: unix.Timespec{Sec: h.ModTime.Unix(), Nsec: int64(h.ModTime.Nanosecond())},
+			Flags: attribute.ParseFlags(h.PAXRecords[recordFlags]),
+		},
 	}
 	for key, value := range h.PAXRecords {
-		if name, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok && keepXattr(name) {
-			n.xattrs = append(n.xattrs, xattr{name, value})
+		if name, ok := strings.CutPrefix(key, recordXattr); ok && name != "" {
+			n.Xattrs = append(n.Xattrs, attribute.Xattr{Name: name, Value: value})
 		}
 	}
+	slices.SortFunc(n.Xattrs, func(a, b attribute.Xattr) int { return strings.Compare(a.Name, b.Name) })
 	return n
+}
+
+// modeOf is the type of an entry, as a mode has it.
+func modeOf(flag byte) uint32 {
+	switch flag {
+	case tar.TypeDir:
+		return unix.S_IFDIR
+	case tar.TypeSymlink:
+		return unix.S_IFLNK
+	case tar.TypeFifo:
+		return unix.S_IFIFO
+	}
+	return unix.S_IFREG
 }
 
 // treeWriter makes a tree below a directory. The directory of a name is
@@ -47,16 +64,17 @@ func newNode(path string, h *tar.Header) node {
 // in it, and only when it does not exist.
 type treeWriter struct {
 	root    *os.Root
-	asRoot  bool
 	dirs    []node
 	made    map[string]bool // the paths of dirs
 	links   []node
+	left    map[string]bool // devices, which are never made
 	buffers sync.Pool
 	lost    losses
 
 	mu      sync.Mutex
 	handles map[string]*dirHandle
 	recent  []*dirHandle // the oldest first
+	flagged []node
 }
 
 // dirHandle is an open directory that several files are made in.
@@ -71,7 +89,7 @@ const maxHandles = 64
 
 func newTreeWriter(root *os.Root) *treeWriter {
 	return &treeWriter{
-		root: root, asRoot: os.Geteuid() == 0,
+		root: root, left: map[string]bool{},
 		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		made:    map[string]bool{".": true}, handles: map[string]*dirHandle{},
 	}
@@ -173,15 +191,7 @@ func (t *treeWriter) fifo(n node) error {
 	if err := made("mkfifo", n.path, unix.Mknodat(h.fd(), name, unix.S_IFIFO|0o600, 0)); err != nil {
 		return err
 	}
-	fd, err := unix.Openat(h.fd(), name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return Failed("open", n.path, err)
-	}
-	defer unix.Close(fd)
-	if err := t.attributes(fd, n); err != nil {
-		return err
-	}
-	return setTime(h.fd(), name, n)
+	return t.attributes(attribute.Named(h.fd(), name), &n)
 }
 
 // create makes a new regular file, has its content written, and then sets what it carries.
@@ -203,10 +213,7 @@ func (t *treeWriter) create(n node, content func(fd int) error) (err error) {
 	if err := content(fd); err != nil {
 		return err
 	}
-	if err := t.attributes(fd, n); err != nil {
-		return err
-	}
-	return setTime(h.fd(), name, n)
+	return t.attributes(attribute.Opened(fd), &n)
 }
 
 // small writes a file whose content is in memory.
@@ -246,38 +253,62 @@ func writeAll(fd int, path string, b []byte) error {
 	return nil
 }
 
-// attributes sets owner, extended attributes and mode, in this order: a change of owner
-// clears capabilities and setuid bits.
-func (t *treeWriter) attributes(fd int, n node) error {
-	t.lost.note(t.asRoot, n)
-	if t.asRoot {
-		if err := Failed("chown", n.path, unix.Fchown(fd, n.uid, n.gid)); err != nil {
-			return err
-		}
+// attributes sets what an entry carries, but for its flags, which it remembers.
+func (t *treeWriter) attributes(at attribute.Entry, n *node) error {
+	lost, err := attribute.Apply(at, &n.Attributes)
+	if err != nil {
+		return attributesFailed(n.path, err)
 	}
-	for _, x := range n.xattrs {
-		err := unix.Fsetxattr(fd, x.name, []byte(x.value), 0)
-		if err == unix.ENOTSUP || err == unix.EPERM && !t.asRoot {
-			t.lost.xattrs.Add(1)
+	t.lost.note(lost)
+	if n.Flags != 0 {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.flagged = append(t.flagged, *n)
+	}
+	return nil
+}
+
+// attributesFailed gives the error of package attribute as one of a call on a path.
+func attributesFailed(path string, err error) error {
+	var call *os.SyscallError
+	if !errors.As(err, &call) {
+		return err
+	}
+	var errno unix.Errno
+	if errors.As(call.Err, &errno) {
+		return Failed(call.Syscall, path, errno)
+	}
+	return Failed(call.Syscall, path, call.Err)
+}
+
+// flags sets the flags of all entries that have some, what is below a directory first: then nothing more can be done to these.
+func (t *treeWriter) flags() error {
+	slices.SortFunc(t.flagged, func(a, b node) int { return strings.Compare(b.path, a.path) })
+	for _, n := range t.flagged {
+		f, err := t.root.OpenFile(n.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if errors.Is(err, fs.ErrPermission) {
+			t.lost.flags.Add(1)
 			continue
 		}
 		if err != nil {
-			return Failed("set "+x.name+" of", n.path, err)
+			return err
+		}
+		lost, err := attribute.SetFlags(int(f.Fd()), n.Flags)
+		f.Close()
+		if err != nil {
+			return attributesFailed(n.path, err)
+		}
+		if lost {
+			t.lost.flags.Add(1)
 		}
 	}
-	return Failed("chmod", n.path, unix.Fchmod(fd, t.mode(n)))
+	return nil
 }
 
-func (t *treeWriter) mode(n node) uint32 {
-	if !t.asRoot {
-		return n.mode & 0o777
-	}
-	return n.mode
-}
-
-func setTime(dirfd int, name string, n node) error {
-	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, n.mtime}
-	return Failed("set the time of", n.path, unix.UtimesNanoAt(dirfd, name, ts, unix.AT_SYMLINK_NOFOLLOW))
+// leaveOut notes a device, which is never made, and neither are other names of it.
+func (t *treeWriter) leaveOut(path string) {
+	t.left[path] = true
+	t.lost.devices.Add(1)
 }
 
 // later keeps a link until everything else is there, so that nothing is written through it.
@@ -287,26 +318,24 @@ func (t *treeWriter) later(n node, l *line) error {
 	return nil
 }
 
-// finish makes hard links, then symbolic links, then sets what directories
-// carry, the deepest first, and waits until all of it is on the medium.
+// finish makes hard and symbolic links, then sets what directories carry, the deepest first, then flags, and waits until all of it
+// is on the medium.
 func (t *treeWriter) finish(ctx context.Context) error {
-	for _, symlinks := range []bool{false, true} {
-		for _, n := range t.links {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if n.symlink != symlinks {
-				continue
-			}
-			if err := t.link(n); err != nil {
-				return err
-			}
+	for _, n := range t.links {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := t.link(n); err != nil {
+			return err
 		}
 	}
 	for _, n := range slices.Backward(t.dirs) {
 		if err := t.directory(n); err != nil {
 			return err
 		}
+	}
+	if err := t.flags(); err != nil {
+		return err
 	}
 	f, err := t.root.Open(".")
 	if err != nil {
@@ -323,26 +352,29 @@ func (t *treeWriter) link(n node) error {
 	}
 	defer t.release(h)
 	if !n.symlink {
-		from, first, err := t.parent(n.target)
-		if err != nil {
-			return err
-		}
-		defer t.release(from)
-		var st unix.Stat_t
-		if err := unix.Fstatat(from.fd(), first, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return fmt.Errorf("%w: hard link %q has no file %q", providers.ErrCorrupt, n.path, n.target)
-		}
-		return made("link", n.path, unix.Linkat(from.fd(), first, h.fd(), name, 0))
+		return t.hardlink(h, name, n)
 	}
 	if err := made("symlink", n.path, unix.Symlinkat(n.target, h.fd(), name)); err != nil {
 		return err
 	}
-	if t.asRoot {
-		if err := Failed("chown", n.path, unix.Fchownat(h.fd(), name, n.uid, n.gid, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
-			return err
-		}
+	return t.attributes(attribute.Named(h.fd(), name), &n)
+}
+
+func (t *treeWriter) hardlink(h *dirHandle, name string, n node) error {
+	if t.left[n.target] {
+		t.leaveOut(n.path)
+		return nil
 	}
-	return setTime(h.fd(), name, n)
+	from, first, err := t.parent(n.target)
+	if err != nil {
+		return err
+	}
+	defer t.release(from)
+	var st unix.Stat_t
+	if err := unix.Fstatat(from.fd(), first, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return fmt.Errorf("%w: hard link %q has no file %q", providers.ErrCorrupt, n.path, n.target)
+	}
+	return made("link", n.path, unix.Linkat(from.fd(), first, h.fd(), name, 0))
 }
 
 func (t *treeWriter) directory(n node) error {
@@ -351,11 +383,7 @@ func (t *treeWriter) directory(n node) error {
 		return err
 	}
 	defer f.Close()
-	// The time first: without the right to search it, "." in it cannot be reached any more.
-	if err := setTime(int(f.Fd()), ".", n); err != nil {
-		return err
-	}
-	return t.attributes(int(f.Fd()), n)
+	return t.attributes(attribute.Opened(int(f.Fd())), &n)
 }
 
 // made is Failed for a name that must be new: an artifact that has it twice is corrupt.
