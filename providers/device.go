@@ -93,6 +93,8 @@ type CaptureRequest struct {
 	Action  Action
 	Domain  string // AllDomains for a secure backup, and for the export of a device without domains
 	Variant Variant
+	// Leave is a directory that is not read, where the capture goes to; empty: none.
+	Leave string
 }
 
 // CaptureResult is what only the source knows about what it gave.

@@ -47,19 +47,41 @@ func (o *Opener) InPlace(address string, action Action, domain string) error {
 	return t.InPlace(settings, action, domain)
 }
 
+// Reads gives the directory trees that captures of the device at an address read.
+func (o *Opener) Reads(address string) ([]Tree, error) {
+	t, settings, err := o.deviceType(address)
+	if err != nil || t.Reads == nil {
+		return nil, err
+	}
+	return t.Reads(settings), nil
+}
+
+// Place gives the directory of this machine that the store at an address is below; empty: there is none.
+func (o *Opener) Place(address string) (string, error) {
+	t, _, settings, err := o.storeType(address)
+	if err != nil || t.Place == nil {
+		return "", err
+	}
+	return t.Place(settings), nil
+}
+
+// storeType gives the type of the store at an address, what is recorded of it, and its settings.
+func (o *Opener) storeType(address string) (t StoreType, spec Spec, settings any, err error) {
+	if spec, err = o.Lookup(address); err != nil {
+		return t, spec, nil, err
+	}
+	if t, err = o.Registry.Store(spec.Type); err != nil {
+		return t, spec, nil, err
+	}
+	settings = t.Settings()
+	return t, spec, settings, decode(address, spec.Body, settings)
+}
+
 // Store opens the store at an address. Its calls end in time, if with ErrStoreNoAnswer; iterators and what takes as long as there is
 // content end with their context, as those of a device do. What one opens of a store ends with the context that opened it.
 func (o *Opener) Store(ctx context.Context, address string) (Store, error) {
-	spec, err := o.Lookup(address)
+	t, spec, settings, err := o.storeType(address)
 	if err != nil {
-		return nil, err
-	}
-	t, err := o.Registry.Store(spec.Type)
-	if err != nil {
-		return nil, err
-	}
-	settings := t.Settings()
-	if err := decode(address, spec.Body, settings); err != nil {
 		return nil, err
 	}
 	var body struct {

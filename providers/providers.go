@@ -106,7 +106,10 @@ type DeviceType struct {
 	Actions []Action // what Capture supports
 	// InPlace says why Restore cannot put the artifacts of an action into a domain of the device itself, given its settings; nil: it
 	// can. It needs no I/O. Without the function it never can.
-	InPlace  func(settings any, action Action, domain string) error
+	InPlace func(settings any, action Action, domain string) error
+	// Reads gives the directory trees of this machine that captures read; it needs no I/O. Without the function there are none, or nobody can
+	// tell.
+	Reads    func(settings any) []Tree
 	Parts    *Parts // nil: its artifacts are put back whole
 	Settings func() any
 	Open     func(ctx context.Context, name string, settings any, env Env) (Device, error)
@@ -117,7 +120,17 @@ type StoreType struct {
 	Type     string
 	Doc      string
 	Settings func() any
-	Open     func(ctx context.Context, name string, settings any, env Env) (Store, error)
+	// Place gives the directory of this machine that all of the store is below; empty: there is none. It needs no I/O.
+	Place func(settings any) string
+	Open  func(ctx context.Context, name string, settings any, env Env) (Store, error)
+}
+
+// Tree is a directory of this machine, with what is below it.
+type Tree struct {
+	Domain string // of the device whose captures read it
+	Path   string // absolute
+	// LeavesOut reports that nothing of a directory is read; its path is relative to the tree and slash separated.
+	LeavesOut func(path string) bool
 }
 
 // TargetType is a kind of failover target. Member returns a fresh struct for the

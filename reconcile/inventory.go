@@ -33,6 +33,16 @@ type DeviceSeen struct {
 	Domains     []string `json:"domains,omitempty"`
 
 	CanTellUnsaved bool `json:"can_tell_unsaved,omitempty"` // an export asks for changes nobody saved, and takes them too
+
+	Covers []Covered `json:"covers,omitempty"`
+}
+
+// Covered is a store whose place lies in what captures of a device read.
+type Covered struct {
+	Store  string `json:"store"`
+	Place  string `json:"place"`
+	Domain string `json:"domain"` // of the device
+	Root   string `json:"root"`   // the directory that the place is in
 }
 
 // StoreSeen is a store's condition.

@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"providers/scratch":    {},
 	"providers/secrets":    {"providers", "providers/process"},
 	"providers/command":    {"providers", "providers/process", "providers/scratch", "config/unit"},
-	"providers/files":      {"providers", "providers/files/archive", "providers/opened", "providers/glob"},
+	"providers/files":      {"providers", "providers/attribute", "providers/files/archive", "providers/opened", "providers/glob"},
 	"providers/postgresql": {"providers", "providers/process", "providers/scratch", "config/unit"},
 	"providers/files/archive": {
 		"providers", "providers/ahead", "providers/attribute", "providers/opened", "providers/glob", "providers/scratch",

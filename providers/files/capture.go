@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/files/archive"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
@@ -54,15 +55,16 @@ func (d *device) trees(req providers.CaptureRequest) (trees []*archive.Tree, nam
 		return nil, "", fmt.Errorf("action %q: %w", req.Action, errors.ErrUnsupported)
 	}
 	for _, r := range roots {
-		t := &archive.Tree{Name: r.Name, Path: r.Path, OneFilesystem: r.OneFilesystem, AllowEmpty: r.AllowEmpty}
+		t := &archive.Tree{Name: r.Name, Path: r.Path, OneFilesystem: r.OneFilesystem, AllowEmpty: r.AllowEmpty, Skip: r.OnUnreadable == skipUnreadable}
 		if req.Action == providers.SecureBackup {
 			t.Prefix = r.Name
 		}
-		if t.Include, err = glob.Compile(r.Include); err != nil {
-			return nil, "", fmt.Errorf("root %s: include %w", r.Name, err)
+		if t.Scope, err = r.scope(); err != nil {
+			return nil, "", fmt.Errorf("root %s: %w", r.Name, err)
 		}
-		if t.Exclude, err = glob.Compile(r.Exclude); err != nil {
-			return nil, "", fmt.Errorf("root %s: exclude %w", r.Name, err)
+		var st unix.Stat_t
+		if req.Leave != "" && unix.Stat(req.Leave, &st) == nil {
+			t.Leave = opened.InodeOf(&st)
 		}
 		trees = append(trees, t)
 	}

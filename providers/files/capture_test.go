@@ -67,6 +67,9 @@ func listing(t *testing.T, art *providertest.Artifact) (lines map[string]map[str
 		var l map[string]any
 		must(t, json.Unmarshal(text, &l))
 		path := l["path"].(string)
+		if l["type"] == "rules" {
+			continue
+		}
 		lines[path] = l
 		paths = append(paths, path)
 	}
@@ -233,6 +236,33 @@ func TestUnreadableIsAnError(t *testing.T) {
 		}
 		must(t, os.Chmod(bad, 0o700))
 	}
+	dir = t.TempDir()
+	write(t, dir, "ok", "x")
+	write(t, dir, "dir/file", "x")
+	must(t, os.Chmod(filepath.Join(dir, "dir"), 0))
+	for i := range 25 {
+		write(t, dir, fmt.Sprintf("sub/%02d", i), "x")
+		must(t, os.Chmod(filepath.Join(dir, "sub", fmt.Sprintf("%02d", i)), 0))
+	}
+	_, err := openDevice(t, providers.Env{}, &files.Root{Name: "content", Path: dir}).Capture(t.Context(), export, new(providertest.Artifact))
+	text := fmt.Sprint(err)
+	if !strings.Contains(text, "26 names cannot be read") || !strings.Contains(text, "and 6 more") || strings.Count(text, dir) != 21 { // and the root itself
+		t.Errorf("got %v", err)
+	}
+	art, res := capture(t, openDevice(t, providers.Env{}, &files.Root{Name: "content", Path: dir, OnUnreadable: "skip"}), export)
+	if last := res.Warnings[len(res.Warnings)-1]; len(res.Warnings) != 27 || !strings.HasPrefix(last, "26 names could not be read") || res.Fingerprint["unreadable"] != int64(26) {
+		t.Errorf("result %v", res)
+	}
+	lines, _ := listing(t, art)
+	if lines["dir"]["type"] != "skipped" || lines["sub/07"]["type"] != "skipped" || lines["ok"]["type"] != "file" {
+		t.Errorf("listing %v", lines)
+	}
+	out := t.TempDir()
+	must(t, restore(t, art, out))
+	if _, err := os.Lstat(filepath.Join(out, "ok")); err != nil {
+		t.Error(err)
+	}
+	must(t, os.Chmod(filepath.Join(dir, "dir"), 0o700))
 }
 
 // asNobody runs tests of this program again without the rights of root.

@@ -31,12 +31,24 @@ type Settings struct {
 
 // Root is one directory tree.
 type Root struct {
-	Name          string   `hcl:"name,label" json:"name" doc:"Name of the domain, unique in the device."`
-	Path          string   `hcl:"path" json:"path" doc:"The directory, absolute. A symbolic link here is followed; below it none is."`
-	Include       []string `hcl:"include,optional" json:"include,omitempty" doc:"Paths taken, relative to the root; everything when absent. * matches within a name, ** across names."`
-	Exclude       []string `hcl:"exclude,optional" json:"exclude,omitempty" doc:"Paths left out, relative to the root; wins over include. * matches within a name, ** across names."`
-	OneFilesystem bool     `hcl:"one_filesystem,optional" json:"one_filesystem,omitempty" doc:"true: directories where another file system is mounted are captured without their content."`
-	AllowEmpty    bool     `hcl:"allow_empty,optional" json:"allow_empty,omitempty" doc:"true: a root without a single file is no error. It usually means that something is not mounted."`
+	Name             string   `hcl:"name,label" json:"name" doc:"Name of the domain, unique in the device."`
+	Path             string   `hcl:"path" json:"path" doc:"The directory, absolute. A symbolic link here is followed; below it none is."`
+	Include          []string `hcl:"include,optional" json:"include,omitempty" doc:"Paths taken, relative to the root; everything when absent. * matches within a name, ** across names."`
+	Exclude          []string `hcl:"exclude,optional" json:"exclude,omitempty" doc:"Paths left out, relative to the root; wins over include. * matches within a name, ** across names."`
+	ExcludeCaches    bool     `hcl:"exclude_caches,optional" json:"exclude_caches,omitempty" doc:"true: of directories with a valid CACHEDIR.TAG only that file is taken."`
+	ExcludeIfPresent []string `hcl:"exclude_if_present,optional" json:"exclude_if_present,omitempty" doc:"Names of files: of a directory that has one of them only that file is taken, such as .nobackup."`
+	ExcludeNoDump    bool     `hcl:"exclude_nodump,optional" json:"exclude_nodump,omitempty" doc:"true: files and directories with the flag nodump (chattr +d) are left out."`
+	OnUnreadable     string   `hcl:"on_unreadable,optional" json:"on_unreadable" default:"fail" enum:"fail|skip" doc:"What cannot be read. fail: the backup fails and names it; skip: it is left out, with a warning and a count."`
+	OneFilesystem    bool     `hcl:"one_filesystem,optional" json:"one_filesystem,omitempty" doc:"true: directories where another file system is mounted are captured without their content."`
+	AllowEmpty       bool     `hcl:"allow_empty,optional" json:"allow_empty,omitempty" doc:"true: a root without a single file is no error. It usually means that something is not mounted."`
+}
+
+const skipUnreadable = "skip"
+
+func (r *Root) scope() (archive.Scope, error) {
+	return archive.NewScope(archive.Rules{
+		Include: r.Include, Exclude: r.Exclude, Caches: r.ExcludeCaches, IfPresent: r.ExcludeIfPresent, NoDump: r.ExcludeNoDump,
+	})
 }
 
 var rootName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
@@ -67,6 +79,11 @@ func (s *Settings) Check(report func(path, problem string)) {
 		if _, err := glob.Compile(r.Exclude); err != nil {
 			report(at+".exclude", "The "+err.Error()+".")
 		}
+		for _, name := range r.ExcludeIfPresent {
+			if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+				report(at+".exclude_if_present", fmt.Sprintf("%q is no name of a file.", name))
+			}
+		}
 	}
 }
 
@@ -77,6 +94,7 @@ func DeviceType() providers.DeviceType {
 		Doc:     "Directory trees of this machine.",
 		Actions: []providers.Action{providers.SecureBackup, providers.ExportDomain},
 		InPlace: canReplace,
+		Reads:   reads,
 		Parts: &providers.Parts{
 			Refuse: func(_ any, _ providers.Action, intoDevice bool) error {
 				if intoDevice {
@@ -91,6 +109,21 @@ func DeviceType() providers.DeviceType {
 		Settings: func() any { return new(Settings) },
 		Open:     open,
 	}
+}
+
+// reads gives the roots. Patterns that cannot be read were reported by Check.
+func reads(settings any) (trees []providers.Tree) {
+	s, ok := settings.(*Settings)
+	if !ok {
+		return nil
+	}
+	for _, r := range s.Roots {
+		scope, err := r.scope()
+		if err == nil {
+			trees = append(trees, providers.Tree{Domain: r.Name, Path: r.Path, LeavesOut: func(path string) bool { return scope.LeavesOut(path, true) }})
+		}
+	}
+	return trees
 }
 
 type device struct {

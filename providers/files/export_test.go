@@ -11,12 +11,12 @@ import (
 
 // Crash leaves a restore in place as a process would that dies in the middle of it: "extracted", "ready", "exchanged", or, where
 // a file system cannot exchange two directories, "moved" and "named".
-func Crash(ctx context.Context, root, stage, id string, src providers.Source) error {
+func Crash(ctx context.Context, root, stage, id string, src providers.Source, keep ...string) error {
 	p, err := findPlace(root)
 	if err != nil {
 		return err
 	}
-	if err := p.make(ctx, providers.RestoreRequest{Action: providers.ExportDomain, ID: id}, src); err != nil {
+	if err := p.make(ctx, providers.RestoreRequest{Action: providers.ExportDomain, ID: id}, src, keep); err != nil {
 		return err
 	}
 	switch stage {

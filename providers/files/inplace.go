@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/files/archive"
 )
 
@@ -21,7 +22,8 @@ import (
 //	workplace/new          being extracted
 //	workplace/ready        exists when new is complete and on the medium; names its inode and the restore
 //	root <-> new           exchanged in one step; where the file system cannot, by way of workplace/old
-//	(old content removed)
+//	(what the capture left out moved from the old content to the new)
+//	(old content removed, or moved aside)
 //	(workplace removed)    when the restore is forgotten, or has no name
 //
 // Whoever finds a workplace with "ready" can tell from the inode of the root how far it came. Programs that have files of the old
@@ -30,6 +32,7 @@ type place struct {
 	path      string // free of symbolic links; may be absent
 	parent    string
 	workplace string
+	warn      func(format string, args ...any)
 }
 
 // ready is the file of that name.
@@ -37,6 +40,9 @@ type ready struct {
 	Restore string `json:"restore"` // its ID
 	Device  uint64 `json:"device"`
 	Inode   uint64 `json:"inode"`
+
+	Keep  []string        `json:"keep,omitempty"`  // what stays of the old content, relative to the root
+	Flags attribute.Flags `json:"flags,omitempty"` // of the root, which cannot be exchanged when it is immutable
 }
 
 func (p *place) new() string   { return filepath.Join(p.workplace, "new") }
@@ -44,8 +50,9 @@ func (p *place) old() string   { return filepath.Join(p.workplace, "old") }
 func (p *place) ready() string { return filepath.Join(p.workplace, "ready") }
 
 // inPlace puts an export in the place of a root. At every instant the root holds the old or the new content whole; where a file
-// system cannot exchange two directories, it is absent for an instant. What would be lost without being in a backup - excluded
-// content, what is mounted below, a store, holdfast's own state - is refused before anything is changed.
+// system cannot exchange two directories, it is absent for an instant. What the artifact's capture left out, such as excluded
+// content, stays as it is: it moves into the new content right after that. What would be lost without being in a backup - what is mounted
+// below, a store, holdfast's own state - is refused before anything is changed.
 func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
 	if req.Action != providers.ExportDomain {
 		return fmt.Errorf("a %s in place: %w: restore it into a directory, or the exports of its roots one by one", req.Action, errors.ErrUnsupported)
@@ -58,14 +65,16 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 	if err != nil {
 		return err
 	}
+	p.warn = req.Warnf
 	if done, err := p.settle(req.ID); err != nil || done {
 		return err
 	}
-	if err := d.replaceable(ctx, r, p, req.Replace); err != nil {
+	keep, err := d.replaceable(ctx, r, p, req.Replace, src)
+	if err != nil {
 		return err
 	}
-	if err := p.make(ctx, req, src); err != nil {
-		return errors.Join(err, os.RemoveAll(p.workplace))
+	if err := p.make(ctx, req, src, keep); err != nil {
+		return errors.Join(err, p.clear(p.workplace))
 	}
 	if err := p.exchange(); err != nil {
 		_, back := p.settle("")
@@ -74,10 +83,8 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 	if err := syncDir(p.parent); err != nil {
 		return err
 	}
-	if err := p.tidy(req.ID); err != nil {
-		req.Warnf("the old content could not be removed: %v", err)
-	}
-	return nil
+	_, err = p.settle(req.ID)
+	return err
 }
 
 // Forget removes the workplace of a restore.
@@ -132,7 +139,7 @@ func findPlace(path string) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &place{path: real, parent: filepath.Dir(real)}
+	p := &place{path: real, parent: filepath.Dir(real), warn: func(string, ...any) {}}
 	p.workplace = filepath.Join(p.parent, ".holdfast-restore-"+filepath.Base(real))
 	return p, nil
 }
@@ -159,7 +166,7 @@ func (p *place) settle(id string) (done bool, err error) {
 		return false, err
 	}
 	if was == nil {
-		return false, os.RemoveAll(p.workplace)
+		return false, p.clear(p.workplace)
 	}
 	same := id != "" && was.Restore == id
 	here, err := p.holds(p.path, *was)
@@ -181,6 +188,15 @@ func (p *place) settle(id string) (done bool, err error) {
 			}
 		}
 	}
+	switch {
+	case here:
+		if err := p.complete(*was); err != nil {
+			return false, err
+		}
+	case len(was.Keep) > 0:
+		// Somebody put another directory there. The old content, or a copy of the new, holds what is nowhere else.
+		return false, p.aside(p.workplace)
+	}
 	if here && same {
 		return true, p.tidy(id)
 	}
@@ -198,7 +214,7 @@ func (p *place) holds(path string, was ready) (bool, error) {
 }
 
 // make extracts the content into the workplace and declares it ready.
-func (p *place) make(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
+func (p *place) make(ctx context.Context, req providers.RestoreRequest, src providers.Source, keep []string) error {
 	if err := os.Mkdir(p.workplace, 0o700); err != nil {
 		return err
 	}
@@ -209,11 +225,18 @@ func (p *place) make(ctx context.Context, req providers.RestoreRequest, src prov
 	if err := archive.Extract(ctx, req, src); err != nil {
 		return err
 	}
+	if err := p.fits(keep); err != nil {
+		return err
+	}
+	flags, err := unlock(p.new())
+	if err != nil {
+		return err
+	}
 	var st unix.Stat_t
 	if err := archive.Failed("stat", p.new(), unix.Lstat(p.new(), &st)); err != nil {
 		return err
 	}
-	b, err := json.Marshal(ready{Restore: req.ID, Device: uint64(st.Dev), Inode: st.Ino})
+	b, err := json.Marshal(ready{Restore: req.ID, Device: uint64(st.Dev), Inode: st.Ino, Keep: keep, Flags: flags})
 	if err != nil {
 		return err
 	}
@@ -245,11 +268,47 @@ func (p *place) exchange() error {
 
 // tidy removes the old content, and the workplace with "ready" last, which stays while a restore with an ID may be repeated.
 func (p *place) tidy(id string) error {
-	err := errors.Join(os.RemoveAll(p.old()), os.RemoveAll(p.new()))
+	err := errors.Join(p.clear(p.old()), p.clear(p.new()))
 	if id == "" {
-		err = errors.Join(err, os.RemoveAll(p.workplace))
+		err = errors.Join(err, p.clear(p.workplace))
 	}
 	return errors.Join(err, syncDir(p.parent))
+}
+
+// clear removes something of the workplace. What cannot be removed, such as an immutable file, must not be in the way of this restore or
+// of the next: it is moved aside.
+func (p *place) clear(path string) error {
+	err := os.RemoveAll(path)
+	if err == nil {
+		return nil
+	}
+	if moved := p.aside(path); moved != nil {
+		return errors.Join(err, moved)
+	}
+	return nil
+}
+
+// aside gives something of the workplace a name of its own beside the root, and says so.
+func (p *place) aside(path string) error {
+	for n := 1; ; n++ {
+		to := filepath.Join(p.parent, fmt.Sprintf(".holdfast-leftover-%s-%d", filepath.Base(p.path), n))
+		err := unix.Renameat2(unix.AT_FDCWD, path, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+		if err == unix.EINVAL || err == unix.ENOSYS { // a file system without it
+			if _, there := os.Lstat(to); errors.Is(there, fs.ErrNotExist) {
+				err = unix.Rename(path, to)
+			} else {
+				err = unix.EEXIST
+			}
+		}
+		switch err {
+		case nil:
+			p.warn("content that is left over could not be removed and is in %s now; remove it by hand (chattr -R -i -a makes that possible)", to)
+			return nil
+		case unix.EEXIST, unix.ENOTEMPTY:
+		default:
+			return &os.LinkError{Op: "rename", Old: path, New: to, Err: err}
+		}
+	}
 }
 
 func rename(from, to string) error {

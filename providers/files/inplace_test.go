@@ -97,13 +97,22 @@ func TestInPlaceRefuses(t *testing.T) {
 		root    files.Root
 		want    string
 	}{
-		"excluded content": {
-			func(t *testing.T, root string) string { write(t, root, "cache/a", "x"); return "" },
-			files.Root{Exclude: []string{"cache/**"}}, "cache",
+		"excluded content that the artifact has": {
+			func(t *testing.T, root string) string { return "" },
+			files.Root{Exclude: []string{"page"}}, "page",
 		},
-		"content that is not included": {
-			func(t *testing.T, root string) string { write(t, root, "b.log", "x"); return "" },
-			files.Root{Include: []string{"page"}}, "b.log",
+		"excluded content below what is a file in the artifact": {
+			func(t *testing.T, root string) string {
+				must(t, os.Remove(filepath.Join(root, "page")))
+				write(t, root, "page/cache", "x")
+				return ""
+			}, files.Root{Exclude: []string{"cache"}}, "page",
+		},
+		"holdfast's own state in excluded content": {
+			func(t *testing.T, root string) string {
+				write(t, root, "state/d/holdfast.db", "x")
+				return filepath.Join(root, "state", "d", "holdfast.db")
+			}, files.Root{Exclude: []string{"state"}}, "holdfast itself",
 		},
 		"holdfast's own state": {
 			func(t *testing.T, root string) string {

@@ -6,54 +6,77 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/files/archive"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
 // old looks at a tree that is to be replaced, and finds what must not be lost with it.
 type old struct {
-	root             *Root
-	include, exclude glob.Matcher
-	own              opened.Own
-	replace          bool
+	scopes  []archive.Scope // that of the artifact, and that of today: what is excluded now may be in no backup
+	left    map[string]bool // what could not be captured
+	own     opened.Own
+	replace bool
+	inKept  bool
+	keep    []string // what is not in the artifact because its capture left it out; the uppermost of each
 }
 
-// replaceable says why a root cannot be replaced.
-func (d *device) replaceable(ctx context.Context, r *Root, p *place, replace bool) error {
+// replaceable gives what of a root stays when an artifact takes its place, or says why it cannot be replaced.
+func (d *device) replaceable(ctx context.Context, r *Root, p *place, replace bool, src providers.Source) (keep []string, err error) {
 	if p.path == "/" {
-		return refused(p.path, "the root of the whole system cannot be replaced")
+		return nil, refused(p.path, "the root of the whole system cannot be replaced")
 	}
 	fd, err := unix.Open(p.path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return archive.Failed("open", p.path, err)
+		return nil, archive.Failed("open", p.path, err)
 	}
 	defer unix.Close(fd)
 	mounted, err := mountRoot(unix.AT_FDCWD, p.path)
+	switch {
+	case err != nil:
+		return nil, err
+	case mounted:
+		return nil, refused(p.path, "a file system is mounted there, and such a directory cannot be replaced in one step")
+	case attribute.FlagsOf(fd)&locking != 0:
+		return nil, refused(p.path, "it is immutable or append-only (chattr -i -a allows it)")
+	}
+	o := &old{replace: replace}
+	if err := o.artifact(ctx, r, src); err != nil {
+		return nil, err
+	}
+	if o.own, err = opened.FindOwn(d.protected); err != nil {
+		return nil, err
+	}
+	err = o.look(ctx, fd, p.path, "")
+	return o.keep, err
+}
+
+// artifact reads what the capture left out. An older one does not tell its rules.
+func (o *old) artifact(ctx context.Context, r *Root, src providers.Source) error {
+	left, err := archive.ReadLeftOut(ctx, src)
 	if err != nil {
 		return err
 	}
-	if mounted {
-		return refused(p.path, "a file system is mounted there, and such a directory cannot be replaced in one step")
-	}
-	o := &old{root: r, replace: replace}
-	if o.include, err = glob.Compile(r.Include); err != nil {
+	o.left = left.Paths
+	today, err := r.scope()
+	if err != nil {
 		return err
 	}
-	if o.exclude, err = glob.Compile(r.Exclude); err != nil {
-		return err
+	o.scopes = []archive.Scope{today}
+	if left.Rules == nil {
+		return nil
 	}
-	if o.own, err = opened.FindOwn(d.protected); err != nil {
-		return err
-	}
-	return o.look(ctx, fd, p.path, "")
+	then, err := archive.NewScope(*left.Rules)
+	o.scopes = append(o.scopes, then)
+	return err
 }
 
 func refused(path, why string) error {
@@ -79,6 +102,7 @@ func (o *old) look(ctx context.Context, fd int, path, rel string) error {
 	if len(names) > 0 && !o.replace {
 		return fmt.Errorf("%s: %w", path, providers.ErrNotEmpty)
 	}
+	tag := o.tag(fd)
 	for _, name := range names {
 		var st unix.Stat_t
 		if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == unix.ENOENT {
@@ -86,30 +110,53 @@ func (o *old) look(ctx context.Context, fd int, path, rel string) error {
 		} else if err != nil {
 			return archive.Failed("stat", filepath.Join(path, name), err)
 		}
-		if err := o.entry(ctx, fd, opened.InodeOf(&own), filepath.Join(path, name), filepath.Join(rel, name), &st); err != nil {
+		at := filepath.Join(rel, name)
+		if o.own.Has(opened.InodeOf(&own), name, &st) {
+			return refused(filepath.Join(path, name), "it is an open file of holdfast itself")
+		}
+		kept := o.inKept || tag != "" && name != tag || o.stays(fd, name, at, &st)
+		if err := o.entry(ctx, fd, filepath.Join(path, name), at, &st, kept); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *old) entry(ctx context.Context, fd int, dir opened.Inode, path, rel string, st *unix.Stat_t) error {
+// stays reports whether the capture left an entry out.
+func (o *old) stays(dir int, name, rel string, st *unix.Stat_t) bool {
+	kind := st.Mode & unix.S_IFMT
+	return kind == unix.S_IFSOCK || o.left[rel] || slices.ContainsFunc(o.scopes, func(s archive.Scope) bool {
+		return s.LeavesOutEntry(dir, name, rel, kind == unix.S_IFDIR)
+	})
+}
+
+// tag gives the file in a directory that had the rest of it left out.
+func (o *old) tag(fd int) string {
+	for _, s := range o.scopes {
+		if tag := s.Tag(fd); tag != "" {
+			return tag
+		}
+	}
+	return ""
+}
+
+// entry goes on with an entry. Below one that stays only what cannot be moved is looked for.
+func (o *old) entry(ctx context.Context, fd int, path, rel string, st *unix.Stat_t, kept bool) error {
 	name := filepath.Base(path)
-	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
-	switch {
-	case o.own.Has(dir, name, st):
-		return refused(path, "it is an open file of holdfast itself")
-	case o.exclude.Match(rel, isDir),
-		!o.include.Empty() && !o.include.Match(rel, isDir) && !(isDir && o.include.MayMatchBelow(rel)):
-		return refused(path, "it is not part of the root's backups, and would be lost")
-	case !isDir:
+	top := kept && !o.inKept
+	if top {
+		o.keep = append(o.keep, rel)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
 	mounted, err := mountRoot(fd, name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if mounted {
+	case mounted && o.inKept:
+		return nil // it moves with the directory it is in
+	case mounted:
 		return refused(path, "a file system is mounted there, and its content would be lost")
 	}
 	sub, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -117,7 +164,11 @@ func (o *old) entry(ctx context.Context, fd int, dir opened.Inode, path, rel str
 		return archive.Failed("open", path, err)
 	}
 	defer unix.Close(sub)
-	if name == storeMark && unix.Faccessat(sub, storeFile, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW) == nil {
+	if top {
+		o.inKept = true
+		defer func() { o.inKept = false }()
+	}
+	if !o.inKept && name == storeMark && unix.Faccessat(sub, storeFile, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW) == nil {
 		return refused(filepath.Dir(path), "a store of artifacts is there")
 	}
 	return o.look(ctx, sub, path, rel)

@@ -122,8 +122,17 @@ func StoreType() providers.StoreType {
 		Type:     "plain",
 		Doc:      "A directory of ordinary files, local or mounted, in the layout of IBM DPOD.",
 		Settings: func() any { return new(Settings) },
+		Place:    place,
 		Open:     open,
 	}
+}
+
+func place(settings any) string {
+	s, ok := settings.(*Settings)
+	if !ok {
+		return ""
+	}
+	return s.Path
 }
 
 type store struct {

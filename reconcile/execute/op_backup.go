@@ -136,7 +136,11 @@ func capture(ctx context.Context, c *call) (outcome, error) {
 	}
 	c.space.writing(c.rec.ID, a.Store, c.spec.Estimate, stage)
 	to := &sink{Stage: stage, meter: c.meter()}
-	res, err := device.Capture(ctx, providers.CaptureRequest{Action: ref.Action, Domain: ref.Domain, Variant: ref.Variant}, to)
+	place, err := c.opener().Place(a.Store)
+	if err != nil {
+		return outcome{}, err
+	}
+	res, err := device.Capture(ctx, providers.CaptureRequest{Action: ref.Action, Domain: ref.Domain, Variant: ref.Variant, Leave: place}, to)
 	switch {
 	case errors.Is(err, providers.ErrNoSpace) && !to.failed:
 		return outcome{}, ends(state.Failed, FailedDeviceSpace, "capture %s: %v", a.Device, err)

@@ -60,7 +60,11 @@ func answer(ctx context.Context, in planner.Input, q planner.Questions, opener *
 	seen := reconcile.Seen{At: in.Now.UTC()}
 	for _, a := range q.Devices {
 		group.Go(func() error {
-			got := within(ctx, func(ctx context.Context) reconcile.DeviceSeen { return device(ctx, opener, a, seen) },
+			got := within(ctx, func(ctx context.Context) reconcile.DeviceSeen {
+				seen := device(ctx, opener, a, seen)
+				seen.Covers = covers(in.Doc, opener, a)
+				return seen
+			},
 				reconcile.DeviceSeen{Seen: unanswered(seen), Unavailable: true})
 			mu.Lock()
 			defer mu.Unlock()

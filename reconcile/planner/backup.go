@@ -157,10 +157,23 @@ func (b *builder) expand(bp *config.BackupPlan, act *config.Activity, nominal st
 			continue
 		}
 		for _, domain := range domains {
+			b.refuseCovered(bp, d, domain)
 			tasks = append(tasks, b.backupTask(t, bp, act, domain, nominal))
 		}
 	}
 	return tasks
+}
+
+// refuseCovered refuses a backup that would hold all former ones: its store lies in what it reads.
+func (b *builder) refuseCovered(bp *config.BackupPlan, d *config.Device, domain string) {
+	seen, _ := b.deviceSeen(d.Address)
+	for _, c := range seen.Covers {
+		if c.Store == string(bp.Store) && (domain == reconcile.AllDomains || domain == c.Domain) {
+			b.errorf(bp.Address, "HF-BKP-002", bp.At("store"), "The store lies in what is backed up into it",
+				"%s is at %s, in %s, which %s backs up from %s: every backup would hold all those before it. Put the store somewhere else, or leave its directory out with exclude.",
+				c.Store, c.Place, c.Root, bp.Address, d.Address)
+		}
+	}
 }
 
 // domains gives what an activity takes of a device, or why it takes nothing.

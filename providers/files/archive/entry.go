@@ -24,6 +24,7 @@ const (
 	kindBlock    = "block"
 	kindSocket   = "socket"  // in the listing only
 	kindSkipped  = "skipped" // in the listing only; the note says why
+	kindRules    = "rules"   // in the listing only
 )
 
 // entry is one name in a capture: the source of its tar header and of its line in the listing.
@@ -43,6 +44,7 @@ type entry struct {
 	sparse      bool
 	data        []segment // of a sparse file kept without its holes
 	note        string
+	incomplete  bool
 	stat        unix.Stat_t
 	linked      bool // has more names
 
@@ -98,6 +100,9 @@ type line struct {
 	Sparse    bool     `json:"sparse,omitempty"`
 	Note      string   `json:"note,omitempty"`
 
+	Incomplete bool   `json:"incomplete,omitempty"` // the file could not be read to its end, and is not put back
+	Rules      *Rules `json:"rules,omitempty"`
+
 	// Names of those that access lists name by number.
 	ListUsers  map[uint32]string `json:"acl_users,omitempty"`
 	ListGroups map[uint32]string `json:"acl_groups,omitempty"`
@@ -118,7 +123,9 @@ func (l *line) target() string {
 }
 
 // inArchive reports whether the archive has an entry for the line.
-func (l *line) inArchive() bool { return l.Type != kindSocket && l.Type != kindSkipped }
+func (l *line) inArchive() bool {
+	return l.Type != kindSocket && l.Type != kindSkipped && l.Type != kindRules
+}
 
 // appendLine appends the entry's line. It is written by hand because it runs once per file.
 func (e *entry) appendLine(b []byte) []byte {
@@ -184,6 +191,9 @@ func (e *entry) appendLine(b []byte) []byte {
 	}
 	if e.sparse {
 		b = append(b, `,"sparse":true`...)
+	}
+	if e.incomplete {
+		b = append(b, `,"incomplete":true`...)
 	}
 	b = appendNames(b, `,"acl_users":`, e.listUsers)
 	b = appendNames(b, `,"acl_groups":`, e.listGroups)

@@ -229,18 +229,23 @@ func corruptArchive(err error) error {
 // line reads the next line that has an entry in the archive.
 func (x *extractor) line() (*line, error) {
 	for {
-		text, err := readLine(x.listing)
-		if err != nil {
-			return nil, err
-		}
-		l := new(line)
-		if err := json.Unmarshal(text, l); err != nil {
-			return nil, fmt.Errorf("%w: listing: %w", providers.ErrCorrupt, err)
-		}
-		if l.inArchive() {
-			return l, nil
+		l, err := x.anyLine()
+		if err != nil || l.inArchive() {
+			return l, err
 		}
 	}
+}
+
+func (x *extractor) anyLine() (*line, error) {
+	text, err := readLine(x.listing)
+	if err != nil {
+		return nil, err
+	}
+	l := new(line)
+	if err := json.Unmarshal(text, l); err != nil {
+		return nil, fmt.Errorf("%w: listing: %w", providers.ErrCorrupt, err)
+	}
+	return l, nil
 }
 
 func readLine(r *bufio.Reader) ([]byte, error) {
@@ -298,6 +303,10 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 		}
 		return x.tree.mkdir(n)
 	case kindFile:
+		if l.Incomplete {
+			x.tree.lost.incomplete.Add(1)
+			return nil
+		}
 		return x.file(ctx, n, h, l, jobs)
 	case kindHardlink:
 		if err := errors.Join(checkPath(n.target), x.tree.within(n.target)); err != nil {

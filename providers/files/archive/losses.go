@@ -12,7 +12,7 @@ import (
 
 // losses counts what a restore did not put back as it was.
 type losses struct {
-	owners, bits, flags, devices atomic.Int64
+	owners, bits, flags, devices, incomplete atomic.Int64
 
 	mu     sync.Mutex
 	xattrs map[string]int64 // by kind
@@ -47,6 +47,7 @@ func (l *losses) tell(req providers.RestoreRequest) {
 		{l.owners.Load(), "the owner or group of %d entries was not restored: only root can set it, where the file system has it"},
 		{l.bits.Load(), "setuid and setgid bits of %d entries were not restored: they have another owner"},
 		{l.flags.Load(), "the flags of %d entries (immutable, append-only, nodump, noatime) were not restored: the file system has none, or only root can set them"},
+		{l.incomplete.Load(), "%d files were left out: they could not be read to their end when they were captured"},
 		{l.devices.Load(), "%d device nodes were left out: they are never made"},
 	} {
 		if loss.n > 0 {

@@ -17,7 +17,7 @@ import (
 // Contents lists the entries of an artifact. It reads its listing, not its archive.
 func Contents(ctx context.Context, src providers.Source) providers.Contents {
 	return func(yield func(providers.Entry, error) bool) {
-		err := eachLine(ctx, src, func(l *line) bool { return l.Path == "." || yield(l.entry(), nil) })
+		err := eachLine(ctx, src, func(l *line) bool { return l.Path == "." || !l.inArchive() || yield(l.entry(), nil) })
 		if err != nil {
 			yield(providers.Entry{}, err)
 		}
@@ -45,7 +45,7 @@ func eachLine(ctx context.Context, src providers.Source, want func(*line) bool) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		switch l, err := x.line(); {
+		switch l, err := x.anyLine(); {
 		case err == io.EOF:
 			return nil
 		case err != nil:
@@ -93,7 +93,7 @@ func choose(ctx context.Context, src providers.Source, patterns []string) (*part
 
 func (p *part) note(l *line) bool {
 	path := l.path()
-	if path == "." || !p.chosen.Match(path, l.Type == kindDir) {
+	if path == "." || !l.inArchive() || !p.chosen.Match(path, l.Type == kindDir) {
 		return true
 	}
 	if l.Type == kindDir {

@@ -3,8 +3,10 @@ package archive
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +29,7 @@ type batch struct {
 	listing  []byte
 	warnings []string
 	dropped  []dropped
+	lost     []error // what cannot be read, of trees that skip nothing
 	count    counts
 	err      error
 	ready    chan struct{} // capacity 1
@@ -36,12 +39,13 @@ type batch struct {
 type dropped struct{ kind, path string }
 
 // counts is what was captured. Bytes are those of the files, data what of them is no hole.
-type counts struct{ files, bytes, data, dirs, links, others int64 }
+type counts struct{ files, bytes, data, dirs, links, others, skipped int64 }
 
 func (c *counts) add(o counts) {
 	c.files += o.files
 	c.bytes += o.bytes
 	c.data += o.data
+	c.skipped += o.skipped
 	c.dirs += o.dirs
 	c.links += o.links
 	c.others += o.others
@@ -52,6 +56,7 @@ func (c *counts) add(o counts) {
 // several names and files too large for memory. Only that one has out and links.
 type reader struct {
 	own   opened.Own
+	lost  *atomic.Bool // nothing is written any more, what cannot be read is looked for
 	out   io.Writer
 	links map[opened.Inode]first // of entries with several names
 
@@ -63,8 +68,8 @@ type reader struct {
 	noatime bool
 }
 
-func newReader(own opened.Own) *reader {
-	return &reader{own: own, names: newOwnerNames(), data: make([]byte, smallFile+1), attrs: make([]byte, attribute.MaxXattr), noatime: true}
+func newReader(own opened.Own, lost *atomic.Bool) *reader {
+	return &reader{own: own, lost: lost, names: newOwnerNames(), data: make([]byte, smallFile+1), attrs: make([]byte, attribute.MaxXattr), noatime: true}
 }
 
 // first is the first name of an entry with several, and what stat told when it was captured. A number of an inode that was freed is soon
@@ -83,7 +88,11 @@ func (r *reader) fill(ctx context.Context, b *batch) {
 		}
 		it := &b.items[b.next]
 		var done bool
-		if done, b.err = r.item(ctx, b, it); b.err != nil || !done {
+		if done, b.err = r.item(ctx, b, it); b.err != nil {
+			b.err = r.cannotRead(b, it, b.err)
+			done = true
+		}
+		if b.err != nil || !done {
 			return
 		}
 		it.dir.release()
@@ -91,8 +100,32 @@ func (r *reader) fill(ctx context.Context, b *batch) {
 	}
 }
 
+// cannotRead goes on without what cannot be read, or passes on any other error.
+func (r *reader) cannotRead(b *batch, it *item, err error) error {
+	var known *unreadable
+	if !errors.As(err, &known) {
+		return err
+	}
+	if !it.dir.tree.Skip {
+		b.lost = append(b.lost, known.err)
+		r.lost.Store(true)
+		return nil
+	}
+	b.count.skipped++
+	b.warnings = append(b.warnings, "left out, it cannot be read: "+known.Error())
+	if r.e.path = it.dir.join(it.name); !r.e.incomplete {
+		r.e.kind, r.e.note = kindSkipped, "cannot be read: "+known.Error()
+		b.listing = r.e.appendLine(b.listing)
+	}
+	return nil
+}
+
 // item captures one item. It reports false for one that only the writer can do.
 func (r *reader) item(ctx context.Context, b *batch, it *item) (bool, error) {
+	r.e.incomplete = false
+	if it.lost != nil {
+		return true, it.lost
+	}
 	if it.name == "" {
 		return true, r.directory(b, it)
 	}
@@ -224,6 +257,9 @@ func (r *reader) file(ctx context.Context, b *batch, it *item, st *unix.Stat_t, 
 	default:
 		return true, d.fail("open", it.name, err)
 	}
+	if r.lost.Load() {
+		return true, nil
+	}
 	if e.size > smallFile {
 		return r.large(ctx, b, it, fd)
 	}
@@ -296,53 +332,60 @@ func (r *reader) large(ctx context.Context, b *batch, it *item, fd int) (bool, e
 	b.archive = b.archive[:0]
 
 	sum := sha256.New()
-	short, err := r.content(ctx, it, fd, io.MultiWriter(sum, r.out))
+	short, lost, err := r.content(ctx, it, fd, io.MultiWriter(sum, r.out))
 	if err != nil {
 		return true, err
 	}
 	if err := unix.Fstat(fd, &after); err != nil {
 		return true, d.fail("stat", it.name, err)
 	}
-	if short || !unchanged(&before, &after) {
+	if lost != nil {
+		e.incomplete, e.note = true, "cannot be read to its end: "+lost.Error()
+	} else if short || !unchanged(&before, &after) {
 		r.changed(b, it)
 	}
 	sum.Sum(e.sum[:0])
 	b.archive = pad(b.archive, e.stored())
 	b.listing = e.appendLine(b.listing)
+	if lost != nil {
+		return true, lost
+	}
 	b.count.files++
 	d.tree.entries.Add(1)
 	r.finish(b)
 	return true, nil
 }
 
-// content writes the content of a file, or its map and its data, and reports whether there was less of it than expected.
-func (r *reader) content(ctx context.Context, it *item, fd int, out io.Writer) (short bool, err error) {
+// content writes the content of a file, or its map and its data, and reports whether there was less of it than expected, and why the rest
+// could not be read. What is missing is zeros in the archive.
+func (r *reader) content(ctx context.Context, it *item, fd int, out io.Writer) (short bool, lost, err error) {
 	data := []segment{{0, r.e.size}}
 	if r.e.data != nil {
 		data = r.e.data
 		if _, err := out.Write(sparseMap(data)); err != nil {
-			return false, err
+			return false, nil, err
 		}
 	}
 	for _, s := range data {
 		for at, end := s.at, s.at+s.size; at < end; {
 			if err := ctx.Err(); err != nil {
-				return short, err
+				return short, lost, err
 			}
-			chunk := r.data[:min(end-at, smallFile)]
-			n, err := preadFull(fd, chunk, at)
-			if err != nil {
-				return short, it.dir.fail("read", it.name, err)
+			chunk, n := r.data[:min(end-at, smallFile)], 0
+			if lost == nil {
+				if n, err = preadFull(fd, chunk, at); err != nil {
+					lost = it.dir.fail("read", it.name, err)
+				}
 			}
 			short = short || n < len(chunk)
 			clear(chunk[n:])
 			if _, err := out.Write(chunk); err != nil {
-				return short, err
+				return short, lost, err
 			}
 			at += int64(len(chunk))
 		}
 	}
-	return short, nil
+	return short, lost, nil
 }
 
 func (r *reader) finish(b *batch) {

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
@@ -23,10 +22,11 @@ type Tree struct {
 	Name          string // of the root, for messages
 	Path          string // the directory; a symbolic link here is followed
 	Prefix        string // of its paths in the archive; empty when it is the only root
-	Include       glob.Matcher
-	Exclude       glob.Matcher
+	Scope         Scope
 	OneFilesystem bool
 	AllowEmpty    bool
+	Skip          bool         // what cannot be read is left out, with a warning; otherwise the capture fails in the end
+	Leave         opened.Inode // a directory whose content is left out; zero: none
 
 	entries atomic.Int64 // what is in the archive, without directories
 }
@@ -73,8 +73,19 @@ func (d *dir) onDisk(name string) string {
 }
 
 func (d *dir) fail(op, name string, err error) error {
-	return &fs.PathError{Op: op, Path: d.onDisk(name), Err: err}
+	failed := &fs.PathError{Op: op, Path: d.onDisk(name), Err: err}
+	switch err {
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM: // it is us who cannot
+		return failed
+	}
+	return &unreadable{failed}
 }
+
+// unreadable is something of the source that cannot be read.
+type unreadable struct{ err error }
+
+func (e *unreadable) Error() string { return e.err.Error() }
+func (e *unreadable) Unwrap() error { return e.err }
 
 // openDirs knows every open directory, so that a capture that ends early leaves none behind.
 type openDirs struct {
@@ -114,6 +125,7 @@ type item struct {
 	dir  *dir
 	name string
 	note string // why a directory's content is left out
+	lost error  // why it cannot be read
 }
 
 // walker lists trees in a fixed order: of each directory first the
@@ -163,18 +175,21 @@ func (w *walker) level(ctx context.Context, l *level, rel string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.Include.Empty() || rel == "" || t.Include.Match(rel, true) {
+	if rel == "" || t.Scope.takes(rel, true) {
 		if err := w.emitLevel(l, ""); err != nil {
 			return err
 		}
 	}
 	names, dirs, err := w.read(d)
 	if err != nil {
-		return err
+		return w.emitLost(l, "", err)
+	}
+	if tag := t.Scope.Tag(d.fd); tag != "" {
+		names, dirs = slices.DeleteFunc(names, func(name string) bool { return name != tag }), nil
 	}
 	for _, name := range names {
 		path := under(rel, name)
-		if t.Exclude.Match(path, false) || !t.Include.Empty() && !t.Include.Match(path, false) {
+		if t.Scope.LeavesOutEntry(d.fd, name, path, false) {
 			continue
 		}
 		if err := w.emitItem(l, name); err != nil {
@@ -183,7 +198,7 @@ func (w *walker) level(ctx context.Context, l *level, rel string) error {
 	}
 	for _, name := range dirs {
 		path := under(rel, name)
-		if t.Exclude.Match(path, true) || !t.Include.Empty() && !t.Include.Match(path, true) && !t.Include.MayMatchBelow(path) {
+		if t.Scope.LeavesOutEntry(d.fd, name, path, true) {
 			continue
 		}
 		if err := w.descend(ctx, l, name, path); err != nil {
@@ -209,11 +224,15 @@ func (w *walker) descend(ctx context.Context, parent *level, name, path string) 
 	case unix.ENOTDIR, unix.ELOOP: // it was a directory when it was listed
 		return w.emitItem(parent, name)
 	default:
-		return d.fail("open", name, err)
+		return w.emitLost(parent, name, d.fail("open", name, err))
 	}
 	sub := &dir{fd: fd, tree: d.tree, path: d.join(name), id: opened.InodeOf(&st)}
 	w.dirs.add(sub)
 	l := &level{dir: sub, parent: parent}
+	if sub.id == d.tree.Leave {
+		defer sub.release()
+		return w.emitLevel(l, "content left out: the store that this backup goes to is there")
+	}
 	if sub.id.Dev != d.id.Dev {
 		if note := leftOut(fd, d.tree); note != "" {
 			defer sub.release()
@@ -258,6 +277,12 @@ func (w *walker) emitItem(l *level, name string) error {
 	}
 	l.dir.hold()
 	return w.emit(item{dir: l.dir, name: name})
+}
+
+// emitLost passes on what cannot be read.
+func (w *walker) emitLost(l *level, name string, err error) error {
+	l.dir.hold()
+	return w.emit(item{dir: l.dir, name: name, lost: err})
 }
 
 func under(rel, name string) string {

@@ -13,6 +13,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
@@ -30,8 +31,8 @@ const (
 )
 
 // Write writes trees into an archive of that name, and then its listing. It is not a point in time: each file is as it was
-// when it was read, and a file that changed meanwhile is a warning. A name that cannot be read is an error, and so is a tree
-// without a single file that may not be empty. Holdfast's own open files are left out; the listing names them.
+// when it was read, and a file that changed meanwhile is a warning. What cannot be read is an error that names it all, unless its tree skips
+// it, and so is a tree without a single file that may not be empty. Holdfast's own open files are left out; the listing names them.
 func Write(ctx context.Context, sink providers.Sink, name string, trees []*Tree, own opened.Own) (res providers.CaptureResult, err error) {
 	out, err := sink.Create(name)
 	if err != nil {
@@ -76,6 +77,9 @@ type writer struct {
 	warnings []string
 	more     int // warnings beyond the limit
 	dropped  map[string]*droppedKind
+	lost     atomic.Bool
+	problems []error // the first of what cannot be read
+	failures int
 }
 
 // droppedKind is how many extended attributes of a kind were not captured.
@@ -85,7 +89,8 @@ type droppedKind struct {
 }
 
 func newWriter(out io.Writer, own opened.Own) (*writer, error) {
-	w := &writer{sum: sha256.New(), reader: newReader(own), dropped: map[string]*droppedKind{}}
+	w := &writer{sum: sha256.New(), dropped: map[string]*droppedKind{}}
+	w.reader = newReader(own, &w.lost)
 	var err error
 	// Measured with 100,000 small files: this level takes about the processor time of "tar | zstd -3"
 	// and gives 7 to 14 % more bytes; the next level takes 40 % more time and still gives 6 % more bytes.
@@ -119,6 +124,16 @@ func (w *writer) close() { w.spool.close() }
 // run is the pipeline: the walker fills batches with items; readers work on
 // batches side by side; the writer takes the batches in the walker's order. The number of batches bounds the memory.
 func (w *writer) run(ctx context.Context, trees []*Tree, own opened.Own) error {
+	for _, t := range trees {
+		text, err := t.rulesLine()
+		if err != nil {
+			return err
+		}
+		w.sum.Write(text)
+		if _, err := w.listing.Write(text); err != nil {
+			return err
+		}
+	}
 	readers := min(runtime.GOMAXPROCS(0), maxReaders) + 1
 	size := 4 * readers
 	free, work, ordered := make(chan *batch, size), make(chan *batch, size), make(chan *batch, size)
@@ -139,7 +154,7 @@ func (w *writer) run(ctx context.Context, trees []*Tree, own opened.Own) error {
 	})
 	for range readers {
 		group.Go(func() error {
-			r := newReader(own)
+			r := newReader(own, &w.lost)
 			for b := range work {
 				r.fill(ctx, b)
 				b.ready <- struct{}{}
@@ -153,12 +168,31 @@ func (w *writer) run(ctx context.Context, trees []*Tree, own opened.Own) error {
 			if err := w.write(ctx, b); err != nil {
 				return err
 			}
-			*b = batch{items: b.items[:0], archive: b.archive, listing: b.listing, warnings: b.warnings[:0], dropped: b.dropped[:0], ready: b.ready}
+			*b = batch{items: b.items[:0], archive: b.archive, listing: b.listing, warnings: b.warnings[:0], dropped: b.dropped[:0], lost: b.lost[:0], ready: b.ready}
 			free <- b
 		}
 		return nil
 	})
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return w.unreadable(trees)
+}
+
+// maxNamed is how many of the names that cannot be read are told.
+const maxNamed = 20
+
+func (w *writer) unreadable(trees []*Tree) error {
+	if w.failures == 0 {
+		return nil
+	}
+	if more := w.failures - len(w.problems); more > 0 {
+		w.problems = append(w.problems, fmt.Errorf("and %d more", more))
+	}
+	return &providers.Error{
+		Op: "capture", Target: trees[0].Path, Err: fmt.Errorf("%d names cannot be read: %w", w.failures, errors.Join(w.problems...)),
+		Hint: "Give holdfast the right to read them, leave them out with exclude, or have on_unreadable = \"skip\" leave out whatever cannot be read.",
+	}
 }
 
 // walkAll walks the trees and passes on what it finds in batches.
@@ -231,6 +265,8 @@ func (w *writer) write(ctx context.Context, b *batch) error {
 			w.more++
 		}
 	}
+	w.failures += len(b.lost)
+	w.problems = append(w.problems, b.lost[:min(len(b.lost), maxNamed-len(w.problems))]...)
 	for _, d := range b.dropped {
 		if w.dropped[d.kind] == nil {
 			w.dropped[d.kind] = &droppedKind{path: d.path}
@@ -255,6 +291,9 @@ func (w *writer) result() providers.CaptureResult {
 	if w.more > 0 {
 		w.warnings = append(w.warnings, fmt.Sprintf("and %d more warnings; the listing has notes", w.more))
 	}
+	if w.count.skipped > 0 {
+		w.warnings = append(w.warnings, fmt.Sprintf("%d names could not be read and were left out: on_unreadable is \"skip\"", w.count.skipped))
+	}
 	for _, kind := range slices.Sorted(maps.Keys(w.dropped)) {
 		d := w.dropped[kind]
 		w.warnings = append(w.warnings, fmt.Sprintf("extended attributes not captured: %s of %d entries, such as %s", kind, d.n, d.path))
@@ -270,6 +309,7 @@ func (w *writer) result() providers.CaptureResult {
 			"directories":    w.count.dirs,
 			"symlinks":       w.count.links,
 			"other":          w.count.others,
+			"unreadable":     w.count.skipped,
 			"listing_sha256": hex.EncodeToString(w.sum.Sum(nil)),
 		},
 	}
