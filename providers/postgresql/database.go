@@ -47,7 +47,9 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers
 		if err != nil {
 			return err
 		}
-		x := &exchange{device: d, target: t, conn: conn, admin: admin, name: name, id: req.ID, next: besideName(newPrefix, name)}
+		x := &exchange{
+			device: d, target: t, conn: conn, admin: admin, name: name, id: req.ID, next: besideName(newPrefix, name), warn: req.Warnf,
+		}
 		switch {
 		case there.marked(req.ID):
 			return x.finish(ctx)
@@ -57,7 +59,10 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers
 		if err := empty(ctx, t, name); err != nil {
 			return err
 		}
-		if err := makeRoles(ctx, conn, a.Database.Roles); err != nil {
+		if err := x.keeps(ctx, a.Database.Properties); err != nil {
+			return err
+		}
+		if _, err := x.roles(ctx, a.Database, false); err != nil {
 			return err
 		}
 		if err := d.load(ctx, t, tool, conn, a, name); err != nil || req.ID == "" {
@@ -70,6 +75,21 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers
 		}
 		return err
 	})
+}
+
+// keeps tells what an empty database that was there has of its own, and keeps.
+func (x *exchange) keeps(ctx context.Context, captured *properties) error {
+	if captured == nil {
+		return nil
+	}
+	now, err := readProperties(ctx, x.conn, x.name)
+	if err != nil {
+		return err
+	}
+	if words := now.differ(captured); len(words) > 0 {
+		x.warn("%s was there and keeps what it has of its own: %s", x.name, strings.Join(words, ", "))
+	}
+	return nil
 }
 
 // fits checks before anything is made whether the server has what the dump needs.
@@ -91,46 +111,103 @@ func (a *artifact) fits(ctx context.Context, conn *pgx.Conn, s server) error {
 	return nil
 }
 
+// roles makes those that the database needs and the server does not have. With properties that are to be set, it gives them without what
+// is about roles that could not be made.
+func (x *exchange) roles(ctx context.Context, db *database, properties bool) (*properties, error) {
+	made, err := makeRoles(ctx, x.conn, db.Roles)
+	if err != nil {
+		return nil, err
+	}
+	own := db.Properties
+	if own != nil && properties {
+		var none []string
+		for _, role := range append(own.roles(), db.Owner) {
+			more, err := makeRoles(ctx, x.conn, []string{role})
+			switch {
+			case isCode(err, "42501"):
+				none = append(none, role)
+			case err != nil:
+				return nil, err
+			}
+			made = append(made, more...)
+		}
+		if own = own.without(none); len(none) > 0 {
+			x.warn("the dsn's role may not make the roles %s, which are missing: what they own, and their rights and settings on the database, are not restored",
+				strings.Join(none, ", "))
+		}
+	}
+	tellMade(x.warn, made)
+	return own, nil
+}
+
 // makeRoles makes those that own something in the dump and are missing, without a login and without rights:
 // globals.sql has what they were.
-func makeRoles(ctx context.Context, conn *pgx.Conn, roles []string) error {
+func makeRoles(ctx context.Context, conn *pgx.Conn, roles []string) (made []string, err error) {
 	missing, err := strs(ctx, conn, "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT rolname FROM pg_roles) ORDER BY 1", roles)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, role := range missing {
 		if err := execAll(ctx, conn, "CREATE ROLE "+ident(role)+" NOLOGIN"); err != nil {
-			return fmt.Errorf("make role %q: %w", role, err)
+			return made, fmt.Errorf("make role %q: %w", role, err)
 		}
+		made = append(made, role)
 	}
-	return nil
+	return made, nil
 }
 
-// create makes a database as the dump's was. Owner and tablespace are those of the database it will replace, if there is one.
-func (a *artifact) create(ctx context.Context, conn *pgx.Conn, name string, there *place) error {
-	db := a.Database
-	query := fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s", ident(name), literal(db.Encoding), literal(db.Collate), literal(db.CType))
+func tellMade(warn func(string, ...any), made []string) {
+	if len(made) > 0 {
+		warn("roles that were missing are made without login and without rights: %s; the artifact's %s has what they were", strings.Join(made, ", "), globalsName)
+	}
+}
+
+// create makes the new database as the dump's was. Owner and tablespace are those of the database it will replace, if there is one. Nobody
+// else may connect until it has its name.
+func (x *exchange) create(ctx context.Context, db *database, there *place) error {
+	var super, owner, space bool
+	if err := x.conn.QueryRow(ctx, `SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+		EXISTS (SELECT FROM pg_roles WHERE rolname = $1), EXISTS (SELECT FROM pg_tablespace WHERE spcname = $2)`, db.Owner, db.tablespace()).
+		Scan(&super, &owner, &space); err != nil {
+		return lost(x.conn, err)
+	}
+	query := fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s",
+		ident(x.next), literal(db.Encoding), literal(db.Collate), literal(db.CType))
 	switch db.Provider {
 	case "icu":
 		query += " LOCALE_PROVIDER icu ICU_LOCALE " + literal(db.Locale)
+		if db.Rules != "" {
+			query += " ICU_RULES " + literal(db.Rules)
+		}
 	case "builtin":
 		query += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + literal(db.Locale)
 	}
-	if there != nil {
+	switch {
+	case there != nil:
 		query += " OWNER " + ident(there.owner) + " TABLESPACE " + ident(there.tablespace)
-	} else {
-		var exists bool
-		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", db.Owner).Scan(&exists); err != nil {
-			return lost(conn, err)
-		}
-		if exists {
-			query += " OWNER " + ident(db.Owner)
-		}
+	case owner:
+		query += " OWNER " + ident(db.Owner)
 	}
-	if err := execAll(ctx, conn, query); err != nil {
-		return fmt.Errorf("make database %q: %w", name, err)
+	if there == nil && space {
+		query += " TABLESPACE " + ident(db.tablespace())
+	} else if there == nil && db.tablespace() != "" {
+		x.warn("the server has no tablespace %s, in which the database was", db.tablespace())
 	}
-	return nil
+	if super { // whom it does not concern
+		query += " CONNECTION LIMIT 0"
+	}
+	if err := execAll(ctx, x.conn, query); err != nil {
+		return fmt.Errorf("make database %q: %w", x.next, err)
+	}
+	return execAll(ctx, x.conn, "REVOKE ALL ON DATABASE "+ident(x.next)+" FROM PUBLIC")
+}
+
+// tablespace is that of the database itself; empty when it is not known.
+func (db *database) tablespace() string {
+	if db.Properties == nil {
+		return ""
+	}
+	return db.Properties.Tablespace
 }
 
 // empty refuses a database that has anything of its own in it.

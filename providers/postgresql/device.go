@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
@@ -24,6 +25,7 @@ type Settings struct {
 	Quiesce       Quiesce          `hcl:"quiesce,optional" json:"quiesce,omitempty" doc:"How the cluster is quiesced: read_only on a primary, pause_replay on a standby. A capture is consistent without it."`
 	VerifyDir     string           `hcl:"verify_dir,optional" json:"verify_dir,omitempty" doc:"Directory with room for the whole cluster: each secure backup is also unpacked there and checked by pg_verifybackup before it counts."`
 	DropReplaced  bool             `hcl:"drop_replaced,optional" json:"drop_replaced,omitempty" doc:"true: a database that a restore replaced is dropped. false: it stays as NAME_replaced_TIME, closed to sessions, with what was written since the last backup; drop it by hand."`
+	LockTimeout   unit.Duration    `hcl:"lock_timeout,optional" json:"lock_timeout" default:"10m" doc:"Longest wait of an export for a table that another session has locked. 0s: no limit."`
 	Timeout       unit.Duration    `hcl:"timeout,optional" json:"timeout" default:"12h" doc:"Longest time of a capture or a restore. 0s: no limit."`
 	Fingerprint   *Fingerprint     `hcl:"fingerprint,block" json:"fingerprint,omitempty" doc:"Facts of an export that a restored database must have, too. Without it: the number of rows of every table."`
 }
@@ -82,6 +84,9 @@ func (s *Settings) Check(report func(path, problem string)) {
 	}
 }
 
+// defaultLockTimeout is of devices that were recorded before there was lock_timeout.
+const defaultLockTimeout = unit.Duration(10 * time.Minute)
+
 // DeviceType describes the device type "postgresql".
 func DeviceType() providers.DeviceType {
 	return providers.DeviceType{
@@ -89,7 +94,7 @@ func DeviceType() providers.DeviceType {
 		Doc:      "A PostgreSQL cluster (14 or newer); its databases are the domains.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
 		InPlace:  providers.ExportsInPlace,
-		Settings: func() any { return &Settings{Compression: 6} },
+		Settings: func() any { return &Settings{Compression: 6, LockTimeout: defaultLockTimeout} },
 		Open:     open,
 	}
 }

@@ -184,8 +184,8 @@ var session = map[string]string{
 	"DateStyle": "ISO, YMD", "IntervalStyle": "iso_8601", "TimeZone": "UTC", "extra_float_digits": "3", "bytea_output": "hex",
 }
 
-// connect opens a connection; the empty database is the dsn's.
-func (t *target) connect(ctx context.Context, database string) (*pgx.Conn, error) {
+// connect opens a connection; the empty database is the dsn's. Parameters of session that are named are left to role and database.
+func (t *target) connect(ctx context.Context, database string, own ...string) (*pgx.Conn, error) {
 	params := maps.Clone(t.dsn)
 	if database != "" {
 		params["dbname"] = database
@@ -203,6 +203,9 @@ func (t *target) connect(ctx context.Context, database string) (*pgx.Conn, error
 		return nil, errors.New("the dsn has a parameter with an impossible value, or names a certificate that cannot be read")
 	}
 	maps.Copy(cfg.RuntimeParams, session)
+	for _, name := range own {
+		delete(cfg.RuntimeParams, name)
+	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelDelay}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -67,9 +68,11 @@ type database struct {
 	CType       string            `json:"ctype"`
 	Provider    string            `json:"locale_provider"`
 	Locale      string            `json:"locale,omitempty"` // of another provider than the C library
-	Extensions  map[string]string `json:"extensions"`       // version by name
-	Roles       []string          `json:"roles"`            // that own something in it or were granted something
+	Rules       string            `json:"icu_rules,omitempty"`
+	Extensions  map[string]string `json:"extensions"` // version by name
+	Roles       []string          `json:"roles"`      // that own something in it or were granted something
 	Tablespaces []string          `json:"tablespaces,omitempty"`
+	Properties  *properties       `json:"properties,omitempty"` // nil: of a version that did not record them
 }
 
 // Capture makes an export of one database, or a base backup of the cluster.
@@ -139,17 +142,24 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if err != nil {
 		return res, err
 	}
+	reserved, err := d.reserved(ctx, conn)
+	if err != nil {
+		return res, err
+	}
 	rec := record{Format: 1, Server: s, Tool: dump.version, Files: sink.sums}
 	if rec.Database, err = readDatabase(ctx, conn); err != nil {
 		return res, err
 	}
-	snapshot, all, err := openSnapshot(ctx, conn, &rec.Position)
+	snapshot, all, err := d.openSnapshot(ctx, conn, &rec.Position)
 	if err != nil {
-		return res, err
+		return res, d.blocked(ctx, name, err)
 	}
 	args := []string{"--format=custom", "--no-password", "--snapshot=" + snapshot, "--dbname=" + pair("dbname", name)}
 	if d.Compression != 6 {
 		args = append(args, "--compress="+strconv.Itoa(d.Compression))
+	}
+	if d.LockTimeout > 0 {
+		args = append(args, "--lock-wait-timeout="+strconv.FormatInt(d.LockTimeout.Std().Milliseconds(), 10))
 	}
 	globals, err := scratch.File("") // the sink takes one file after another
 	if err != nil {
@@ -157,10 +167,12 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	}
 	defer globals.Close()
 	g, inner := errgroup.WithContext(ctx)
+	another := target{maps.Clone(t.dsn), t.password} // connecting writes into it
 	var found facts
 	var missing, notes []string
 	g.Go(func() (err error) {
-		found, missing, err = d.Fingerprint.measure(inner, conn, name, all)
+		r := &reader{conn: conn, path: func(ctx context.Context) (string, error) { return another.ownPath(ctx, name) }}
+		found, missing, err = d.Fingerprint.measure(inner, r, name, all)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -173,7 +185,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		return res, err
+		return res, d.blocked(ctx, name, err)
 	}
 	rec.Facts = &found
 	closeConn(ctx, conn)
@@ -184,6 +196,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 		return res, err
 	}
 	res.Warnings = append(append(res.Warnings, notes...), missing...)
+	res.Warnings = append(res.Warnings, reserved...)
 	if dump.major > s.major() {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("made by %s: it may not go back into a server of version %d", dump.version, s.major()))
 	}
@@ -209,7 +222,14 @@ func (d *device) globals(ctx context.Context, t *target, tool program, name stri
 
 // openSnapshot begins the transaction whose snapshot everything is read in. Tables are locked before the
 // snapshot is taken, as a snapshot does not protect against TRUNCATE and DROP; those made in between after it.
-func openSnapshot(ctx context.Context, conn *pgx.Conn, at *position) (id string, all []table, err error) {
+func (d *device) openSnapshot(ctx context.Context, conn *pgx.Conn, at *position) (id string, all []table, err error) {
+	if err := execAll(ctx, conn, fmt.Sprintf("SET lock_timeout = %d", d.LockTimeout.Std().Milliseconds())); err != nil {
+		return "", nil, err
+	}
+	// pg_dump waits for these without a limit, as while one is refreshed.
+	if _, err := strs(ctx, conn, "SELECT pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'm'"); err != nil {
+		return "", nil, fmt.Errorf("look at the materialized views: %w", err)
+	}
 	before, err := tables(ctx, conn)
 	if err != nil {
 		return "", nil, err
@@ -255,11 +275,11 @@ func readDatabase(ctx context.Context, conn *pgx.Conn) (*database, error) {
 		return nil, lost(conn, err)
 	}
 	var raw struct {
-		Name, Owner, Charset, Collate, CType, Provider, Icu, Locale string
+		Name, Owner, Charset, Collate, CType, Provider, Icu, Locale, Rules string
 	}
 	fields := map[string]*string{
 		"datname": &raw.Name, "owner": &raw.Owner, "charset": &raw.Charset, "datcollate": &raw.Collate, "datctype": &raw.CType,
-		"datlocprovider": &raw.Provider, "daticulocale": &raw.Icu, "datlocale": &raw.Locale,
+		"datlocprovider": &raw.Provider, "daticulocale": &raw.Icu, "datlocale": &raw.Locale, "daticurules": &raw.Rules,
 	}
 	var values map[string]any
 	if err := json.Unmarshal(row, &values); err != nil {
@@ -273,7 +293,10 @@ func readDatabase(ctx context.Context, conn *pgx.Conn) (*database, error) {
 	if db.Provider == "" {
 		db.Provider = "libc"
 	}
-	db.Locale = raw.Icu + raw.Locale // only one of them is there
+	db.Locale, db.Rules = raw.Icu+raw.Locale, raw.Rules // only one of the locales is there
+	if db.Properties, err = readProperties(ctx, conn, db.Name); err != nil {
+		return nil, err
+	}
 	rows, err := conn.Query(ctx, "SELECT extname, extversion FROM pg_extension")
 	if err != nil {
 		return nil, lost(conn, err)

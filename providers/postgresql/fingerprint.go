@@ -15,18 +15,22 @@ import (
 type facts struct {
 	Rows map[string]int64  `json:"rows"`           // of each table
 	Sums map[string]string `json:"sums,omitempty"` // of each declared column
+	Path string            `json:"path,omitempty"` // the database's own search path, if only with it all could be read
 }
 
-// table is a table whose content an export holds.
-type table struct{ schema, name string }
+// table is a table that an export holds. A partitioned one has no rows of its own.
+type table struct {
+	schema, name string
+	partitioned  bool
+}
 
 // String is the name as SQL writes it.
 func (t table) String() string { return ident(t.schema, t.name) }
 
-// tablesQuery lists the tables whose rows pg_dump takes. Tables of extensions are filled by their extension,
+// tablesQuery lists the tables that pg_dump takes. Tables of extensions are filled by their extension,
 // foreign tables and the parts they play are elsewhere, and a standby has no content of unlogged ones.
-const tablesQuery = `SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery())
+const tablesQuery = `SELECT n.nspname, c.relname, c.relkind = 'p' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery())
 	AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
 	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
@@ -41,7 +45,7 @@ func tables(ctx context.Context, conn *pgx.Conn) ([]table, error) {
 		all []table
 		t   table
 	)
-	_, err = pgx.ForEachRow(rows, []any{&t.schema, &t.name}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&t.schema, &t.name, &t.partitioned}, func() error {
 		all = append(all, t)
 		return nil
 	})
@@ -62,22 +66,98 @@ func lock(ctx context.Context, conn *pgx.Conn, all []table) error {
 	return nil
 }
 
-// measure takes the facts in the connection's transaction. What was asked for and is not there is told as a warning.
-func (f *Fingerprint) measure(ctx context.Context, conn *pgx.Conn, database string, all []table) (facts, []string, error) {
+// reader reads facts in the transaction that is open. What it reads first goes without the search path, so that nothing of the database's own
+// can get into a name; an index on a function that finds others through the path makes even counting rows need it.
+type reader struct {
+	conn  *pgx.Conn
+	path  func(context.Context) (string, error) // the database's own
+	used  string                                // when it was needed
+	begun bool
+}
+
+// try reads, and reads again with the database's own path. What fails then, too, leaves the transaction as it was.
+func (r *reader) try(ctx context.Context, read func() error) error {
+	if !r.begun {
+		if err := execAll(ctx, r.conn, "SAVEPOINT facts"); err != nil {
+			return err
+		}
+		r.begun = true
+	}
+	first := read()
+	if first == nil {
+		return nil
+	}
+	if r.conn.IsClosed() || ctx.Err() != nil {
+		return lost(r.conn, first)
+	}
+	path, err := r.path(ctx)
+	if err != nil {
+		return err
+	}
+	if err := execAll(ctx, r.conn, "ROLLBACK TO facts"); err != nil || path == "" {
+		return errors.Join(first, err)
+	}
+	if err := execAll(ctx, r.conn, "SELECT set_config('search_path', "+literal(path)+", true)"); err != nil {
+		return err
+	}
+	if err = lost(r.conn, read()); err == nil {
+		r.used = path
+	}
+	if errors.Is(err, errLost) {
+		return err
+	}
+	return errors.Join(err, execAll(ctx, r.conn, "ROLLBACK TO facts"))
+}
+
+// rows counts the rows of a table.
+func (r *reader) rows(ctx context.Context, t table) (n int64, err error) {
+	return n, r.try(ctx, func() error { return r.conn.QueryRow(ctx, "SELECT pg_catalog.count(*) FROM ONLY "+t.String()).Scan(&n) })
+}
+
+// sum adds up a column.
+func (r *reader) sum(ctx context.Context, c column) (sum string, found bool, err error) {
+	return sum, found, r.try(ctx, func() (err error) {
+		sum, found, err = c.sum(ctx, r.conn)
+		return err
+	})
+}
+
+// ownPath is the search path of sessions in the connection's database.
+func (t *target) ownPath(ctx context.Context, database string) (path string, err error) {
+	conn, err := t.connect(ctx, database, "search_path")
+	if err != nil {
+		return "", err
+	}
+	defer closeConn(ctx, conn)
+	return path, conn.QueryRow(ctx, "SELECT pg_catalog.current_setting('search_path')").Scan(&path)
+}
+
+// measure takes the facts in the connection's transaction. What was asked for and is not there, or cannot be read, is told as a warning.
+func (f *Fingerprint) measure(ctx context.Context, r *reader, database string, all []table) (facts, []string, error) {
 	got := facts{Rows: map[string]int64{}, Sums: map[string]string{}}
 	if f == nil {
 		f = &Fingerprint{}
 	}
 	var warnings []string
+	// gone says whether an error is not one of what is read, which only costs the fact.
+	gone := func(what string, err error) bool {
+		if errors.Is(err, errLost) || ctx.Err() != nil {
+			return true
+		}
+		warnings = append(warnings, fmt.Sprintf("%s, and no restore compares it: %v", what, err))
+		return false
+	}
 	for _, t := range all {
-		if !matchAny(f.Tables, t.schema+"."+t.name) {
+		if t.partitioned || !matchAny(f.Tables, t.schema+"."+t.name) {
 			continue
 		}
-		var n int64
-		if err := conn.QueryRow(ctx, "SELECT count(*) FROM ONLY "+t.String()).Scan(&n); err != nil {
-			return got, nil, fmt.Errorf("count the rows of %s: %w", t, lost(conn, err))
+		n, err := r.rows(ctx, t)
+		switch {
+		case err == nil:
+			got.Rows[t.String()] = n
+		case gone("the rows of "+t.String()+" could not be counted", err):
+			return got, nil, fmt.Errorf("count the rows of %s: %w", t, err)
 		}
-		got.Rows[t.String()] = n
 	}
 	for _, text := range f.Sums {
 		c, err := parseColumn(text)
@@ -87,16 +167,18 @@ func (f *Fingerprint) measure(ctx context.Context, conn *pgx.Conn, database stri
 		if c.database != "" && c.database != database {
 			continue
 		}
-		sum, found, err := c.sum(ctx, conn)
-		if err != nil {
-			return got, nil, fmt.Errorf("sum %s: %w", text, lost(conn, err))
+		name := ident(c.schema, c.table, c.name)
+		sum, found, err := r.sum(ctx, c)
+		switch {
+		case err == nil && found:
+			got.Sums[name] = sum
+		case err == nil:
+			warnings = append(warnings, fmt.Sprintf("database %s has no column %s to sum", database, name))
+		case gone("the column "+name+" could not be summed", err):
+			return got, nil, fmt.Errorf("sum %s: %w", text, err)
 		}
-		if !found {
-			warnings = append(warnings, fmt.Sprintf("database %s has no column %s to sum", database, ident(c.schema, c.table, c.name)))
-			continue
-		}
-		got.Sums[ident(c.schema, c.table, c.name)] = sum
 	}
+	got.Path = r.used
 	return got, warnings, nil
 }
 
@@ -107,30 +189,32 @@ func (f facts) remeasure(ctx context.Context, conn *pgx.Conn) (facts, error) {
 	if err != nil {
 		return got, err
 	}
+	if err := execAll(ctx, conn, "BEGIN READ ONLY"); err != nil {
+		return got, err
+	}
+	r := &reader{conn: conn, path: func(context.Context) (string, error) { return f.Path, nil }}
 	for _, t := range all {
 		if _, known := f.Rows[t.String()]; !known {
 			continue
 		}
-		var n int64
-		if err := conn.QueryRow(ctx, "SELECT count(*) FROM ONLY "+t.String()).Scan(&n); err != nil {
-			return got, fmt.Errorf("count the rows of %s: %w", t, lost(conn, err))
+		if got.Rows[t.String()], err = r.rows(ctx, t); err != nil {
+			return got, fmt.Errorf("count the rows of %s: %w", t, err)
 		}
-		got.Rows[t.String()] = n
 	}
 	for text := range f.Sums {
 		c, err := parseColumn(text)
 		if err != nil {
 			return got, fmt.Errorf("column %s %w", text, err)
 		}
-		sum, found, err := c.sum(ctx, conn)
+		sum, found, err := r.sum(ctx, c)
 		if err != nil {
-			return got, fmt.Errorf("sum %s: %w", text, lost(conn, err))
+			return got, fmt.Errorf("sum %s: %w", text, err)
 		}
 		if found {
 			got.Sums[text] = sum
 		}
 	}
-	return got, nil
+	return got, execAll(ctx, conn, "COMMIT")
 }
 
 // differences says what is not as it was, at most five lines of it.
@@ -226,10 +310,10 @@ func (c column) sum(ctx context.Context, conn *pgx.Conn) (sum string, found bool
 	if err != nil {
 		return "", false, err
 	}
-	of := fmt.Sprintf(`hashtextextended(%s::text COLLATE "C", 0)::numeric`, ident(c.name))
+	of := fmt.Sprintf(`pg_catalog.hashtextextended(%s::pg_catalog.text COLLATE pg_catalog."C", 0)::pg_catalog.numeric`, ident(c.name))
 	if number {
-		of = ident(c.name) + "::numeric"
+		of = ident(c.name) + "::pg_catalog.numeric"
 	}
-	err = conn.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(sum(%s), 0)::text FROM %s", of, ident(c.schema, c.table))).Scan(&sum)
+	err = conn.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(pg_catalog.sum(%s), 0)::pg_catalog.text FROM %s", of, ident(c.schema, c.table))).Scan(&sum)
 	return sum, true, err
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -73,6 +72,7 @@ type exchange struct {
 	name   string // the database people know
 	id     string // of the restore; see mark.go
 	next   string // the one that is built
+	warn   func(format string, args ...any)
 }
 
 // restore builds the database and puts it in the place of what has the name, if anything has.
@@ -192,14 +192,11 @@ func (x *exchange) replaceable(ctx context.Context, there *place) error {
 
 // build makes the new database, compares its facts and gives it the name. It says what the replaced one is called now.
 func (x *exchange) build(ctx context.Context, tool program, a *artifact, there *place) (kept string, err error) {
-	if err := makeRoles(ctx, x.conn, a.Database.Roles); err != nil {
+	own, err := x.roles(ctx, a.Database, there == nil)
+	if err != nil {
 		return "", err
 	}
-	if err := a.create(ctx, x.conn, x.next, there); err != nil {
-		return "", err
-	}
-	// Who may connect is decided with the name.
-	if err := execAll(ctx, x.conn, "REVOKE ALL ON DATABASE "+ident(x.next)+" FROM PUBLIC"); err != nil {
+	if err := x.create(ctx, a.Database, there); err != nil {
 		return "", err
 	}
 	if err := x.load(ctx, x.target, tool, x.conn, a, x.next); err != nil {
@@ -208,7 +205,7 @@ func (x *exchange) build(ctx context.Context, tool program, a *artifact, there *
 	if err := x.analyze(ctx); err != nil {
 		return "", err
 	}
-	return x.swap(ctx, there)
+	return x.swap(ctx, own, there)
 }
 
 // analyze gathers the statistics that no dump has, so that queries are planned well from the first one on. What it
@@ -226,16 +223,16 @@ func (x *exchange) analyze(ctx context.Context) error {
 }
 
 // swap gives the databases their names in one transaction: whoever looks, or crashes, sees one of them under the name.
-func (x *exchange) swap(ctx context.Context, there *place) (kept string, err error) {
+func (x *exchange) swap(ctx context.Context, own *properties, there *place) (kept string, err error) {
 	if err := execAll(ctx, x.conn, "BEGIN READ WRITE", "SET LOCAL lock_timeout = '"+lockPatience+"'"); err != nil {
 		return "", err
 	}
-	statements := []string{"GRANT CONNECT, TEMPORARY ON DATABASE " + ident(x.next) + " TO PUBLIC", setComment(x.next, markedComment("", x.id))}
+	if err := x.dress(ctx, own, there); err != nil {
+		return "", x.inTheWay(err)
+	}
+	statements := []string{rename(x.next, x.name)}
 	end := func() error { return nil }
 	if there != nil {
-		if statements, err = x.inherit(ctx, there); err != nil {
-			return "", err
-		}
 		var at string
 		if err := x.conn.QueryRow(ctx, `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD"t"HH24MISSMS')`).Scan(&at); err != nil {
 			return "", lost(x.conn, err)
@@ -243,16 +240,46 @@ func (x *exchange) swap(ctx context.Context, there *place) (kept string, err err
 		if kept = keptName(x.name, at); x.DropReplaced {
 			kept = besideName(oldPrefix, x.name)
 		}
-		statements = append(statements, rename(x.name, kept), rename(x.next, x.name), "ALTER DATABASE "+ident(kept)+" ALLOW_CONNECTIONS false")
+		statements = []string{rename(x.name, kept), rename(x.next, x.name), "ALTER DATABASE " + ident(kept) + " ALLOW_CONNECTIONS false"}
 		end = x.endSessions(ctx, there)
-	} else {
-		statements = append(statements, rename(x.next, x.name))
 	}
 	err = execAll(ctx, x.conn, append(statements, "COMMIT")...)
 	if endErr := end(); err != nil {
 		return "", x.inTheWay(errors.Join(err, endErr))
 	}
 	return kept, nil
+}
+
+// dress gives the new database in the open transaction what belongs to it itself: what the replaced one has, or what the captured one had.
+// Of an artifact that does not have it only the owner may connect.
+func (x *exchange) dress(ctx context.Context, own *properties, there *place) error {
+	owner := ""
+	if there != nil {
+		now, err := readProperties(ctx, x.conn, x.name)
+		if err != nil {
+			return err
+		}
+		own, owner = now, there.owner
+		if err := execAll(ctx, x.conn, "ALTER DATABASE "+ident(x.next)+" OWNER TO "+ident(owner)); err != nil {
+			return err
+		}
+	} else if err := x.conn.QueryRow(ctx, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1", x.next).Scan(&owner); err != nil {
+		return lost(x.conn, err)
+	}
+	if own == nil {
+		x.warn("%s may be connected to by its owner only: the artifact is of a version that did not record who may "+
+			"(what everybody may on a new database: GRANT CONNECT, TEMPORARY ON DATABASE %s TO PUBLIC)", x.name, ident(x.name))
+		own = &properties{ConnectionLimit: -1, OwnAccess: true, Grants: []grant{{owner, "ALL", false}}}
+	}
+	if err := execAll(ctx, x.conn, append(own.access(x.next, owner), setComment(x.next, markedComment(own.Comment, x.id)))...); err != nil {
+		return err
+	}
+	for _, o := range own.optionals(x.next) {
+		if err := o.try(ctx, x.conn, x.warn); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func rename(from, to string) string {
@@ -316,101 +343,4 @@ func (x *exchange) inTheWay(err error) error {
 func isCode(err error, code string) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == code
-}
-
-// inherit gives the statements that make the new database have what belongs to the name: who may do what with it, how
-// many sessions it takes, its comment, and the settings of sessions in it.
-func (x *exchange) inherit(ctx context.Context, there *place) ([]string, error) {
-	on := " ON DATABASE " + ident(x.next)
-	all := []string{"ALTER DATABASE " + ident(x.next) + " OWNER TO " + ident(there.owner)}
-	var (
-		limit   int
-		comment string
-		own     bool
-	)
-	if err := x.conn.QueryRow(ctx, "SELECT datconnlimit, coalesce(shobj_description(oid, 'pg_database'), ''), datacl IS NOT NULL FROM pg_database WHERE oid = $1", there.oid).
-		Scan(&limit, &comment, &own); err != nil {
-		return nil, lost(x.conn, err)
-	}
-	if limit >= 0 {
-		all = append(all, fmt.Sprintf("ALTER DATABASE %s CONNECTION LIMIT %d", ident(x.next), limit))
-	}
-	all = append(all, setComment(x.next, markedComment(comment, x.id)))
-	if own {
-		// A superuser grants in the owner's name, whoever granted it before.
-		grants, err := strs(ctx, x.conn, `SELECT format('GRANT %s `+strings.ReplaceAll(on, "%", "%%")+` TO %s%s', privilege_type,
-			CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-			FROM pg_database, aclexplode(datacl) WHERE oid = $1`, there.oid)
-		if err != nil {
-			return nil, err
-		}
-		all = append(append(all, "REVOKE ALL"+on+" FROM "+ident(there.owner)), grants...)
-	} else {
-		all = append(all, "GRANT CONNECT, TEMPORARY"+on+" TO PUBLIC")
-	}
-	settings, err := x.settings(ctx, there)
-	return append(all, settings...), err
-}
-
-// settings gives the statements for ALTER DATABASE SET and ALTER ROLE IN DATABASE SET.
-func (x *exchange) settings(ctx context.Context, there *place) (all []string, err error) {
-	rows, err := x.conn.Query(ctx, `SELECT CASE setrole WHEN 0 THEN '' ELSE pg_get_userbyid(setrole) END, entry
-		FROM pg_db_role_setting, unnest(setconfig) WITH ORDINALITY AS e (entry, n) WHERE setdatabase = $1 ORDER BY setrole, n`, there.oid)
-	if err != nil {
-		return nil, lost(x.conn, err)
-	}
-	var role, entry string
-	_, err = pgx.ForEachRow(rows, []any{&role, &entry}, func() error {
-		of := "DATABASE " + ident(x.next)
-		if role != "" {
-			of = "ROLE " + ident(role) + " IN " + of
-		}
-		name, value, _ := strings.Cut(entry, "=")
-		if value == "" { // which would be a list of one empty name
-			all = append(all, "SELECT set_config("+literal(name)+", '', true)", "ALTER "+of+" SET "+ident(name)+" FROM CURRENT")
-			return nil
-		}
-		all = append(all, "ALTER "+of+" SET "+ident(name)+" TO "+settingValue(name, value))
-		return nil
-	})
-	return all, lost(x.conn, err)
-}
-
-// quotedLists are the settings whose value is a list of names, each of which must be quoted by itself. The server
-// allows extensions none, and pg_dump has the same list.
-var quotedLists = []string{
-	"local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories",
-}
-
-// settingValue writes a stored value for SQL.
-func settingValue(name, value string) string {
-	if !slices.Contains(quotedLists, strings.ToLower(name)) {
-		return literal(value)
-	}
-	var items []string
-	for rest := strings.TrimSpace(value); rest != ""; rest = strings.TrimSpace(strings.TrimPrefix(rest, ",")) {
-		var item string
-		item, rest = cutItem(rest)
-		items = append(items, literal(item))
-	}
-	return strings.Join(items, ", ")
-}
-
-// cutItem takes the first name off a list; what is left is empty or begins with a comma.
-func cutItem(s string) (item, rest string) {
-	if !strings.HasPrefix(s, `"`) {
-		i := strings.IndexByte(s+",", ',')
-		return strings.TrimSpace(s[:i]), s[i:]
-	}
-	var b strings.Builder
-	for i := 1; i < len(s); i++ {
-		if s[i] == '"' {
-			if !strings.HasPrefix(s[i+1:], `"`) {
-				return b.String(), strings.TrimSpace(s[i+1:])
-			}
-			i++
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String(), ""
 }

@@ -89,11 +89,24 @@ func databases(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return all, err
 }
 
+// reserved warns of a database that would be a domain if it had another name. Each export tells, because nothing else would.
+func (d *device) reserved(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	all, err := databases(ctx, conn)
+	if err != nil || !matchAny(d.Databases, providers.AllDomains) || !slices.Contains(all, providers.AllDomains) {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("the database %q is in no export, because that name means the whole device: rename it, or leave it out with databases",
+		providers.AllDomains)}, nil
+}
+
 // domain checks that a database is a domain of this device.
 func (d *device) domain(ctx context.Context, conn *pgx.Conn, name string) error {
 	all, err := databases(ctx, conn)
 	if err != nil {
 		return err
+	}
+	if name == providers.AllDomains && slices.Contains(all, name) {
+		return fmt.Errorf("the database %q cannot be a domain, because that name means the whole device; rename it: %w", name, errors.ErrUnsupported)
 	}
 	if !d.wanted(name) || !slices.Contains(all, name) {
 		return fmt.Errorf("database %q: %w", name, providers.ErrNotFound)
