@@ -130,6 +130,9 @@ type RestoreRequest struct {
 	// NumericOwner takes owners, also in access lists, by their numbers; otherwise who has a name in the artifact and here is who has the name
 	// here.
 	NumericOwner bool
+	// Lenient leaves out what the device refuses of the content, such as rows that violate a constraint, and tells Warn of each. It is given
+	// only for a domain that is not there, and where Lenient of the device type allows it; one that is there is ErrNotEmpty.
+	Lenient bool
 	// Warn is told, for people, what could not be put back as it was, such as owners; may be nil. It is called before Restore returns.
 	Warn func(text string)
 }

@@ -111,6 +111,7 @@ type DeviceType struct {
 	// tell.
 	Reads    func(settings any) []Tree
 	Parts    *Parts // nil: its artifacts are put back whole
+	Lenient  bool   // RestoreRequest.Lenient can be given for restores into the device itself
 	Settings func() any
 	Open     func(ctx context.Context, name string, settings any, env Env) (Device, error)
 }

@@ -49,8 +49,14 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers
 		}
 		x := &exchange{
 			device: d, target: t, conn: conn, admin: admin, name: name, id: req.ID, next: besideName(newPrefix, name), warn: req.Warnf,
+			lenient: req.Lenient,
 		}
 		switch {
+		case req.Lenient && there != nil && !there.marked(req.ID):
+			return &providers.Error{
+				Op: "restore into", Target: name, Err: fmt.Errorf("the database is %w", providers.ErrNotEmpty),
+				Hint: "What may be incomplete goes into a new database only. Name one that is not there.",
+			}
 		case there.marked(req.ID):
 			return x.finish(ctx)
 		case there == nil || req.Replace:
@@ -65,7 +71,7 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers
 		if _, err := x.roles(ctx, a.Database, false); err != nil {
 			return err
 		}
-		if err := d.load(ctx, t, tool, conn, a, name); err != nil || req.ID == "" {
+		if err := x.load(ctx, tool, a, name); err != nil || req.ID == "" {
 			return err
 		}
 		err = execAll(ctx, conn, readWrite, setComment(name, markedComment(there.comment, req.ID)))
@@ -234,21 +240,29 @@ func empty(ctx context.Context, t *target, name string) error {
 	}
 }
 
-// load runs pg_restore in one transaction and compares the facts.
-func (d *device) load(ctx context.Context, t *target, tool program, conn *pgx.Conn, a *artifact, name string) error {
+// load runs pg_restore in one transaction and compares the facts. A lenient one loads what it can and tells the rest.
+func (x *exchange) load(ctx context.Context, tool program, a *artifact, name string) error {
+	t, conn := x.target, x.conn
 	// Also while the cluster is quiesced.
 	options := strings.TrimSpace(t.dsn["options"] + " -c default_transaction_read_only=off")
-	args := []string{"--dbname=" + pair("dbname", name) + " " + pair("options", options), "--no-password", "--exit-on-error", "--single-transaction"}
-	known, err := strs(ctx, conn, "SELECT spcname FROM pg_tablespace")
+	args := []string{"--dbname=" + pair("dbname", name) + " " + pair("options", options), "--no-password"}
+	if !x.lenient {
+		args = append(args, "--exit-on-error", "--single-transaction")
+	}
+	missing, err := strs(ctx, conn, "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT spcname FROM pg_tablespace)", a.Database.Tablespaces)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(a.Database.Tablespaces, func(s string) bool { return !slices.Contains(known, s) }) {
+	if len(missing) > 0 {
+		x.warn("the server does not have the tablespaces %s: everything is in the one of the database", strings.Join(missing, ", "))
 		args = append(args, "--no-tablespaces")
 	}
 	if err := a.read(ctx, dumpName, func(r io.Reader) error {
 		_, err := t.run(ctx, tool, r, nil, args...)
-		return err
+		if x.lenient {
+			return lenient(err, x.warn)
+		}
+		return named(err, x.name)
 	}); err != nil {
 		return err
 	}
@@ -261,7 +275,10 @@ func (d *device) load(ctx context.Context, t *target, tool program, conn *pgx.Co
 	if err != nil {
 		return err
 	}
-	if diff := a.Facts.differences(got); len(diff) > 0 {
+	switch diff := a.Facts.differences(got); {
+	case len(diff) > 0 && x.lenient:
+		x.warn("the restored database is not what was captured: %s", strings.Join(diff, "; "))
+	case len(diff) > 0:
 		return fmt.Errorf("%w: the restored database is not what was captured: %s", providers.ErrCorrupt, strings.Join(diff, "; "))
 	}
 	return nil

@@ -94,6 +94,7 @@ func DeviceType() providers.DeviceType {
 		Doc:      "A PostgreSQL cluster (14 or newer); its databases are the domains.",
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
 		InPlace:  providers.ExportsInPlace,
+		Lenient:  true,
 		Settings: func() any { return &Settings{Compression: 6, LockTimeout: defaultLockTimeout} },
 		Open:     open,
 	}

@@ -59,3 +59,11 @@ func NewName(name string) string { return besideName(newPrefix, name) }
 
 // OldName names a replaced database that is being dropped.
 func OldName(name string) string { return besideName(oldPrefix, name) }
+
+// WithoutProperties makes a record one of a version that did not record what belongs to a database itself.
+func WithoutProperties(b []byte) ([]byte, error) {
+	return changed(b, func(r *record) { r.Database.Properties = nil })
+}
+
+// Faults reads what pg_restore says of what it could not load.
+func Faults(stderr string) ([]string, int) { return faults(stderr) }

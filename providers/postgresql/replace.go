@@ -73,6 +73,8 @@ type exchange struct {
 	id     string // of the restore; see mark.go
 	next   string // the one that is built
 	warn   func(format string, args ...any)
+
+	lenient bool
 }
 
 // restore builds the database and puts it in the place of what has the name, if anything has.
@@ -199,7 +201,7 @@ func (x *exchange) build(ctx context.Context, tool program, a *artifact, there *
 	if err := x.create(ctx, a.Database, there); err != nil {
 		return "", err
 	}
-	if err := x.load(ctx, x.target, tool, x.conn, a, x.next); err != nil {
+	if err := x.load(ctx, tool, a, x.next); err != nil {
 		return "", err
 	}
 	if err := x.analyze(ctx); err != nil {

@@ -27,9 +27,9 @@ func replacing(name string) providers.RestoreRequest {
 func (c *cluster) properties(t *testing.T, name string) string {
 	t.Helper()
 	return c.value(t, "template1", `SELECT concat_ws(E'\n', pg_get_userbyid(datdba), datconnlimit, shobj_description(d.oid, 'pg_database'), t.spcname,
-		(SELECT string_agg(concat_ws(' ', privilege_type, CASE grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(grantee) END, is_grantable), E'\n' ORDER BY privilege_type, grantee)
+		(SELECT string_agg(concat_ws(' ', privilege_type, CASE grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(grantee) END, is_grantable), E'\n' ORDER BY privilege_type, pg_get_userbyid(grantee))
 			FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))),
-		(SELECT string_agg(concat_ws(' ', CASE setrole WHEN 0 THEN '' ELSE pg_get_userbyid(setrole) END, setconfig::text), E'\n' ORDER BY setrole)
+		(SELECT string_agg(concat_ws(' ', CASE setrole WHEN 0 THEN '' ELSE pg_get_userbyid(setrole) END, setconfig::text), E'\n' ORDER BY pg_get_userbyid(setrole))
 			FROM pg_db_role_setting WHERE setdatabase = d.oid))
 		FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = '`+name+`'`)
 }
