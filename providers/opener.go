@@ -77,6 +77,15 @@ func (o *Opener) storeType(address string) (t StoreType, spec Spec, settings any
 	return t, spec, settings, decode(address, spec.Body, settings)
 }
 
+// Lenient says why the device at an address cannot leave out of a restore what it refuses; nil: it can.
+func (o *Opener) Lenient(address string) error {
+	t, _, err := o.deviceType(address)
+	if err == nil && !t.Lenient {
+		err = fmt.Errorf("devices of type %q take all of an artifact or nothing: %w", t.Type, errors.ErrUnsupported)
+	}
+	return err
+}
+
 // Store opens the store at an address. Its calls end in time, if with ErrStoreNoAnswer; iterators and what takes as long as there is
 // content end with their context, as those of a device do. What one opens of a store ends with the context that opened it.
 func (o *Opener) Store(ctx context.Context, address string) (Store, error) {

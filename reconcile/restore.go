@@ -12,6 +12,7 @@ type Restore struct {
 	Target  RestoreTarget `json:"target"`
 	Raw     bool          `json:"raw,omitempty"`     // the files as they were captured, without the device's own format
 	Include []string      `json:"include,omitempty"` // only what these patterns match; none: all of it
+	Lenient bool          `json:"lenient,omitempty"` // what the device refuses is left out, and told
 	Safety  bool          `json:"safety_backup"`     // the target is backed up first, into the store of the source
 	Reason  string        `json:"reason,omitempty"`  // why something is overwritten without a safety backup
 	Seen    RestoreSeen   `json:"seen"`

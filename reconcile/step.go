@@ -170,6 +170,7 @@ type RestoreArgs struct {
 	Device  string `json:"device,omitempty"` // address of the target; without Dir
 	Domain  string `json:"domain,omitempty"` // in Device
 	Replace bool   `json:"replace,omitempty"`
+	Lenient bool   `json:"lenient,omitempty"` // what the device refuses is left out; into a new domain only
 }
 
 // MirrorArgs is one pass of a mirror.

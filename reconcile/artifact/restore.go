@@ -22,6 +22,7 @@ type Target struct {
 	Device  string // address; without Dir
 	Domain  string // in the device
 	Replace bool   // see providers.RestoreRequest
+	Lenient bool   // the same
 	ID      string // of the restore; the same
 }
 
@@ -62,7 +63,7 @@ func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to
 	}
 	switch {
 	case d == nil:
-		req.Domain, req.Replace, req.ID = to.Domain, to.Replace, to.ID
+		req.Domain, req.Replace, req.Lenient, req.ID = to.Domain, to.Replace, to.Lenient, to.ID
 		err = byDevice(ctx, opener, to.Device, req, src)
 		return warnings, err
 	case to.Raw:

@@ -68,7 +68,9 @@ func restoreTarget(a reconcile.RestoreArgs, input json.RawMessage) (artifact.Tar
 			return artifact.Target{}, fmt.Errorf("read the name of the restore of %s: %w", a.Artifact, err)
 		}
 	}
-	return artifact.Target{Dir: a.Dir, Raw: a.Raw, Include: a.Include, Device: a.Device, Domain: a.Domain, Replace: a.Replace, ID: in.ID}, nil
+	return artifact.Target{
+		Dir: a.Dir, Raw: a.Raw, Include: a.Include, Device: a.Device, Domain: a.Domain, Replace: a.Replace, Lenient: a.Lenient, ID: in.ID,
+	}, nil
 }
 
 // restoreArtifact puts the content where it is to go. What is there stays until the content is complete.

@@ -51,6 +51,19 @@ func (b *builder) judge() {
 	} else {
 		b.judgeDevice()
 	}
+	if b.Lenient {
+		b.judgeLenient()
+	}
+}
+
+// judgeLenient has what may be incomplete go to where nothing is.
+func (b *builder) judgeLenient() {
+	switch {
+	case b.Seen.Strict != "":
+		b.errorf("HF-RST-020", "Nothing can be left out", "%s. Leave --lenient away.", b.Seen.Strict)
+	case b.plan.Restore.Target.Replace:
+		b.errorf("HF-RST-020", "What may be incomplete replaces nothing", "%s is there, or nobody knows that it is not. Name a domain that is not there with --to and --to-domain.", b.where())
+	}
 }
 
 func (b *builder) judgeArtifact() {

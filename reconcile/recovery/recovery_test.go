@@ -103,6 +103,11 @@ func TestBuild(t *testing.T) {
 		"a device that is not there, without a safety backup": {change(well(), func(in *recovery.Input) {
 			in.Seen.Target, in.NoSafety, in.Reason = &reconcile.DeviceSeen{Seen: reconcile.Seen{Error: "no route"}}, true, "gone"
 		}), "store check restore confirm", "warning 016", true},
+		"lenient, in the place of something": {change(well(), func(in *recovery.Input) { in.Lenient = true }), safely, "error 020", true},
+		"lenient, into a device that cannot": {change(well(), func(in *recovery.Input) {
+			in.Lenient, in.Domain, in.Seen.Strict = true, "new", "devices of type \"files\" take all"
+		}), "store inspect check restore confirm", "error 020", false},
+		"lenient, into a new domain": {change(well(), func(in *recovery.Input) { in.Lenient, in.Domain = true, "new" }), "store inspect check restore confirm", "", false},
 		"never verified": {change(well(), func(in *recovery.Input) { in.Seen.Verified = time.Time{} }), safely, "warning 001", true},
 		"being deleted":  {change(well(), func(in *recovery.Input) { in.Source.State = state.ArtifactExpiring }), safely, "error 002", true},
 		"quarantined":    {change(well(), func(in *recovery.Input) { in.Source.State = state.ArtifactQuarantined }), safely, "error 003", true},

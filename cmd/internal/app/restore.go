@@ -31,6 +31,7 @@ type RestoreOptions struct {
 
 	Raw              bool
 	Include          []string // only what these patterns match
+	Lenient          bool     // with Device: what it refuses is left out
 	NoSafety         bool
 	Reason           string
 	AllowQuarantined bool
@@ -55,8 +56,8 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 		return nil, err
 	}
 	in := recovery.Input{
-		State: snap, Source: sourceOf(o.Artifact, m), Dir: o.Dir, Device: o.Device, Domain: o.Domain, Raw: o.Raw, Include: o.Include, NoSafety: o.NoSafety,
-		Reason: o.Reason, AllowQuarantined: o.AllowQuarantined, AllowUnverified: o.AllowUnverified, Operator: Actor(), Now: a.Now(), Version: a.o.Version,
+		State: snap, Source: sourceOf(o.Artifact, m), Dir: o.Dir, Device: o.Device, Domain: o.Domain, Raw: o.Raw, Include: o.Include, Lenient: o.Lenient,
+		NoSafety: o.NoSafety, Reason: o.Reason, AllowQuarantined: o.AllowQuarantined, AllowUnverified: o.AllowUnverified, Operator: Actor(), Now: a.Now(), Version: a.o.Version,
 	}
 	var doc *config.Document
 	if cfg, _, err := a.Load(ctx); err == nil {
@@ -91,6 +92,11 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 		in.Seen.Target = &seen
 		if err := opener.InPlace(o.Device, providers.Action(o.Artifact.Action), cmp.Or(o.Domain, o.Artifact.Domain)); err != nil {
 			in.Seen.Refused = err.Error()
+		}
+	}
+	if o.Lenient {
+		if err := opener.Lenient(o.Device); err != nil {
+			in.Seen.Strict = err.Error()
 		}
 	}
 	if len(o.Include) > 0 && !o.Raw {

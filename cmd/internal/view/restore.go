@@ -104,6 +104,9 @@ func targetLine(p *reconcile.Plan) line {
 		}
 		l.below = append(l.below, "stop the programs that use it first: those that keep it open may go on with the old content")
 	}
+	if r.Lenient {
+		l.below = append(l.below, "what the device refuses is left out, and listed when it is done")
+	}
 	if len(r.Include) > 0 {
 		l.below = append(l.below, "only what matches "+Line(fmt.Sprintf("%q", r.Include)))
 	}

@@ -29,6 +29,7 @@ type restoreFlags struct {
 
 	dir, to, toDomain string
 	inPlace, raw      bool
+	lenient           bool
 	include           []string
 
 	noSafety, quarantined, unverified bool
@@ -48,6 +49,7 @@ func (f *restoreFlags) add(c *command.Call, cmd *cobra.Command) {
 	flags.BoolVar(&f.inPlace, "in-place", false, "restore into the device and domain that the artifact is of")
 	flags.BoolVar(&f.raw, "raw", false, "with --dir: write the files as they were captured, without the device's own format")
 	includeFlag(cmd, &f.include)
+	flags.BoolVar(&f.lenient, "lenient", false, "with --to and a domain that is not there: leave out, and list, what the device refuses")
 	flags.BoolVar(&f.noSafety, "no-safety-backup", false, "do not back up first what is overwritten; needs --reason")
 	flags.StringVar(&f.reason, "reason", "", "why there is no safety backup; kept in the plan")
 	flags.BoolVar(&f.quarantined, "allow-quarantined", false, "with --dir: restore an artifact although a check of it failed")
@@ -81,6 +83,8 @@ func (f *restoreFlags) check() error {
 		return errors.New("--to-domain is a domain of the device that --to names")
 	case f.raw && f.dir == "":
 		return errors.New("--raw writes files, which takes --dir")
+	case f.lenient && f.to == "":
+		return errors.New("--lenient is for a device's domain that is not there: it takes --to, and --to-domain where the artifact's is there")
 	case f.quarantined && f.dir == "":
 		return errors.New("--allow-quarantined is only for --dir: such an artifact never goes into a device")
 	case f.unverified && (f.dir == "" || !f.raw):
@@ -102,7 +106,7 @@ func (f *restoreFlags) check() error {
 // options finds the artifact and says where it goes.
 func (f *restoreFlags) options(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store) (o app.RestoreOptions, err error) {
 	o = app.RestoreOptions{
-		Raw: f.raw, Include: f.include, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified,
+		Raw: f.raw, Include: f.include, Lenient: f.lenient, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified,
 	}
 	if f.artifact != "" {
 		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: f.artifact})
@@ -155,10 +159,15 @@ taken. No configuration is needed, only the state and the store.
 Into a device that holds something, the target is backed up first into the store of
 the artifact. When that fails, nothing is restored. Such a safety backup is marked by
 holdfast verify --list, is kept until holdfast artifact delete, and is restored only by
-its name.`,
+its name.
+
+A database can have faults that are in its export, such as rows that violate a foreign
+key, and that no server takes back. --lenient makes a new database of what can be, and
+warns of each thing that cannot.`,
 		Example: `  holdfast restore plan --device web --domain content --in-place
   holdfast restore plan --device web --at 2026-11-20T06:00:00Z --dir /srv/restored
-  holdfast restore plan --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to web-standby --out back.plan`,
+  holdfast restore plan --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to web-standby --out back.plan
+  holdfast restore plan --device db --domain app --to db --to-domain app_salvaged --lenient`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
