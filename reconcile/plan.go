@@ -134,6 +134,7 @@ type Change struct {
 	Identity     string          `json:"identity,omitempty"`
 	IfGeneration int64           `json:"if_generation"`       // of the recorded object; 0: there is none
 	ByAction     bool            `json:"by_action,omitempty"` // recorded by the action of the same address when it ended well, not at once
+	Restart      bool            `json:"restart,omitempty"`   // of a backup plan: its schedule counts from when this is recorded
 	Range        diag.Range      `json:"range,omitzero"`
 }
 

@@ -11,7 +11,7 @@ import (
 func (c Change) Record(commit, by string, at time.Time) state.Change {
 	w := state.Change{
 		Op: state.OpPut, Address: c.Address, IfGeneration: c.IfGeneration,
-		Spec: c.After, Protect: c.Protect, Identity: c.Identity, Commit: commit, By: by, At: at,
+		Spec: c.After, Protect: c.Protect, Identity: c.Identity, Restart: c.Restart, Commit: commit, By: by, At: at,
 	}
 	switch c.Action {
 	case Delete, Forget:

@@ -46,6 +46,7 @@ type Change struct {
 	Identity     string // kept when empty
 	Epoch        int64  // kept when 0
 	Heads        []Head // kept when nil
+	Restart      bool   // the schedule of the object begins with this change: its cursor moves to At, if it is not later
 	Commit       string
 	By           string
 	At           time.Time
@@ -98,10 +99,10 @@ type Position struct {
 	Target   string    `json:"target"`
 }
 
-// Cursor is how far a schedule was followed: the newest nominal time for which a run exists.
+// Cursor is how far a schedule was followed: the newest nominal time for which a run exists, or when the schedule began. No time before it counts.
 type Cursor struct {
 	Address string    `json:"address"`
-	Nominal string    `json:"nominal"`
+	Nominal string    `json:"nominal"` // empty: the schedule began then, and has no run yet
 	At      time.Time `json:"at"`
 }
 

@@ -20,33 +20,69 @@ func (b *builder) backups() {
 		}
 		if bp.Off() {
 			b.warnf(bp.Address, "HF-BKP-001", bp.At("enabled"), "A backup plan is switched off", "%s has enabled = false: it runs only by hand.", bp.Address)
-			continue
+		} else {
+			b.warnAhead(bp)
 		}
-		b.warnAhead(bp)
 		due, ok := b.due(bp)
-		if !ok {
-			continue
-		}
-		if b.stopped(bp, due.reason) {
-			continue
-		}
-		if waits := b.backupWaits(bp, due); waits != "" {
-			b.postpone(bp.Address, reconcile.ActionBackup, due.reason, waits, time.Time{})
-			continue
-		}
-		a := reconcile.Action{
-			Address: string(bp.Address), Kind: reconcile.ActionBackup, Class: reconcile.ClassSafe, Reason: due.reason, Trigger: state.TriggerSchedule,
-			TriggerKey: due.nominal, Nominal: due.nominal, DueAt: due.at, Missed: due.missed,
-		}
 		switch {
-		case due.skip:
-			a.Summary = "not run: missed = \"skip\""
-			b.needRecorded(bp.Address)
-			b.add(a)
-		case b.mayStart(bp.Address, reconcile.ActionBackup, due.reason, b.window(bp.Window, workBackup)):
-			b.addBackup(bp, a)
+		case !ok:
+		case due.former && !b.starts(bp, due):
+			b.keepMissed(bp, due)
+		default:
+			b.backup(bp, due)
 		}
 	}
+}
+
+// backup plans a backup plan that is due, or says what it waits for.
+func (b *builder) backup(bp *config.BackupPlan, due dueWork) {
+	if b.stopped(bp, due.reason) {
+		return
+	}
+	if waits := b.backupWaits(bp, due); waits != "" {
+		b.postpone(bp.Address, reconcile.ActionBackup, due.reason, waits, time.Time{})
+		return
+	}
+	a := scheduled(bp, due)
+	switch {
+	case due.skip:
+		a.Summary = "not run: missed = \"skip\""
+		b.needRecorded(bp.Address)
+		b.add(a)
+	case b.mayStart(bp.Address, reconcile.ActionBackup, due.reason, b.window(bp.Window, workBackup)):
+		b.addBackup(bp, a)
+	}
+}
+
+// scheduled is the action of a nominal time that came.
+func scheduled(bp *config.BackupPlan, due dueWork) reconcile.Action {
+	return reconcile.Action{
+		Address: string(bp.Address), Kind: reconcile.ActionBackup, Class: reconcile.ClassSafe, Reason: due.reason, Trigger: state.TriggerSchedule,
+		TriggerKey: due.nominal, Nominal: due.nominal, DueAt: due.at, Missed: due.missed,
+	}
+}
+
+// starts reports whether what is due runs with this plan.
+func (b *builder) starts(bp *config.BackupPlan, due dueWork) bool {
+	return !bp.Off() && !bp.Stopped() && b.backupWaits(bp, due) == "" && b.window(bp.Window, workBackup).now.Open
+}
+
+// keepMissed keeps a record of the nominal times that a schedule leaves when it changes: with the next plan nobody knows of them.
+func (b *builder) keepMissed(bp *config.BackupPlan, due dueWork) {
+	_, running := b.running(bp.Address)
+	if due.held || running || b.recordedAddress(bp.Address) != string(bp.Address) {
+		b.warnf(bp.Address, "HF-SCH-005", bp.At("schedule"), "Times that passed are not recorded",
+			"%s was not run at times of the schedule that this plan changes: %s. They cannot be recorded as missed now. Change the schedule in a later apply if they should be.",
+			bp.Address, due.reason)
+		return
+	}
+	if !due.skip {
+		due.missed = append(due.missed, reconcile.Missed{Nominal: due.nominal, At: due.at})
+	}
+	a := scheduled(bp, due)
+	a.Summary = "not run: its schedule changes"
+	b.needRecorded(bp.Address)
+	b.add(a)
 }
 
 // stopped puts a backup under Deferred when all backups are switched off.

@@ -139,6 +139,7 @@ func (b *builder) update(d config.Specified, rec state.Object, moved bool) recon
 		b.previewDeletion(o, &c)
 	case *config.BackupPlan:
 		b.gradeRetention(o, rec.Spec, &c)
+		b.restarts(o, &c)
 	case *config.Store:
 		c.Identity = rec.Identity
 	case *config.Failover:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
@@ -29,39 +30,107 @@ type dueWork struct {
 	missed  []reconcile.Missed
 	skip    bool // nothing runs: the occurrence is recorded as missed, too
 	held    bool // too many nominal times passed: a person looks first
+	former  bool // it is of the schedule that this plan changes, and has no other chance
 }
 
-// due says whether a backup plan's time came, and why, in words.
+// due says whether a backup plan's time came, and why, in words. Until its change is recorded, what was recorded before is its schedule.
 func (b *builder) due(bp *config.BackupPlan) (dueWork, bool) {
-	cron := b.cron(bp)
-	latest := cron.latest
-	if latest.IsZero() {
+	if old, changes := b.former(bp); changes {
+		return b.dueBefore(bp, old)
+	}
+	if bp.Off() {
 		return dueWork{}, false
 	}
-	work := dueWork{nominal: latest.Nominal, at: latest.At}
+	cron := b.cron(bp)
+	if cron.latest.IsZero() {
+		return dueWork{}, false
+	}
 	cursor, followed := b.cursor(bp.Address)
 	if !followed {
-		work.reason = b.unscheduled(bp.Address, cron.loc)
-		return work, true
+		return dueWork{nominal: cron.latest.Nominal, at: cron.latest.At, reason: b.unscheduled(bp.Address, cron.loc)}, true
 	}
-	if !latest.At.After(cursor) {
+	_, recorded := b.recorded[string(bp.Address)]
+	return b.since(bp, cron, cursor, recorded)
+}
+
+// since says what of a schedule is due after a time. Without tell, only the newest is: the others may have been before it was recorded.
+func (b *builder) since(bp *config.BackupPlan, c cron, cursor time.Time, tell bool) (dueWork, bool) {
+	work := dueWork{nominal: c.latest.Nominal, at: c.latest.At}
+	if c.latest.IsZero() || !work.at.After(cursor) {
 		return dueWork{}, false
 	}
-	if b.sameSchedule(bp) { // otherwise the times that passed were not asked for when they passed
-		passed, more := cron.Between(cursor, b.now, mostMissed+1)
+	if tell {
+		passed, more := c.Between(cursor, b.now, mostMissed+1)
 		if more || len(passed) > mostMissed {
 			work.held = true
-			work.reason = fmt.Sprintf("more than %d nominal times passed since %s", mostMissed, cursor.In(cron.loc).Format("Mon 2006-01-02 15:04"))
+			work.reason = fmt.Sprintf("more than %d nominal times passed since %s", mostMissed, cursor.In(c.loc).Format("Mon 2006-01-02 15:04"))
 			return work, true
 		}
 		for _, o := range passed {
-			if o.Nominal != latest.Nominal {
+			if o.Nominal != work.nominal {
 				work.missed = append(work.missed, reconcile.Missed{Nominal: o.Nominal, At: o.At})
 			}
 		}
 	}
-	b.judge(bp, &work, latest.At.In(cron.loc).Format("Mon 2006-01-02 15:04"))
+	b.judge(bp, &work, work.at.In(c.loc).Format("Mon 2006-01-02 15:04"))
 	return work, true
+}
+
+// former gives the recorded form of a backup plan whose schedule this plan changes, or switches on or off.
+func (b *builder) former(bp *config.BackupPlan) (old config.BackupPlan, changes bool) {
+	rec, recorded := b.recorded[string(bp.Address)]
+	if i, ok := b.byAddr[bp.Address]; !recorded || ok && rec.Digest == b.desired[i].Digest {
+		return old, false
+	}
+	if json.Unmarshal(rec.Spec, &old) != nil {
+		return old, false
+	}
+	return old, old.Schedule != bp.Schedule || b.zone(old.Timezone) != b.zone(bp.Timezone) || old.Off() != bp.Off() || old.Stopped() != bp.Stopped()
+}
+
+// dueBefore says what is due of a backup plan whose schedule this plan changes: what the former one left, until now. Of the new one nothing is
+// due yet, unless the backup plan never ran.
+func (b *builder) dueBefore(bp *config.BackupPlan, old config.BackupPlan) (dueWork, bool) {
+	cursor, followed := b.cursor(bp.Address)
+	if !followed {
+		c := b.cron(bp)
+		if c.latest.IsZero() || bp.Off() || b.ran(bp.Address) {
+			return dueWork{}, false
+		}
+		return dueWork{nominal: c.latest.Nominal, at: c.latest.At, reason: b.unscheduled(bp.Address, c.loc)}, true
+	}
+	if old.Off() || old.Stopped() || old.Schedule == "" {
+		return dueWork{}, false
+	}
+	c, err := b.readCron(old.Schedule, b.zone(old.Timezone))
+	if err != nil { // it was followed by another version
+		return dueWork{}, false
+	}
+	work, ok := b.since(bp, c, cursor, true)
+	work.former = ok
+	if ok && !work.held {
+		work.reason += ", by the schedule before this change"
+	}
+	return work, ok
+}
+
+// ran reports whether a run of a backup plan is recorded.
+func (b *builder) ran(a config.Address) bool {
+	_, ran := b.st.LastRuns[b.recordedAddress(a)]
+	return ran
+}
+
+// restarts notes on the change of a backup plan that its schedule begins anew. One that never ran is due at once.
+func (b *builder) restarts(bp *config.BackupPlan, c *reconcile.Change) {
+	_, changes := b.former(bp)
+	_, followed := b.cursor(bp.Address)
+	if !changes || bp.Off() || bp.Schedule == "" || !followed && !b.ran(bp.Address) {
+		return
+	}
+	c.Restart = true
+	if cron := b.cron(bp); cron.Cron != nil && !bp.Stopped() {
+		c.Note = strings.TrimPrefix(c.Note+"; its times count from now, the next is "+cron.Next(b.now).At.In(cron.loc).Format("Mon 2006-01-02 15:04 MST"), "; ")
+	}
 }
 
 // unscheduled says why a backup plan is due that has not run by its schedule yet.
@@ -103,42 +172,42 @@ type cron struct {
 	latest schedule.Occurrence
 }
 
-// cron reads a backup plan's schedule. Many backup plans share one.
+// cron reads a backup plan's schedule.
 func (b *builder) cron(bp *config.BackupPlan) cron {
 	if bp.Schedule == "" {
 		return cron{}
 	}
-	key := [2]string{bp.Schedule, b.zone(bp.Timezone)}
-	if c, known := b.crons[key]; known {
+	zone := b.zone(bp.Timezone)
+	c, err := b.readCron(bp.Schedule, zone)
+	if err == nil {
 		return c
 	}
-	loc, err := schedule.LoadZone(key[1])
-	if err != nil {
-		b.errorf(bp.Address, "HF-SCH-001", bp.At("timezone"), "Unknown time zone", "%v", err)
-		return cron{}
-	}
-	parsed, err := schedule.ParseCron(bp.Schedule, loc)
-	if err != nil {
+	if _, unknown := schedule.LoadZone(zone); unknown != nil {
+		b.errorf(bp.Address, "HF-SCH-001", bp.At("timezone"), "Unknown time zone", "%v", unknown)
+	} else {
 		b.errorf(bp.Address, "HF-SCH-002", bp.At("schedule"), "Invalid schedule", "%v", err)
-		return cron{}
+	}
+	return c
+}
+
+// readCron reads a schedule. Many backup plans share one.
+func (b *builder) readCron(text, zone string) (cron, error) {
+	key := [2]string{text, zone}
+	if c, known := b.crons[key]; known {
+		return c, nil
+	}
+	loc, err := schedule.LoadZone(zone)
+	if err != nil {
+		return cron{}, err
+	}
+	parsed, err := schedule.ParseCron(text, loc)
+	if err != nil {
+		return cron{}, err
 	}
 	c := cron{Cron: parsed, loc: loc}
 	c.latest, _ = parsed.Latest(b.now)
 	b.crons[key] = c
-	return c
-}
-
-// sameSchedule reports whether the recorded backup plan was to run at the times of the declared one.
-func (b *builder) sameSchedule(bp *config.BackupPlan) bool {
-	rec := b.recorded[string(bp.Address)]
-	if i, ok := b.byAddr[bp.Address]; ok && rec.Digest == b.desired[i].Digest {
-		return true
-	}
-	var old config.BackupPlan
-	if json.Unmarshal(rec.Spec, &old) != nil {
-		return false
-	}
-	return old.Schedule == bp.Schedule && b.zone(old.Timezone) == b.zone(bp.Timezone) && old.Off() == bp.Off()
+	return c, nil
 }
 
 // cursor is the newest nominal time that was turned into a run.

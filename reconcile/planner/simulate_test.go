@@ -76,6 +76,9 @@ func (m *model) record(c reconcile.Change, commit string) {
 		o.Identity = old.Identity
 	}
 	m.st.Objects[w.Address] = o
+	if c := m.st.Cursors[w.Address]; w.Restart && !c.At.After(w.At) {
+		m.st.Cursors[w.Address] = state.Cursor{Address: w.Address, At: w.At}
+	}
 }
 
 func (m *model) rename(from, to string) {
@@ -100,7 +103,7 @@ func move[V any](all map[string]V, from, to string) {
 }
 
 func (m *model) act(t failer, a reconcile.Action) {
-	if a.Trigger == state.TriggerSchedule {
+	if a.Trigger == state.TriggerSchedule && !a.DueAt.Before(m.st.Cursors[a.Address].At) {
 		m.st.Cursors[a.Address] = state.Cursor{Address: a.Address, Nominal: a.Nominal, At: a.DueAt}
 	}
 	for _, task := range a.Tasks {

@@ -121,12 +121,18 @@ func (t *tx) beginRun(plan string, n state.NewRun) (state.Run, error) {
 	if err := t.newHead(r.Address, id, 0); err != nil {
 		return r, err
 	}
-	if c := n.Cursor; c != nil {
-		_, err = t.Exec(`INSERT INTO schedule_cursor (`+cursorColumns+`) VALUES (?, ?, ?)
-			ON CONFLICT (address) DO UPDATE SET nominal = excluded.nominal, at = excluded.at WHERE excluded.at >= schedule_cursor.at`,
-			c.Address, c.Nominal, micros(c.At))
+	if n.Cursor != nil {
+		err = t.moveCursor(*n.Cursor)
 	}
 	return r, err
+}
+
+// moveCursor moves the cursor of a schedule, but never back.
+func (t *tx) moveCursor(c state.Cursor) error {
+	_, err := t.Exec(`INSERT INTO schedule_cursor (`+cursorColumns+`) VALUES (?, ?, ?)
+		ON CONFLICT (address) DO UPDATE SET nominal = excluded.nominal, at = excluded.at WHERE excluded.at >= schedule_cursor.at`,
+		c.Address, c.Nominal, micros(c.At))
+	return err
 }
 
 // stored is a time as it reads back.

@@ -158,7 +158,10 @@ func (t *tx) change(c state.Change, generation int64) error {
 		protect = excluded.protect, identity = excluded.identity, commit_id = excluded.commit_id,
 		applied_at = excluded.applied_at, applied_by = excluded.applied_by, epoch = excluded.epoch, heads = excluded.heads`,
 		c.Address, string(c.Spec), c.Digest, generation, c.Protect, identity, c.Commit, micros(c.At), c.By, epoch, ends)
-	return err
+	if err != nil || !c.Restart {
+		return err
+	}
+	return t.moveCursor(state.Cursor{Address: c.Address, At: c.At})
 }
 
 func (t *tx) object(address string) (o state.Object, found bool, err error) {

@@ -10,6 +10,28 @@ import (
 )
 
 var recordTests = map[string]func(*fixture){
+	"a schedule that begins anew counts from then": func(f *fixture) {
+		l := f.lock(f.session())
+		cursor := func() state.Cursor { return f.snapshot().Cursors["backup_plan.qa"] }
+		put := func(restart bool) time.Time {
+			c := f.put("backup_plan.qa", f.snapshot().Objects["backup_plan.qa"].Generation)
+			c.Restart = restart
+			f.record(l, []state.Change{c})
+			return c.At
+		}
+		put(false)
+		equal(f, "cursor of one that was never followed", cursor(), state.Cursor{})
+		at := put(true)
+		equal(f, "cursor of one that begins anew", cursor(), state.Cursor{Address: "backup_plan.qa", At: at})
+		put(false)
+		equal(f, "cursor after another change", cursor().At, at)
+		n := f.newRun("backup_plan.qa", device("QA1"))
+		n.Cursor = &state.Cursor{Address: "backup_plan.qa", Nominal: "later", At: f.tick().Add(time.Hour)}
+		_, err := f.b.Begin(f.ctx(), f.plan(), []state.NewRun{n})
+		f.ok(err)
+		put(true)
+		equal(f, "cursor that is ahead", cursor(), *n.Cursor)
+	},
 	"a new state has a lineage and generation 0": func(f *fixture) {
 		m, err := f.b.Meta(f.ctx())
 		f.ok(err)
