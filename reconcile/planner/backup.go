@@ -26,7 +26,7 @@ func (b *builder) backups() {
 		due, ok := b.due(bp)
 		switch {
 		case !ok:
-		case due.former && !b.starts(bp, due):
+		case due.former && !bp.Stopped() && !b.starts(bp, due):
 			b.keepMissed(bp, due)
 		default:
 			b.backup(bp, due)
@@ -64,7 +64,7 @@ func scheduled(bp *config.BackupPlan, due dueWork) reconcile.Action {
 
 // starts reports whether what is due runs with this plan.
 func (b *builder) starts(bp *config.BackupPlan, due dueWork) bool {
-	return !bp.Off() && !bp.Stopped() && b.backupWaits(bp, due) == "" && b.window(bp.Window, workBackup).now.Open
+	return !bp.Off() && b.backupWaits(bp, due) == "" && b.window(bp.Window, workBackup).now.Open
 }
 
 // keepMissed keeps a record of the nominal times that a schedule leaves when it changes: with the next plan nobody knows of them.
@@ -81,6 +81,9 @@ func (b *builder) keepMissed(bp *config.BackupPlan, due dueWork) {
 	}
 	a := scheduled(bp, due)
 	a.Summary = "not run: its schedule changes"
+	if bp.Off() {
+		a.Summary = "not run: its schedule is switched off"
+	}
 	b.needRecorded(bp.Address)
 	b.add(a)
 }

@@ -60,7 +60,7 @@ func (b *builder) since(bp *config.BackupPlan, c cron, cursor time.Time, tell bo
 		return dueWork{}, false
 	}
 	if tell {
-		passed, more := c.Between(cursor, b.now, mostMissed+1)
+		passed, more := c.Between(cursor, work.at, mostMissed+1)
 		if more || len(passed) > mostMissed {
 			work.held = true
 			work.reason = fmt.Sprintf("more than %d nominal times passed since %s", mostMissed, cursor.In(c.loc).Format("Mon 2006-01-02 15:04"))
@@ -85,11 +85,16 @@ func (b *builder) former(bp *config.BackupPlan) (old config.BackupPlan, changes 
 	if json.Unmarshal(rec.Spec, &old) != nil {
 		return old, false
 	}
-	return old, old.Schedule != bp.Schedule || b.zone(old.Timezone) != b.zone(bp.Timezone) || old.Off() != bp.Off() || old.Stopped() != bp.Stopped()
+	return old, !b.sameTimes(bp, old) || old.Off() != bp.Off() || old.Stopped() != bp.Stopped()
 }
 
-// dueBefore says what is due of a backup plan whose schedule this plan changes: what the former one left, until now. Of the new one nothing is
-// due yet, unless the backup plan never ran.
+// sameTimes reports whether two forms of a backup plan have the same nominal times.
+func (b *builder) sameTimes(bp *config.BackupPlan, old config.BackupPlan) bool {
+	return old.Schedule == bp.Schedule && b.zone(old.Timezone) == b.zone(bp.Timezone)
+}
+
+// dueBefore says what is due of a backup plan whose schedule this plan changes: what the former one left, until now or until all backups were
+// switched off. Of the new one nothing is due yet, unless the backup plan never ran.
 func (b *builder) dueBefore(bp *config.BackupPlan, old config.BackupPlan) (dueWork, bool) {
 	cursor, followed := b.cursor(bp.Address)
 	if !followed {
@@ -99,16 +104,19 @@ func (b *builder) dueBefore(bp *config.BackupPlan, old config.BackupPlan) (dueWo
 		}
 		return dueWork{nominal: c.latest.Nominal, at: c.latest.At, reason: b.unscheduled(bp.Address, c.loc)}, true
 	}
-	if old.Off() || old.Stopped() || old.Schedule == "" {
+	if old.Off() || old.Schedule == "" {
 		return dueWork{}, false
 	}
 	c, err := b.readCron(old.Schedule, b.zone(old.Timezone))
 	if err != nil { // it was followed by another version
 		return dueWork{}, false
 	}
+	if old.Stopped() {
+		c.latest, _ = c.Latest(b.recorded[string(bp.Address)].AppliedAt)
+	}
 	work, ok := b.since(bp, c, cursor, true)
 	work.former = ok
-	if ok && !work.held {
+	if ok && !work.held && !b.sameTimes(bp, old) {
 		work.reason += ", by the schedule before this change"
 	}
 	return work, ok
@@ -120,15 +128,23 @@ func (b *builder) ran(a config.Address) bool {
 	return ran
 }
 
-// restarts notes on the change of a backup plan that its schedule begins anew. One that never ran is due at once.
+// restarts notes on the change of a backup plan that its schedule begins anew. One that never ran is due at once. While all backups are
+// switched off, what was due before waits, and nothing else is due.
 func (b *builder) restarts(bp *config.BackupPlan, c *reconcile.Change) {
-	_, changes := b.former(bp)
+	old, changes := b.former(bp)
 	_, followed := b.cursor(bp.Address)
-	if !changes || bp.Off() || bp.Schedule == "" || !followed && !b.ran(bp.Address) {
+	switch {
+	case bp.Off() || bp.Schedule == "" || !followed && !b.ran(bp.Address):
+		return
+	case bp.Stopped():
+		_, waits := b.dueBefore(bp, old)
+		c.Restart = old.Stopped() && !waits
+		return
+	case !changes:
 		return
 	}
 	c.Restart = true
-	if cron := b.cron(bp); cron.Cron != nil && !bp.Stopped() {
+	if cron := b.cron(bp); cron.Cron != nil {
 		c.Note = strings.TrimPrefix(c.Note+"; its times count from now, the next is "+cron.Next(b.now).At.In(cron.loc).Format("Mon 2006-01-02 15:04 MST"), "; ")
 	}
 }

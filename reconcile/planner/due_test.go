@@ -62,7 +62,11 @@ func TestTimesBeforeTheRecord(t *testing.T) {
 		{name: "another time zone", was: [2]string{"", daily("6")}, is: [2]string{"", daily("6") + "\n" + `timezone = "America/New_York"`}, cursor: "2026-03-10T06:00", next: "2026-03-11T11:00"},
 		{name: "another time zone of all", was: [2]string{"", daily("12") + "\n" + `timezone = "Asia/Tokyo"`}, is: [2]string{"", daily("12")}, cursor: "2026-03-10T04:00", next: "2026-03-11T12:00"},
 		{name: "switched on again", was: [2]string{"", daily("6") + "\n" + off}, is: [2]string{"", daily("6") + "\n" + on}, cursor: "2026-03-05T06:00", next: "2026-03-11T06:00"},
-		{name: "all switched on again", was: [2]string{stopped, daily("6")}, is: [2]string{"", daily("6")}, cursor: "2026-03-05T06:00", next: "2026-03-11T06:00"},
+		{name: "all switched on again", was: [2]string{stopped, daily("6")}, is: [2]string{"", daily("6")}, cursor: "2026-03-08T06:00", next: "2026-03-11T06:00"},
+		{
+			name: "all switched on again, and it waited before", was: [2]string{stopped, daily("6")}, is: [2]string{"", daily("6")}, cursor: "2026-03-06T06:00",
+			want: "overdue since Sun 2026-03-08 06:00; 1 run missed before it", missed: "2026-03-07T06:00", next: "2026-03-11T06:00",
+		},
 		{name: "a schedule for one that ran by hand", was: [2]string{"", ""}, is: [2]string{"", daily("6")}, ran: true, next: "2026-03-11T06:00"},
 		{name: "a schedule for one that never ran", was: [2]string{"", ""}, is: [2]string{"", daily("6")}, want: "never run", next: "2026-03-11T06:00"},
 		{name: "changed before the first run", was: [2]string{"", daily("23")}, is: [2]string{"", daily("6")}, want: "never run", next: "2026-03-11T06:00"},
@@ -82,12 +86,13 @@ func TestTimesBeforeTheRecord(t *testing.T) {
 		},
 		{
 			name: "missed before it is switched off", was: [2]string{"", daily("23")}, is: [2]string{"", daily("23") + "\n" + off}, cursor: "2026-03-08T23:00",
-			want: "overdue since Mon 2026-03-09 23:00, by the schedule before this change", missed: "2026-03-09T23:00", never: true,
+			want: "overdue since Mon 2026-03-09 23:00", missed: "2026-03-09T23:00", never: true,
 		},
 		{
 			name: "missed before all are switched off", was: [2]string{"", daily("23")}, is: [2]string{stopped, daily("23")}, cursor: "2026-03-08T23:00",
-			want: "overdue since Mon 2026-03-09 23:00, by the schedule before this change", missed: "2026-03-09T23:00", never: true,
+			never: true,
 		},
+		{name: "changed while all are switched off", was: [2]string{stopped, daily("23")}, is: [2]string{stopped, daily("6")}, cursor: "2026-03-07T23:00", never: true},
 		{
 			name: "missed before its run ends", was: [2]string{"", daily("23")}, is: [2]string{"", daily("6")}, cursor: "2026-03-08T23:00", open: true,
 			warns: true, never: true,
