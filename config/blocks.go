@@ -176,7 +176,7 @@ type Mirror struct {
 	Every   unit.Duration `hcl:"every" json:"every" min:"1s" doc:"How often a pass is due, counted from the start of the last complete one."`
 	MaxLag  unit.Duration `hcl:"max_lag,optional" json:"max_lag,omitempty" doc:"Age of the copy above which the mirror is unhealthy."`
 	Window  Address       `hcl:"maintenance_window,optional" json:"maintenance_window,omitempty" ref:"maintenance_window" doc:"When a pass may start; any time when absent."`
-	Exclude []string      `hcl:"exclude,optional" json:"exclude,omitempty" kind:"pattern" doc:"Paths not copied and not deleted, relative to the tree; * matches within a name, ** across names."`
+	Exclude []string      `hcl:"exclude,optional" json:"exclude,omitempty" kind:"paths" doc:"Paths not copied and not deleted, as in .gitignore: *.tmp and cache/ at every level, /cache at the top only, a/**/b, {a,b}, [ab]; ! takes back."`
 	Delete  *MirrorDelete `hcl:"delete,block" json:"delete,omitempty" doc:"How files that vanished from the source are removed from the target."`
 }
 

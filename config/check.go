@@ -211,6 +211,12 @@ func (c *checker) patternProblem(pattern string) string {
 			return ""
 		}
 	}
+	if name, negated := strings.CutPrefix(pattern, "!"); negated {
+		return fmt.Sprintf("Devices are left out with exclude = [%q].", name)
+	}
+	if block, _, _ := strings.Cut(pattern, `["`); strings.ContainsAny(block, "?[]{}") {
+		return fmt.Sprintf("No device matches %q: of the special characters only * is one here. Write several patterns, such as [\"web1\", \"db*\"].", pattern)
+	}
 	if wild {
 		return fmt.Sprintf("No device matches %q now, so it selects nothing until one does.", pattern)
 	}

@@ -62,8 +62,8 @@ var imports = map[string][]string{
 	"sampletest":             {}, // a test kit: how much of a long test is run
 	"state/statetest":        {"state", "state/sqlstore"},
 
-	"config/language":      {"config", "config/diag", "config/schedule", "config/unit"},
-	"config/load":          {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax", "config/load/value"},
+	"config/language":      {"config", "config/diag", "config/schedule", "config/unit", "providers/glob"}, // what a pattern of paths may be
+	"config/load":          {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax", "config/load/value", "providers/glob"},
 	"config/load/problem":  {"config/diag"},
 	"config/load/syntax":   {"config/diag", "config/language", "config/load/problem"},
 	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},

@@ -177,7 +177,7 @@ func TestNames(t *testing.T) {
 
 func TestMeanings(t *testing.T) {
 	good := map[string]string{"clock": "22:00", "cron": "0 23 * * 1-5", "date": "2026-12-24", "time": "2026-12-24T06:00:00Z",
-		"timezone": "Europe/Berlin", "pattern": "QA*", "version": ">= 0.1, < 2"}
+		"timezone": "Europe/Berlin", "pattern": "QA*", "paths": "{a,b}/*.[ch]", "version": ">= 0.1, < 2"}
 	for meaning, text := range good {
 		if err := language.CheckMeaning(meaning, text); err != nil {
 			t.Errorf("%s %s: %v", meaning, text, err)

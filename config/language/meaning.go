@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/schedule"
+	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // meaning is what a string stands for, by the kind tag of its field.
@@ -23,6 +24,7 @@ var meanings = map[string]meaning{
 	"cron":     {check: func(s string) error { _, err := schedule.ParseCron(s, time.UTC); return err }, example: `"0 23 * * 1-5"`},
 	"date":     {check: func(s string) error { _, err := schedule.ParseDate(s); return err }, example: `"2026-12-24"`},
 	"endpoint": {example: `endpoint("file:///srv/data")`},
+	"paths":    {check: checkPaths, example: `"*.tmp"`},
 	"pattern":  {check: checkPattern, example: `"QA*"`},
 	"time":     {check: checkTime, example: `"2026-12-24T06:00:00Z"`},
 	"timezone": {check: func(s string) error { _, err := schedule.LoadZone(s); return err }, example: `"Europe/Berlin"`},
@@ -50,6 +52,11 @@ func checkTime(s string) error {
 		}
 	}
 	return fmt.Errorf(`%s is not a time; write for example "2026-12-24T06:00:00Z"`, diag.Quote(s))
+}
+
+func checkPaths(s string) error {
+	_, err := glob.Compile([]string{s})
+	return err
 }
 
 func checkPattern(s string) error {

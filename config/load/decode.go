@@ -312,6 +312,15 @@ func (d *decoder) check(settings any, path string) {
 	})
 }
 
+// doubt runs the rules of a settings struct that only warn.
+func (d *decoder) doubt(settings any) {
+	if s, ok := settings.(interface {
+		Doubt(report func(path, why string))
+	}); ok && !d.Incomplete {
+		s.Doubt(func(path, why string) { d.Doubt(problem.IdlePattern, d.head.At(path), why) })
+	}
+}
+
 // note remembers where a value is.
 func (d *decoder) note(path string, rng hcl.Range) {
 	if d.head.Ranges == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // decodeObject decodes one instance of a top-level block.
@@ -62,6 +63,7 @@ func (d *decoder) object(in *instance, obj reflect.Value) {
 	d.decode(in.block.Body, in.block.Header(), targets...)
 	for _, settings := range targets[1:] {
 		d.check(settings, "")
+		d.doubt(settings)
 	}
 	switch v := obj.Interface().(type) {
 	case *config.Mirror:
@@ -91,6 +93,10 @@ func (d *decoder) mirror(m *config.Mirror) {
 	}
 	if err := d.l.opts.Types.Endpoint(m.Source, m.Target); err != nil {
 		d.AddAt(problem.NoMirror, d.head.At("target"), "%s.", diag.Sentence(err.Error()))
+	}
+	_, root, _ := strings.Cut(m.Source, "://")
+	for _, doubt := range glob.Doubts(m.Exclude, root) {
+		d.Doubt(problem.IdlePattern, d.head.At(fmt.Sprintf("exclude[%d]", doubt.Index)), "The pattern "+doubt.Why+".")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-dr/holdfast/config/unit"
+	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // Secret has the name that marks a credential.
@@ -20,7 +21,7 @@ type filesDevice struct {
 type filesRoot struct {
 	Name    string   `hcl:"name,label" json:"name" doc:"Name of the root; a domain of the device."`
 	Path    string   `hcl:"path" json:"path" doc:"Absolute path."`
-	Exclude []string `hcl:"exclude,optional" json:"exclude,omitempty" kind:"pattern" doc:"Names left out."`
+	Exclude []string `hcl:"exclude,optional" json:"exclude,omitempty" kind:"paths" doc:"Paths left out."`
 }
 
 // Check wants absolute paths and at least one root.
@@ -31,6 +32,15 @@ func (f *filesDevice) Check(report func(path, problem string)) {
 	for i, r := range f.Roots {
 		if !path.IsAbs(r.Path) {
 			report(fmt.Sprintf("root[%d].path", i), fmt.Sprintf("%q is not an absolute path", r.Path))
+		}
+	}
+}
+
+// Doubt is about patterns that begin with the path of their root.
+func (f *filesDevice) Doubt(report func(path, problem string)) {
+	for i, r := range f.Roots {
+		for _, d := range glob.Doubts(r.Exclude, r.Path) {
+			report(fmt.Sprintf("root[%d].exclude[%d]", i, d.Index), "The pattern "+d.Why+".")
 		}
 	}
 }

@@ -33,8 +33,8 @@ type Settings struct {
 type Root struct {
 	Name             string   `hcl:"name,label" json:"name" doc:"Name of the domain, unique in the device."`
 	Path             string   `hcl:"path" json:"path" doc:"The directory, absolute. A symbolic link here is followed; below it none is."`
-	Include          []string `hcl:"include,optional" json:"include,omitempty" doc:"Paths taken, relative to the root; everything when absent. * matches within a name, ** across names."`
-	Exclude          []string `hcl:"exclude,optional" json:"exclude,omitempty" doc:"Paths left out, relative to the root; wins over include. * matches within a name, ** across names."`
+	Include          []string `hcl:"include,optional" json:"include,omitempty" kind:"paths" doc:"Paths taken; everything when absent. As in .gitignore: *.conf at every level, /etc at the top only, a/**/b, {a,b}, [ab]; ! takes back."`
+	Exclude          []string `hcl:"exclude,optional" json:"exclude,omitempty" kind:"paths" doc:"Paths left out; wins over include. As in .gitignore: *.tmp and cache/ at every level, /cache at the top only, a/**/b, {a,b}, [ab]; ! takes back."`
 	ExcludeCaches    bool     `hcl:"exclude_caches,optional" json:"exclude_caches,omitempty" doc:"true: of directories with a valid CACHEDIR.TAG only that file is taken."`
 	ExcludeIfPresent []string `hcl:"exclude_if_present,optional" json:"exclude_if_present,omitempty" doc:"Names of files: of a directory that has one of them only that file is taken, such as .nobackup."`
 	ExcludeNoDump    bool     `hcl:"exclude_nodump,optional" json:"exclude_nodump,omitempty" doc:"true: files and directories with the flag nodump (chattr +d) are left out."`
@@ -83,6 +83,18 @@ func (s *Settings) Check(report func(path, problem string)) {
 			if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 				report(at+".exclude_if_present", fmt.Sprintf("%q is no name of a file.", name))
 			}
+		}
+	}
+}
+
+// Doubt reports what is allowed and probably not meant: patterns that can match nothing.
+func (s *Settings) Doubt(report func(path, problem string)) {
+	for i, r := range s.Roots {
+		for _, d := range glob.Doubts(r.Include, r.Path) {
+			report(fmt.Sprintf("root[%d].include[%d]", i, d.Index), "The pattern "+d.Why+".")
+		}
+		for _, d := range glob.Doubts(r.Exclude, r.Path) {
+			report(fmt.Sprintf("root[%d].exclude[%d]", i, d.Index), "The pattern "+d.Why+".")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package glob
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -79,7 +80,7 @@ func (m Matcher) doubtWay(p *pattern, w *way, root string) string {
 	literal := w.literal()
 	path := strings.Join(literal, "/")
 	if inside, ok := strings.CutPrefix(path+"/", strings.TrimPrefix(root, "/")+"/"); ok && len(root) > 1 {
-		return fmt.Sprintf("%q begins with the path of the tree, but patterns count from there; write for example %q", p.text, "/"+inside+"...")
+		return fmt.Sprintf("%q begins with the path of the tree, but patterns count from there; write for example %q", p.text, "/"+cmp.Or(strings.TrimSuffix(inside, "/"), "*"))
 	}
 	switch {
 	case len(literal) > 0 && literal[0] == "~":

@@ -48,5 +48,6 @@ var (
 	BadSettings      = Mistake{"HF-CFG-037", "Settings do not fit together"}
 	TooMany          = Mistake{"HF-CFG-038", "Too many objects"}
 	ListedTwice      = Mistake{"HF-CFG-039", "Listed twice"}
+	IdlePattern      = Mistake{"HF-CFG-041", "Pattern that can match nothing"}
 	Defect           = Mistake{"HF-CFG-040", "Error in holdfast"}
 )

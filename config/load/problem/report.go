@@ -34,6 +34,13 @@ func (r *Report) AddAt(m Mistake, rng diag.Range, detail string, args ...any) {
 	})
 }
 
+// Doubt reports what is allowed and probably not meant.
+func (r *Report) Doubt(m Mistake, rng diag.Range, detail string) {
+	r.List = append(r.List, diag.Diagnostic{
+		Severity: diag.Warning, Code: m.Code, Summary: m.Summary, Detail: detail, Address: r.Address, Range: rng,
+	})
+}
+
 // Take adds what another report has collected.
 func (r *Report) Take(o *Report) {
 	r.List = append(r.List, o.List...)
