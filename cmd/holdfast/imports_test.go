@@ -64,11 +64,12 @@ var imports = map[string][]string{
 
 	"config/language":      {"config", "config/diag", "config/schedule", "config/unit", "providers/glob"}, // what a pattern of paths may be
 	"config/load":          {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax", "config/load/value", "providers/glob"},
-	"config/load/problem":  {"config/diag"},
-	"config/load/syntax":   {"config/diag", "config/language", "config/load/problem"},
-	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/syntax"},
 	"config/source":        {"config/diag", "config/source/git", "config/source/remote"},
-	"config/source/git":    {},              // the git program, hardened: reads what the library for git cannot
+	"config/source/git":    {}, // the git program, hardened: reads what the library for git cannot
+	"config/load/problem":  {"config/diag", "config/load/spelling"},
+	"config/load/spelling": {}, // text as it was written, in messages too
+	"config/load/syntax":   {"config/diag", "config/language", "config/load/problem", "config/load/spelling"},
+	"config/load/value":    {"config/diag", "config/language", "config/load/problem", "config/load/spelling", "config/load/syntax"},
 	"config/source/remote": {"config/diag"}, // for the words of messages
 	"providers/all":        {"config", "config/language", "providers", "providers/command", "providers/files", "providers/plain", "providers/postgresql", "providers/sqlite", "providers/symlink", "providers/tree"},
 	"reconcile":            {"config", "config/diag", "config/schedule", "config/unit", "state"},
@@ -136,7 +137,7 @@ var (
 
 // fences keep a library behind one door.
 var fences = map[string][]string{
-	"github.com/hashicorp/hcl/": {"config/load", "config/load/problem", "config/load/syntax", "config/load/value"},
+	"github.com/hashicorp/hcl/": {"config/load", "config/load/problem", "config/load/spelling", "config/load/syntax", "config/load/value"},
 	"github.com/zclconf/go-cty": {"config/load", "config/load/value"},
 	"github.com/go-git/":        {"config/source", "config/source/git", "config/source/remote"},
 	"modernc.org/sqlite":        {"state/sqlstore/database", "providers/sqlite"},

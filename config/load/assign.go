@@ -102,12 +102,12 @@ func (d *decoder) convert(f *language.Field, v cty.Value, dst reflect.Value, rng
 		n, _ := v.AsBigFloat().Float64()
 		dst.SetFloat(n)
 	case language.FormString:
-		if !d.text(f, v.AsString(), rng) {
+		if !d.text(f, value.Text(v), rng) {
 			return false
 		}
-		dst.SetString(v.AsString())
+		dst.SetString(value.Text(v))
 	default:
-		if err := dst.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(v.AsString())); err != nil {
+		if err := dst.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(value.Text(v))); err != nil {
 			d.Add(problem.InvalidValue, rng, "%s.", diag.Sentence(err.Error()))
 			return false
 		}

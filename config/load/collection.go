@@ -130,7 +130,7 @@ func (d *decoder) assignMap(f *language.Field, expr hcl.Expression, dst reflect.
 	places := mapExprs(expr)
 	for it := v.ElementIterator(); it.Next(); {
 		k, elem := it.Element()
-		key := k.AsString()
+		key := value.Text(k)
 		rng := expr.Range()
 		if one, known := places[key]; known {
 			rng = one.Range()
@@ -163,7 +163,7 @@ func mapExprs(expr hcl.Expression) map[string]hcl.Expression {
 		if key := hcl.ExprAsKeyword(p.Key); key != "" {
 			places[key] = p.Value
 		} else if v, diags := p.Key.Value(nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
-			places[v.AsString()] = p.Value
+			places[value.Text(v)] = p.Value
 		}
 	}
 	return places
@@ -190,10 +190,10 @@ func (d *decoder) assignReferenceMap(f *language.Field, expr hcl.Expression, dst
 			d.Add(problem.WrongValueType, p.Key.Range(), "A key of %s must be text.", f.Name)
 			continue
 		}
-		d.note(path+"."+k.AsString(), p.Value.Range())
+		d.note(path+"."+value.Text(k), p.Value.Range())
 		one := reflect.New(f.Elem).Elem()
-		if d.goodKey(f, k.AsString(), p.Key.Range()) && d.one(f, p.Value, one, path) {
-			out.SetMapIndex(reflect.ValueOf(k.AsString()).Convert(dst.Type().Key()), one)
+		if d.goodKey(f, value.Text(k), p.Key.Range()) && d.one(f, p.Value, one, path) {
+			out.SetMapIndex(reflect.ValueOf(value.Text(k)).Convert(dst.Type().Key()), one)
 		}
 	}
 	dst.Set(out)

@@ -41,7 +41,7 @@ func (d *decoder) endpoint(f *language.Field, expr hcl.Expression) (string, bool
 	if !ok {
 		return "", false
 	}
-	text := clean.AsString()
+	text := value.Text(clean)
 	if value.IsEndpoint(v) {
 		if err := language.CheckEndpoint(text); err != nil { // joined to something else after endpoint()
 			d.Add(problem.BadEndpoint, rng, "%s.", diag.Sentence(err.Error()))
@@ -54,6 +54,10 @@ func (d *decoder) endpoint(f *language.Field, expr hcl.Expression) (string, bool
 }
 
 func (d *decoder) endpointPath(expr hcl.Expression) (refPath, bool) {
+	expr, ok := value.Written(d.l.sources, expr, &problem.Report{})
+	if !ok {
+		return refPath{}, false // and reported when it is evaluated
+	}
 	if d.isJSON {
 		v, diags := expr.Value(nil)
 		if diags.HasErrors() || v.IsNull() || v.Type() != cty.String {

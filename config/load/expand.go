@@ -240,7 +240,7 @@ func forEachElements(v cty.Value, rng hcl.Range, rep *problem.Report) (map[strin
 				rep.Add(problem.BadForEach, rng, "for_each has a key without a value (null).")
 				return nil, false
 			}
-			elements[key.AsString()] = val
+			elements[value.Text(key)] = val
 		}
 		return elements, true
 	}

@@ -58,19 +58,23 @@ func (d *decoder) reference(f *language.Field, expr hcl.Expression) (string, boo
 // instance is computed. It reports everything that is not a reference.
 func (d *decoder) static(expr hcl.Expression, f *language.Field) (refPath, bool) {
 	rng := expr.Range()
+	expr, ok := value.Written(d.l.sources, expr, &d.Report)
+	if !ok {
+		return refPath{}, false
+	}
 	if d.isJSON {
 		v, diags := expr.Value(nil)
 		if diags.HasErrors() || v.Type() != cty.String || v.IsNull() {
 			d.Add(problem.NotAReference, rng, "%s is a reference. Write it as text: %q.", f.Name, f.ExampleValue())
 			return refPath{}, false
 		}
-		if p, ok := parsePath(v.AsString()); f.Form == language.FormSecret && (!ok || p.kind != config.KindSecret) {
-			d.literalCredential(f, v.AsString(), rng)
+		if p, ok := parsePath(value.Text(v)); f.Form == language.FormSecret && (!ok || p.kind != config.KindSecret) {
+			d.literalCredential(f, value.Text(v), rng)
 			return refPath{}, false
 		}
 		inner, diags := hclsyntax.ParseExpression([]byte(v.AsString()), rng.Filename, hcl.Pos{Line: rng.Start.Line, Column: rng.Start.Column + 1, Byte: rng.Start.Byte + 1})
 		if diags.HasErrors() {
-			d.notReference(f, v.AsString(), rng)
+			d.notReference(f, value.Text(v), rng)
 			return refPath{}, false
 		}
 		expr = inner
@@ -98,7 +102,7 @@ func (d *decoder) static(expr hcl.Expression, f *language.Field) (refPath, bool)
 func literalText(expr hcl.Expression) (string, bool) {
 	if t, ok := expr.(*hclsyntax.TemplateExpr); ok && t.IsStringLiteral() {
 		v, _ := t.Value(nil)
-		return v.AsString(), true
+		return value.Text(v), true
 	}
 	return "", false
 }
@@ -182,7 +186,7 @@ func (d *decoder) instanceKey(expr hcl.Expression) (string, bool) {
 		d.Add(problem.NotAReference, expr.Range(), "The key of an instance is text, but this is %s.", value.Describe(v))
 		return "", false
 	}
-	return v.AsString(), true
+	return value.Text(v), true
 }
 
 // extend adds the steps of a traversal.
@@ -201,7 +205,7 @@ func (p *refPath) extend(t hcl.Traversal) bool {
 			}
 			p.keyed = true
 			if s.Key.Type() == cty.String {
-				p.key = s.Key.AsString()
+				p.key = value.Text(s.Key)
 			} else {
 				p.badKey = true
 			}

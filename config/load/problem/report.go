@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/load/spelling"
 )
 
 // Report collects the problems of one object or one phase.
@@ -29,7 +30,7 @@ func (r *Report) Add(m Mistake, rng hcl.Range, detail string, args ...any) {
 func (r *Report) AddAt(m Mistake, rng diag.Range, detail string, args ...any) {
 	r.Incomplete = true
 	r.List = append(r.List, diag.Diagnostic{
-		Severity: diag.Error, Code: m.Code, Summary: m.Summary, Detail: fmt.Sprintf(detail, args...),
+		Severity: diag.Error, Code: m.Code, Summary: m.Summary, Detail: spelling.Restore(fmt.Sprintf(detail, args...)),
 		Address: r.Address, Range: rng,
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
+	"github.com/holdfast-dr/holdfast/config/load/spelling"
 )
 
 const maxFiles = 10_000
@@ -166,6 +167,10 @@ func ParseExpression(text, name string) (hcl.Expression, bool) {
 	if _, why := unsafeText([]byte(text), name, false); why != "" {
 		return nil, false
 	}
-	expr, diags := hclsyntax.ParseExpression([]byte(text), name, hcl.InitialPos)
+	kept, ok := spelling.KeepNative(text)
+	if !ok {
+		return nil, false
+	}
+	expr, diags := hclsyntax.ParseExpression([]byte(kept), name, hcl.InitialPos)
 	return expr, !diags.HasErrors()
 }

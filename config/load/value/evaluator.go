@@ -56,7 +56,7 @@ var Constant = Scope{ctx: &hcl.EvalContext{Functions: functions}, constant: true
 // ForEach is the scope of one instance of a block with for_each.
 func (s Scope) ForEach(key string, value cty.Value) Scope {
 	s.ctx = s.ctx.NewChild()
-	s.ctx.Variables = map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(key), "value": value})}
+	s.ctx.Variables = map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": textValue(key), "value": value})}
 	s.each = true
 	return s
 }
@@ -64,27 +64,29 @@ func (s Scope) ForEach(key string, value cty.Value) Scope {
 // Evaluate gives the value of an expression. It is false when there is no value;
 // then the reason was reported, here or where it arose.
 func (e *Evaluator) Evaluate(expr hcl.Expression, sc Scope, rep *problem.Report) (cty.Value, bool) {
-	switch x := expr.(type) {
-	case *hclsyntax.LiteralValueExpr:
+	if x, ok := expr.(*hclsyntax.LiteralValueExpr); ok {
 		return x.Val, true
-	case *hclsyntax.TemplateExpr:
-		if x.IsStringLiteral() {
-			v, diags := x.Value(nil)
-			return v, !diags.HasErrors()
-		}
+	}
+	kept, ok := Written(e.sources, expr, rep)
+	if !ok {
+		return cty.NilVal, false
+	}
+	if x, ok := kept.(*hclsyntax.TemplateExpr); ok && x.IsStringLiteral() {
+		v, diags := x.Value(nil)
+		return v, !diags.HasErrors()
 	}
 	if !e.namesKnown(expr, sc, rep) {
 		rep.Incomplete = true
 		return cty.NilVal, false
 	}
-	return compute(expr, sc, rep)
+	return compute(kept, expr.Range(), sc, rep)
 }
 
-// compute evaluates with the HCL library and takes over its problems.
-func compute(expr hcl.Expression, sc Scope, rep *problem.Report) (v cty.Value, ok bool) {
+// compute evaluates with the HCL library and takes over its problems, which are at rng unless they have a better place.
+func compute(expr hcl.Expression, rng hcl.Range, sc Scope, rep *problem.Report) (v cty.Value, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			rep.Add(problem.Defect, expr.Range(), "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
+			rep.Add(problem.Defect, rng, "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
 			ok = false
 		}
 	}()
@@ -92,12 +94,12 @@ func compute(expr hcl.Expression, sc Scope, rep *problem.Report) (v cty.Value, o
 	if diags.HasErrors() {
 		hide := usesSensitive(expr, sc)
 		for _, d := range diags {
-			explain(d, expr.Range(), hide, rep)
+			explain(d, rng, hide, rep)
 		}
 		return cty.NilVal, false
 	}
 	if !v.IsWhollyKnown() {
-		rep.Add(problem.InvalidExpr, expr.Range(), "The value is not known. Everything in a configuration is known before a plan is made.")
+		rep.Add(problem.InvalidExpr, rng, "The value is not known. Everything in a configuration is known before a plan is made.")
 		return cty.NilVal, false
 	}
 	return v, true
@@ -253,7 +255,7 @@ func spelled(t hcl.Traversal) string {
 			b.WriteString("." + s.Name)
 		case hcl.TraverseIndex:
 			if s.Key.Type() == cty.String {
-				b.WriteString("[" + diag.Quote(s.Key.AsString()) + "]")
+				b.WriteString("[" + diag.Quote(Text(s.Key)) + "]")
 			} else {
 				b.WriteString("[...]")
 			}

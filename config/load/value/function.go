@@ -82,7 +82,7 @@ var endpointFunc = function.New(&function.Spec{
 		if _, secret := marks[sensitiveMark]; secret {
 			return text.WithMarks(marks).Mark(endpointMark), nil
 		}
-		if err := language.CheckEndpoint(text.AsString()); err != nil {
+		if err := language.CheckEndpoint(Text(text)); err != nil {
 			return cty.NilVal, function.NewArgError(0, err)
 		}
 		return text.WithMarks(marks).Mark(endpointMark), nil
@@ -129,7 +129,7 @@ var lengthFunc = function.New(&function.Spec{
 		v := args[0]
 		switch t := v.Type(); {
 		case t == cty.String:
-			return stdlib.Strlen(v)
+			return stdlib.Strlen(cty.StringVal(Text(v)))
 		case t.IsObjectType():
 			return cty.NumberIntVal(int64(len(t.AttributeTypes()))), nil
 		}

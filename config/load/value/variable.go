@@ -83,6 +83,9 @@ func (e *Evaluator) declare(v *Variable) {
 	rep := &problem.Report{Incomplete: v.Failed}
 	v.typ = cty.DynamicPseudoType
 	if x := written(v.Block.Type); x != nil {
+		if kept, ok := Written(e.sources, x, rep); ok {
+			x = kept
+		}
 		typ, defaults, diags := typeexpr.TypeConstraintWithDefaults(x)
 		for _, dg := range diags {
 			rep.Add(problem.BadVariable, subject(dg, x.Range()), "The type of %s is not valid: %s Write for example string, number, bool, list(string) or map(string), without quotes.", diag.Quote(v.Name), dg.Detail)
@@ -205,7 +208,7 @@ func (e *Evaluator) readGiven(v *Variable, g given, rep *problem.Report) cty.Val
 			want = v.preset.Type()
 		}
 		if want == cty.String || want == cty.DynamicPseudoType {
-			return cty.StringVal(g.text)
+			return textValue(g.text)
 		}
 		if expr = parseGiven(v, g, rep); expr == nil {
 			return cty.NilVal
@@ -296,5 +299,5 @@ func (e *Evaluator) refusal(message hcl.Expression, rep *problem.Report) string 
 		rep.Add(problem.BadVariable, message.Range(), "The error_message of a validation must be text.")
 		return "its error_message is no text."
 	}
-	return clean.AsString()
+	return Text(clean)
 }
