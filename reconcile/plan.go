@@ -42,6 +42,7 @@ type Plan struct {
 	ExpiresAt     time.Time `json:"expires_at,omitzero"`
 
 	Config    ConfigInfo    `json:"config"`
+	Base      *ConfigInfo   `json:"base,omitempty"` // ModeCompare: what Config is compared with; its Ref is what was asked for
 	State     StateInfo     `json:"state"`
 	Inventory InventoryInfo `json:"inventory"`
 

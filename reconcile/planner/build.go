@@ -23,6 +23,7 @@ type Input struct {
 	Inventory *reconcile.Inventory
 	Config    reconcile.ConfigInfo // Digest is filled in by Build
 	Rewound   bool                 // the commit does not descend from the last applied one
+	Unproven  bool                 // whether it does cannot be told: the history at hand is cut off
 	Now       time.Time
 	Version   string
 	Options   Options

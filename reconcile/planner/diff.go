@@ -27,10 +27,16 @@ func (b *builder) diff() {
 		}
 		return
 	}
+	now, last := reconcile.ShortCommit(b.in.Config.Commit), reconcile.ShortCommit(b.st.LastCommit())
 	if b.in.Rewound {
 		b.diags.Errorf("HF-GIT-001", diag.Range{}, "The commit goes back",
-			"Commit %s does not descend from %s, which was applied last. Planning it would undo what was applied since. Merge the applied commit first, or allow it with --allow-rewind.",
-			reconcile.ShortCommit(b.in.Config.Commit), reconcile.ShortCommit(b.st.LastCommit()))
+			"Commit %s does not descend from %s, which was applied last: it is older, the branch was rewritten, or it is of another repository. Planning it would undo what was applied since. Merge the applied commit first, or allow it with --allow-rewind.",
+			now, last)
+	}
+	if b.in.Unproven {
+		b.diags.Errorf("HF-GIT-002", diag.Range{}, "Whether the commit goes back cannot be checked",
+			"The history at hand ends before it says whether commit %s descends from %s, which was applied last. Fetch all of it (git fetch --unshallow; in a workflow fetch-depth: 0, or GIT_DEPTH: 0), or allow it with --allow-rewind.",
+			now, last)
 	}
 	b.plan.Changes = make([]reconcile.Change, 0, max(0, len(b.desired)-len(b.recorded)))
 	for _, d := range b.desired {

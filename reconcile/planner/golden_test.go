@@ -74,6 +74,8 @@ func (c goldenCase) input(t testing.TB) planner.Input {
 			in.Options.Exclude = append(in.Options.Exclude, value)
 		case key == "rewound":
 			in.Rewound = value == "true"
+		case key == "unproven":
+			in.Unproven = value == "true"
 		default:
 			t.Fatalf("options: there is no %q", line)
 		}

@@ -81,10 +81,7 @@ func (a *App) Load(ctx context.Context) (*Config, diag.List, error) { return a.L
 func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, error) {
 	spec := source.Spec{Dir: a.dir(), Path: a.o.Path}
 	if a.o.Repo != "" || ref != a.o.Ref {
-		spec = source.Spec{Repo: a.o.Repo, Ref: ref, Path: a.o.Path}
-		if spec.Repo == "" {
-			spec.Repo, spec.Path = a.enclosing(ctx)
-		}
+		spec = a.repository(ctx, ref)
 	}
 	src, err := source.Open(ctx, spec)
 	if err != nil {
@@ -103,6 +100,12 @@ func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, erro
 		return nil, nil, err
 	}
 	doc, diags := load.Load(src.FS, opts)
+	if src.Unknown != nil {
+		diags = append(diags, diag.Diagnostic{
+			Severity: diag.Warning, Code: "HF-GIT-003", Summary: "The commit is not known",
+			Detail: fmt.Sprintf("The files are read as they lie on disk, but the git repository around them cannot be read: %s. Nothing tells whether they go back behind what was applied.", src.Unknown),
+		})
+	}
 	cfg := &Config{Doc: doc, Info: src.Info, Warnings: diags, spec: spec}
 	if diags.HasErrors() {
 		return cfg, diags, ErrInvalid
@@ -110,14 +113,35 @@ func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, erro
 	return cfg, diags, nil
 }
 
-// enclosing gives the repository and folder of the configuration directory, for comparing it with another commit.
-func (a *App) enclosing(ctx context.Context) (repo, folder string) {
+// Base gives the commit that a configuration is compared with: the one that a ref names or, written REF..., where the
+// configuration's own commit branched off it.
+func (a *App) Base(ctx context.Context, cfg *Config, against string) (ref string, err error) {
+	ref, fork := strings.CutSuffix(against, "...")
+	switch {
+	case !fork:
+		return against, nil
+	case cfg.Info.Commit == "":
+		return "", errors.New("the configuration is not from a commit, so nothing is known of where it branched off")
+	}
+	return source.Fork(ctx, a.repository(ctx, ref), cfg.Info.Commit)
+}
+
+// repository names a commit of the repository that the configuration is in.
+func (a *App) repository(ctx context.Context, ref string) source.Spec {
+	spec := source.Spec{Repo: a.o.Repo, Ref: ref, Path: a.o.Path}
+	if spec.Repo != "" {
+		return spec
+	}
+	spec.Repo = a.dir()
 	src, err := source.Open(ctx, source.Spec{Dir: a.dir(), Path: a.o.Path})
 	if err != nil {
-		return a.dir(), a.o.Path
+		return spec
 	}
 	defer src.Close()
-	return src.Info.Repo, src.Info.Path
+	if src.Info.Repo != "" {
+		spec.Repo, spec.Path = src.Info.Repo, src.Info.Path
+	}
+	return spec
 }
 
 // committedVars adds the variable files that lie beside the configuration.
@@ -140,12 +164,17 @@ func (a *App) committedVars(fsys fs.FS, opts *load.Options) error {
 	return nil
 }
 
-// Descends says how the configuration's commit relates to an earlier one.
-func (a *App) Descends(ctx context.Context, cfg *Config, ancestor string) (source.Descent, error) {
-	if ancestor == "" || cfg.Info.Commit == "" {
-		return source.DescentUnknown, nil
+// descends says how the configuration's commit relates to an earlier one.
+func descends(ctx context.Context, cfg *Config, ancestor string) (d source.Descent, err error) {
+	src, err := source.Open(ctx, cfg.spec)
+	if err != nil {
+		return "", err
 	}
-	return source.Descends(ctx, cfg.spec, ancestor)
+	defer func() { err = errors.Join(err, src.Close()) }()
+	if src.Info.Commit != cfg.Info.Commit {
+		return "", fmt.Errorf("%s came to be at another commit meanwhile; try again", src.Info.Repo)
+	}
+	return src.Descends(ctx, ancestor)
 }
 
 // StatePath is where the state file is: as told, from the environment, as configured, or holdfast.db.

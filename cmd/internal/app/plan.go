@@ -38,12 +38,12 @@ func (a *App) Plan(ctx context.Context, cfg *Config, backend state.Backend, o Pl
 	in := planner.Input{
 		Doc: cfg.Doc, State: snap, Config: configInfo(cfg.Info), Now: a.Now(), Version: a.o.Version, Options: o.Options,
 	}
-	if !o.AllowRewind {
-		descent, err := a.Descends(ctx, cfg, snap.LastCommit())
+	if last := snap.LastCommit(); !o.AllowRewind && last != "" && cfg.Info.Commit != "" {
+		descent, err := descends(ctx, cfg, last)
 		if err != nil {
 			return nil, fmt.Errorf("compare with the applied commit: %w", err)
 		}
-		in.Rewound = descent == source.DescentNo
+		in.Rewound, in.Unproven = descent == source.DescentNo, descent == source.DescentUnknown
 	}
 	if o.Recorded {
 		in.Inventory, err = observe.Recorded(snap)
@@ -131,6 +131,8 @@ func (a *App) Compare(before, after *Config) *reconcile.Plan {
 		Doc: after.Doc, State: snap, Config: configInfo(after.Info), Now: a.Now(), Version: a.o.Version,
 		Options: planner.Options{Mode: reconcile.ModeCompare},
 	})
+	base := configInfo(before.Info)
+	plan.Base = &base
 	withWarnings(plan, after)
 	return plan
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
+	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 )
 
@@ -66,12 +67,11 @@ func (c *Call) CheckDir() error {
 
 // Load reads the configuration. When it has errors they are printed and end the command; warnings stay with it.
 func (c *Call) Load(ctx context.Context, a *app.App) (*app.Config, error) {
-	return c.LoadRef(ctx, a, c.ref)
+	return c.Loaded(a.Load(ctx))
 }
 
-// LoadRef is Load for another commit of the same repository.
-func (c *Call) LoadRef(ctx context.Context, a *app.App, ref string) (*app.Config, error) {
-	cfg, diags, err := a.LoadRef(ctx, ref)
+// Loaded is what Load makes of what was loaded.
+func (c *Call) Loaded(cfg *app.Config, diags diag.List, err error) (*app.Config, error) {
 	if !errors.Is(err, app.ErrInvalid) {
 		return cfg, err
 	}

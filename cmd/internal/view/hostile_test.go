@@ -3,6 +3,7 @@ package view_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -19,7 +20,7 @@ import (
 )
 
 // hostile rewrites terminals, hides words, breaks lines, mentions people and is no UTF-8.
-const hostile = "x\x1b[2J\x1b]0;title\x07\u202egnp.exe\u2066\u200b\r\nError: fake\n\u2028<script>alert(1)</script><!-- --> @everyone [a](https://evil.example) ![i](x) `code` **zz** | #1 ~~s~~\xff\x00\u009b31m"
+const hostile = "x\x1b[2J\x1b]0;title\x07\u202egnp.exe\u2066\u200b\r\nError: fake\n\u2028<script>alert(1)</script><!-- --> @everyone [a](https://evil.example) ![i](x) `code` **zz** | #1 ~~s~~ HTTPS://evil.example ftp://evil.example Www.evil.example mailto:a@evil.example $`x`$ $\\frac{1}{2}$ GH-1 !1 \xff\x00\u009b31m"
 
 // printable fails for what a terminal would act on.
 func printable(t *testing.T, what, got string) {
@@ -73,12 +74,12 @@ func TestHostilePlan(t *testing.T) {
 	got := markdown(t, poisoned(), 0)
 	printable(t, "Markdown", strings.ReplaceAll(got, "\u200b", "")) // our own, after @ and in links
 	lines := strings.Split(got, "\n")
-	if !regexp.MustCompile(`^<!-- holdfast:plan [A-Za-z0-9_.-]+ -->$`).MatchString(lines[0]) || strings.Count(lines[0], "-->") != 1 {
+	if !regexp.MustCompile(`^<!-- holdfast:plan [A-Za-z0-9_.%-]+ -->$`).MatchString(lines[0]) || strings.Count(lines[0], "-->") != 1 {
 		t.Errorf("the marker is %q", lines[0])
 	}
 	rest := strings.Join(lines[1:], "\n")
-	for _, bad := range []string{"<script", "<!--", "@everyone", "https://"} {
-		if strings.Contains(rest, bad) {
+	for _, bad := range []string{"<script", "<!--", "@everyone", "https://", "ftp://", "www.", "a@evil", "$", "gh-1", "#1", "!1"} {
+		if strings.Contains(strings.ToLower(rest), bad) {
 			t.Errorf("the Markdown contains %q:\n%s", bad, rest)
 		}
 	}
@@ -90,7 +91,7 @@ func TestHostilePlan(t *testing.T) {
 	// Only our own tags are left.
 	if tag := regexp.MustCompile(`</?[a-zA-Z!][^>]*>`).FindAllString(rest, -1); len(tag) > 0 {
 		for _, s := range tag {
-			if !regexp.MustCompile(`^</?(details|details open|summary|sub)>$`).MatchString(s) {
+			if !regexp.MustCompile(`^</?(details|details open|summary|sub|span)>$`).MatchString(s) {
 				t.Errorf("the Markdown contains the tag %q", s)
 			}
 		}
@@ -176,6 +177,72 @@ func TestMarkdownIsCutToSize(t *testing.T) {
 	p.Config.Subject = strings.Repeat("ä", 100_000)
 	if got := markdown(t, p, 3000); len(got) > 3000 {
 		t.Errorf("a long subject makes %d bytes", len(got))
+	}
+}
+
+// A pipeline finds its own comment by the first line: no two environments have the same.
+func TestMarkdownMarksAreDistinct(t *testing.T) {
+	seen := map[string]string{}
+	for _, name := range []string{"prod eu", "prod-eu", "prod_eu", "prod%20eu", "prod.eu", "prod--eu", "prod-->eu", "prod/eu", "Prod-eu", "prod\xc3\xb6eu", ""} {
+		p := full()
+		p.Environment = name
+		mark, _, _ := strings.Cut(markdown(t, p, 0), "\n")
+		if other, clash := seen[mark]; clash {
+			t.Errorf("%q and %q both have %s", name, other, mark)
+		}
+		if seen[mark] = name; strings.Count(mark, "-->") != 1 || !strings.HasSuffix(mark, " -->") {
+			t.Errorf("%q: %s", name, mark)
+		}
+	}
+	p := full()
+	p.Environment = "prod-eu"
+	if got := markdown(t, p, 0); !strings.HasPrefix(got, "<!-- holdfast:plan prod-eu -->\n") {
+		t.Errorf("a plain name is not as it is written: %.60q", got)
+	}
+}
+
+func TestMarkdownSaysWhatWasCompared(t *testing.T) {
+	p := full()
+	p.State.Generation, p.Timestamp = 41, time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	for source, want := range map[reconcile.InventoryInfo]string{
+		{Source: "live", TakenAt: p.Timestamp}:                           "\n\nCompared with generation 41 of the state; devices and stores were looked at.\n",
+		{Source: "recorded", TakenAt: p.Timestamp.Add(-26 * time.Hour)}:  "devices and stores as of 2026-03-09 10:00 UTC, 26 hours before.\n",
+		{Source: "recorded", TakenAt: p.Timestamp.Add(-72 * time.Hour)}:  "3 days before.\n",
+		{Source: "recorded", TakenAt: p.Timestamp.Add(-5 * time.Second)}: "moments before.\n",
+		{Source: "recorded"}: "devices and stores were never looked at.\n",
+	} {
+		p.Inventory = source
+		if got := markdown(t, p, 0); !strings.Contains(got, want) {
+			t.Errorf("%+v: no %q in\n%.500s", source, want, got)
+		}
+	}
+	p.Mode, p.Base = reconcile.ModeCompare, &reconcile.ConfigInfo{Commit: "aaaaaaaaaaaa", Subject: "before", Ref: "origin/main..."}
+	if got := markdown(t, p, 0); !strings.Contains(got, "Compared with commit `aaaaaaa` before (origin/main...), without any state.\n") {
+		t.Errorf("got %.500s", got)
+	}
+	p.Config.Commit = ""
+	if got := markdown(t, p, 0); !strings.Contains(got, "not from a commit") {
+		t.Errorf("got %.500s", got)
+	}
+}
+
+func TestMarkdownOfAFailure(t *testing.T) {
+	var many diag.List
+	for i := range 2000 {
+		many.Errorf("HF-CFG-001", diag.Range{Filename: "a.hold.hcl", Start: diag.Pos{Line: i + 1}}, "Bad", hostile)
+	}
+	var b bytes.Buffer
+	if err := view.MarkdownFailure(&b, "prod eu", many, errors.New("read the configuration of main: "), 5000); err != nil {
+		t.Fatal(err)
+	}
+	got := b.String()
+	for _, want := range []string{"<!-- holdfast:plan prod%20eu -->\n", "Plan failed", "The configuration has 2000 errors; read the configuration of main", "more cut to fit", "a.hold.hcl:1"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if len(got) > 5000 || strings.Contains(got, "@everyone") || strings.Contains(got, "<script") {
+		t.Errorf("%d bytes, or dangerous:\n%s", len(got), got)
 	}
 }
 

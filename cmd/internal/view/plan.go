@@ -272,7 +272,7 @@ func (b *planText) header() {
 		b.WriteString(b.s.yellow(" + uncommitted changes"))
 	}
 	if p.Mode == reconcile.ModeCompare {
-		b.WriteString("   compared with another commit, without any state\n\n")
+		b.WriteString("   compared with " + comparedWith(p.Base) + "\n\n")
 		return
 	}
 	fmt.Fprintf(b, "   state gen %d   inventory %s", p.State.Generation, p.Inventory.Source)
@@ -280,6 +280,14 @@ func (b *planText) header() {
 		fmt.Fprintf(b, ", from %s", b.s.time(p.Inventory.TakenAt))
 	}
 	b.WriteString("\n\n")
+}
+
+// comparedWith says what a plan without a state is compared with.
+func comparedWith(base *reconcile.ConfigInfo) string {
+	if base == nil {
+		return "another commit, without any state"
+	}
+	return strings.TrimSpace(fmt.Sprintf("commit %s (%s), without any state", reconcile.ShortCommit(base.Commit), Line(base.Ref)))
 }
 
 func (b *planText) section(sec section) {

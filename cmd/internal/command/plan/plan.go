@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/command/execution"
+	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/reconcile"
 )
@@ -76,11 +77,13 @@ taken; a plan can be made while an apply runs.
 
 With --refresh=recorded nothing is contacted and no secret is resolved: the
 setting for pull requests in CI. With --against REF two commits are compared
-without any state.`,
+without any state; with --against REF... what is compared is the commit where
+this one branched off REF, so that what REF gained since is no difference.`,
 		Example: `  holdfast plan
   holdfast plan --out tonight.plan && holdfast apply tonight.plan
   holdfast plan --repo . --ref HEAD --refresh=recorded --detailed-exitcode --format=markdown
-  holdfast plan --against origin/main`,
+  holdfast plan --against origin/main
+  holdfast plan --against origin/main... --format=markdown`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if against != "" && out != "" {
@@ -91,9 +94,13 @@ without any state.`,
 					return err
 				}
 			}
-			p, err := makePlan(cmd.Context(), c, f, against)
+			m := planning{Call: c, flags: f, against: against}
+			if format == "markdown" && !c.JSON {
+				m.comment, m.most = true, maxBytes
+			}
+			p, err := m.plan(cmd.Context())
 			if err != nil {
-				return err
+				return m.failed(err)
 			}
 			if out != "" && !p.Errored {
 				if err := app.SavePlan(c.File(out), p); err != nil {
@@ -114,34 +121,45 @@ without any state.`,
 	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for holdfast apply FILE")
 	cmd.Flags().StringVar(&format, "format", "text", "text, markdown or json")
 	command.Number(cmd, &maxBytes, "max-bytes", 60000, "cut --format=markdown to this size, least severe first; 0: no limit")
-	cmd.Flags().StringVar(&against, "against", "", "compare with this commit instead of the state")
+	cmd.Flags().StringVar(&against, "against", "", "compare with this commit instead of the state; REF... is where this one branched off REF")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes or due actions, 3 when there is only drift")
 	command.OneOf(cmd, "format", "text", "markdown", "json")
 	return cmd
 }
 
-// makePlan loads the configuration and plans it.
-func makePlan(ctx context.Context, c *command.Call, f planFlags, against string) (*reconcile.Plan, error) {
-	o, err := f.options()
+// planning makes the plan of the command plan.
+type planning struct {
+	*command.Call
+	flags   planFlags
+	against string
+	comment bool // what keeps the plan from being made is also told in Markdown
+	most    int  // bytes of a comment
+
+	environment string    // of the configuration, as far as it is known
+	problems    diag.List // of the configuration
+}
+
+// plan loads the configuration and plans it.
+func (m *planning) plan(ctx context.Context) (*reconcile.Plan, error) {
+	o, err := m.flags.options()
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.App()
+	a, err := m.App()
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := c.Load(ctx, a)
+	cfg, err := m.loaded(a.Load(ctx))
 	if err != nil {
 		return nil, err
 	}
-	if against != "" {
-		base, err := c.LoadRef(ctx, a, against)
-		if err != nil {
-			return nil, fmt.Errorf("read the configuration of %s: %w", against, err)
-		}
-		return a.Compare(base, cfg), nil
+	if m.against != "" {
+		return m.compare(ctx, a, cfg)
 	}
 	st, err := a.OpenState(ctx, a.StatePath(cfg.Doc), false)
+	if errors.Is(err, app.ErrNoState) {
+		return nil, fmt.Errorf("%w. Where there is none to read, as for a pull request, compare two commits: holdfast plan --against origin/main", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -149,10 +167,41 @@ func makePlan(ctx context.Context, c *command.Call, f planFlags, against string)
 	return a.Plan(ctx, cfg, st, o)
 }
 
+func (m *planning) loaded(cfg *app.Config, diags diag.List, err error) (*app.Config, error) {
+	if cfg != nil {
+		m.environment, m.problems = cfg.Doc.Settings.Environment, diags
+	}
+	return m.Loaded(cfg, diags, err)
+}
+
+func (m *planning) compare(ctx context.Context, a *app.App, cfg *app.Config) (*reconcile.Plan, error) {
+	ref, err := a.Base(ctx, cfg, m.against)
+	if err != nil {
+		return nil, err
+	}
+	base, diags, err := a.LoadRef(ctx, ref)
+	if errors.Is(err, app.ErrInvalid) {
+		m.problems = diags
+	}
+	if base, err = m.Loaded(base, diags, err); err != nil {
+		return nil, fmt.Errorf("read the configuration of %s: %w", m.against, err)
+	}
+	base.Info.Ref = m.against
+	return a.Compare(base, cfg), nil
+}
+
+// failed tells a pull request, too, why there is no plan.
+func (m *planning) failed(err error) error {
+	if !m.comment {
+		return err
+	}
+	return errors.Join(err, view.MarkdownFailure(m.Out, m.environment, m.problems, err, m.most))
+}
+
 // erroredCode is the exit code of a plan with errors: what would undo an applied commit is no usable plan, and what only
 // protection stops is blocked.
 func erroredCode(p *reconcile.Plan) int {
-	codes := map[string]int{"HF-GIT-001": command.ExitUnusable, "HF-DEL-001": command.ExitBlocked}
+	codes := map[string]int{"HF-GIT-001": command.ExitUnusable, "HF-GIT-002": command.ExitUnusable, "HF-DEL-001": command.ExitBlocked}
 	code := command.ExitFault
 	for i, d := range slices.DeleteFunc(slices.Clone(p.Findings), func(d diag.Diagnostic) bool { return d.Severity != diag.Error }) {
 		this, ok := codes[d.Code]
