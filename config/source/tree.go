@@ -34,6 +34,9 @@ type notFolder string
 
 func (n notFolder) Error() string { return string(n) }
 
+// Is makes it fs.ErrNotExist: there is no such folder.
+func (n notFolder) Is(target error) bool { return target == fs.ErrNotExist }
+
 // folder walks from a root tree to the tree of a folder ("." is the root).
 func (d *database) folder(root objectID, dir string) (objectID, error) {
 	if dir == "." {

@@ -113,17 +113,27 @@ func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, erro
 	return cfg, diags, nil
 }
 
-// Base gives the commit that a configuration is compared with: the one that a ref names or, written REF..., where the
-// configuration's own commit branched off it.
-func (a *App) Base(ctx context.Context, cfg *Config, against string) (ref string, err error) {
+// LoadBase reads what a configuration is compared with: that of the commit a ref names or, written REF..., of where the
+// configuration's own commit branched off it. A commit that has no configuration there has an empty one.
+func (a *App) LoadBase(ctx context.Context, cfg *Config, against string) (*Config, diag.List, error) {
 	ref, fork := strings.CutSuffix(against, "...")
-	switch {
-	case !fork:
-		return against, nil
-	case cfg.Info.Commit == "":
-		return "", errors.New("the configuration is not from a commit, so nothing is known of where it branched off")
+	if fork {
+		if cfg.Info.Commit == "" {
+			return nil, nil, errors.New("the configuration is not from a commit, so nothing is known of where it branched off")
+		}
+		var err error
+		if ref, err = source.Fork(ctx, a.repository(ctx, ref), cfg.Info.Commit); err != nil {
+			return nil, nil, err
+		}
 	}
-	return source.Fork(ctx, a.repository(ctx, ref), cfg.Info.Commit)
+	base, diags, err := a.LoadRef(ctx, ref)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrInvalid) && len(base.Doc.Sources) == 0 {
+		base, diags, err = &Config{Doc: &config.Document{}}, nil, nil
+	}
+	if err == nil {
+		base.Info.Ref = against
+	}
+	return base, diags, err
 }
 
 // repository names a commit of the repository that the configuration is in.

@@ -108,8 +108,8 @@ func markdownCommit(what string, c reconcile.ConfigInfo) string {
 // markdownAgainst says what the configuration is compared with, and how old what is known of the world is.
 func markdownAgainst(p *reconcile.Plan) string {
 	if p.Mode == reconcile.ModeCompare {
-		if p.Base == nil {
-			return "compared with another commit, without any state"
+		if p.Base == nil || p.Base.Commit == "" {
+			return "compared with " + markdownText(comparedWith(p.Base))
 		}
 		return fmt.Sprintf("%s (%s), without any state", markdownCommit("compared with commit", *p.Base), markdownText(p.Base.Ref))
 	}

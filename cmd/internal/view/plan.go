@@ -284,10 +284,13 @@ func (b *planText) header() {
 
 // comparedWith says what a plan without a state is compared with.
 func comparedWith(base *reconcile.ConfigInfo) string {
-	if base == nil {
+	switch {
+	case base == nil:
 		return "another commit, without any state"
+	case base.Commit == "":
+		return fmt.Sprintf("%s, which has no configuration here", Line(base.Ref))
 	}
-	return strings.TrimSpace(fmt.Sprintf("commit %s (%s), without any state", reconcile.ShortCommit(base.Commit), Line(base.Ref)))
+	return fmt.Sprintf("commit %s (%s), without any state", reconcile.ShortCommit(base.Commit), Line(base.Ref))
 }
 
 func (b *planText) section(sec section) {

@@ -13,6 +13,7 @@ package git
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -60,10 +61,10 @@ func Open(objects string) (*Objects, error) {
 		os.Mkdir(filepath.Join(scratch, "objects"), 0o700),
 	)
 	if err == nil {
-		o.sizes, err = start(o.command(program, "cat-file", "--batch-check"))
+		o.sizes, err = start(o.command(context.Background(), program, "cat-file", "--batch-check"))
 	}
 	if err == nil {
-		o.bodies, err = start(o.command(program, "cat-file", "--batch"))
+		o.bodies, err = start(o.command(context.Background(), program, "cat-file", "--batch"))
 	}
 	if err != nil {
 		return nil, errors.Join(err, o.Close())
@@ -81,8 +82,8 @@ func environment(objects string) []string {
 	}
 }
 
-func (o *Objects) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(program, append([]string{"--git-dir=" + o.scratch}, args...)...)
+func (o *Objects) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, append([]string{"--git-dir=" + o.scratch}, args...)...)
 	cmd.Dir, cmd.Env = o.scratch, o.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is for us
 	return cmd
@@ -123,10 +124,12 @@ func (o *Objects) EncodedObject(_ plumbing.ObjectType, id plumbing.Hash) (plumbi
 
 // HashesWithPrefix gives the ids that start with some bytes, two or more.
 func (o *Objects) HashesWithPrefix(prefix []byte) ([]plumbing.Hash, error) {
-	cmd := o.command(o.bodies.cmd.Path, "rev-parse", "--disambiguate="+hex.EncodeToString(prefix))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := o.command(ctx, o.bodies.cmd.Path, "rev-parse", "--disambiguate="+hex.EncodeToString(prefix))
 	var out bytes.Buffer
 	cmd.Stdout = &bounded{to: &out, left: maxAnswer}
-	if err := runFor(cmd, patience); err != nil {
+	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("git rev-parse: %w", err)
 	}
 	var ids []plumbing.Hash
@@ -135,18 +138,6 @@ func (o *Objects) HashesWithPrefix(prefix []byte) ([]plumbing.Hash, error) {
 	}
 	return ids, nil
 }
-
-// runFor runs a short command and kills it when it takes longer.
-func runFor(cmd *exec.Cmd, most time.Duration) error {
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	defer time.AfterFunc(most, func() { kill(cmd) }).Stop()
-	return cmd.Wait()
-}
-
-// kill ends a command and what it started.
-func kill(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
 // bounded refuses more than so many bytes.
 type bounded struct {
@@ -173,7 +164,6 @@ type talk struct {
 func start(cmd *exec.Cmd) (*talk, error) {
 	t := &talk{cmd: cmd, stderr: &head{}}
 	cmd.Stderr = t.stderr
-	cmd.WaitDelay = time.Second
 	out, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -226,10 +216,11 @@ func (t *talk) broken(err error) error {
 	return fmt.Errorf("git: %w", err)
 }
 
+// end ends the program; it may have ended before. What it says to that has no news.
 func (t *talk) end() {
 	_ = t.to.Close()
-	kill(t.cmd)
-	_ = t.cmd.Wait() // it was killed
+	_ = t.cmd.Process.Kill()
+	_ = t.cmd.Wait()
 	_ = t.pipe.Close()
 }
 

@@ -175,18 +175,13 @@ func (m *planning) loaded(cfg *app.Config, diags diag.List, err error) (*app.Con
 }
 
 func (m *planning) compare(ctx context.Context, a *app.App, cfg *app.Config) (*reconcile.Plan, error) {
-	ref, err := a.Base(ctx, cfg, m.against)
-	if err != nil {
-		return nil, err
-	}
-	base, diags, err := a.LoadRef(ctx, ref)
+	base, diags, err := a.LoadBase(ctx, cfg, m.against)
 	if errors.Is(err, app.ErrInvalid) {
 		m.problems = diags
 	}
 	if base, err = m.Loaded(base, diags, err); err != nil {
 		return nil, fmt.Errorf("read the configuration of %s: %w", m.against, err)
 	}
-	base.Info.Ref = m.against
 	return a.Compare(base, cfg), nil
 }
 
