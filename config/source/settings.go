@@ -72,7 +72,7 @@ func eachSetting(text []byte, do func(section, name, key, value string)) error {
 			r.restOfLine()
 		case c == '[':
 			section, name, ok = r.section()
-		case isLetter(c) && section != "":
+		case isLetter(c):
 			key, value, good := r.setting(c)
 			if ok = good; ok {
 				do(section, name, key, value)
