@@ -245,12 +245,12 @@ func commitInfo(c *object.Commit) Info {
 	if c.Author.Email != "" {
 		author = strings.TrimSpace(author + " <" + c.Author.Email + ">")
 	}
-	return Info{
-		Commit:  c.Hash.String(),
-		Subject: diag.Printable(subject),
-		Author:  diag.Printable(author),
-		Time:    c.Committer.When.UTC().Truncate(time.Second),
+	info := Info{Commit: c.Hash.String(), Subject: diag.Printable(subject), Author: diag.Printable(author)}
+	// A commit may claim any time; a year of five digits has no form in JSON.
+	if at := c.Committer.When.UTC().Truncate(time.Second); at.Year() >= 1 && at.Year() <= 9999 {
+		info.Time = at
 	}
+	return info
 }
 
 // decoded gives a text of a commit in UTF-8. It is in the encoding that the

@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -199,6 +200,45 @@ func TestDirInABrokenRepository(t *testing.T) {
 	}
 }
 
+// Clones of which only a part is checked out, with the extensions of the config that git makes for them.
+func TestSparseCheckout(t *testing.T) {
+	r := newRepo(t)
+	r.git("config", "uploadpack.allowFilter", "true")
+	head := r.commit("c", "conf/a.hold.hcl", "one", "other/z.hold.hcl", "z")
+	r.git("update-ref", "refs/heads/HEAD", r.git("commit-tree", "-m", "not what HEAD means", head+"^{tree}"))
+	for name, args := range map[string][]string{"sparse": nil, "sparse and partial": {"--filter=blob:none"}, "without trees": {"--filter=tree:0"}} {
+		t.Run(name, func(t *testing.T) {
+			clone := &repo{t, filepath.Join(t.TempDir(), "clone")}
+			r.git(append(append([]string{"clone", "-q", "--sparse"}, args...), "file://"+r.dir, clone.dir)...)
+			clone.git("sparse-checkout", "set", "conf")
+			if clone.git("config", "extensions.worktreeConfig") != "true" {
+				t.Fatal("git did not set the extension")
+			}
+			for _, spec := range []source.Spec{{Dir: clone.dir + "/conf"}, {Repo: clone.dir, Path: "conf"}, {Repo: clone.dir, Ref: "HEAD", Path: "conf"}} {
+				s := open(t, spec)
+				if got := listing(t, s.FS); got != "a.hold.hcl=one" || s.Info.Commit != head || s.Info.Dirty || s.Unknown != nil {
+					t.Errorf("%+v: %q, %+v, %v", spec, got, s.Info, s.Unknown)
+				}
+			}
+		})
+	}
+}
+
+// A bare repository beside its work trees, which a file .git makes look like one.
+func TestBareBesideWorkTrees(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("c", "conf/a.hold.hcl", "one")
+	top := t.TempDir()
+	r.git("clone", "-q", "--bare", r.dir, top+"/.bare")
+	writeFile(t, top+"/.git", "gitdir: ./.bare\n")
+	(&repo{t, top}).git("worktree", "add", "-q", "main", "main")
+	for _, spec := range []source.Spec{{Dir: top + "/main/conf"}, {Repo: top + "/main", Path: "conf"}, {Repo: top, Path: "conf"}} {
+		if s := open(t, spec); s.Info.Commit != head || s.Info.Dirty {
+			t.Errorf("%+v: %+v, %v", spec, s.Info, s.Unknown)
+		}
+	}
+}
+
 // A checkout as CI systems make it for a pull request.
 func TestPullRequestCheckout(t *testing.T) {
 	r := newRepo(t)
@@ -382,6 +422,23 @@ func TestCommitEncodings(t *testing.T) {
 	}
 }
 
+// A commit claims a time that cannot be written down: it is read all the same, and its record too.
+func TestCommitTimes(t *testing.T) {
+	r := newRepo(t)
+	tree := r.git("rev-parse", r.commit("c", "a.hold.hcl", "one")+"^{tree}")
+	for date, want := range map[string]string{
+		"1700000000 +0000": `"time":"2023-11-14T22:13:20Z"`, "253402300800 +0000": `"dirty"`, "99999999999999 +0000": `"dirty"`,
+		"9999999999999999999999 +0000": `"dirty"`, "-1 +0000": `"dirty"`, "1700000000 +9999": `"time":"2023-11-14T22:13:20Z"`, "": `"dirty"`,
+	} {
+		raw := "tree " + tree + "\nauthor A <a@example.net> " + date + "\ncommitter B <b@example.net> " + date + "\n\nm\n"
+		r.git("update-ref", "refs/heads/odd", r.gitIn(raw, "hash-object", "-t", "commit", "-w", "--literally", "--stdin"))
+		s := open(t, source.Spec{Repo: r.dir, Ref: "odd"})
+		if got, err := json.Marshal(s.Info); err != nil || !strings.Contains(string(got), want) {
+			t.Errorf("%q: %s, %v", date, got, err)
+		}
+	}
+}
+
 // Names that begin with a dot are what editors and systems leave behind.
 func TestDotNames(t *testing.T) {
 	r := newRepo(t)
@@ -414,6 +471,11 @@ func TestMountedConfigMap(t *testing.T) {
 		if got := listing(t, open(t, source.Spec{Dir: d}).FS); !strings.Contains(got, "a.hold.hcl=two") || strings.Contains(got, "one") {
 			t.Errorf("%s: %q", d, got)
 		}
+	}
+	symlink(t, "..data/big", dir+"/big") // of keys with a slash
+	writeFile(t, dir+"/..2026_01_02/big/b.hold.hcl", "three")
+	if got := listing(t, open(t, source.Spec{Dir: dir + "/big"}).FS); got != "b.hold.hcl=three x=x" {
+		t.Errorf("a folder of it: %q", got)
 	}
 	for name, target := range map[string]string{
 		"b.hold.hcl": "..data/../..2026_01_01/a.hold.hcl", "c.hold.hcl": "a.hold.hcl", "d.hold.hcl": "..data/a.hold.hcl",

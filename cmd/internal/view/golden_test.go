@@ -44,7 +44,7 @@ func at(hour, minute int) time.Time { return time.Date(2026, 3, 10, hour, minute
 // full is a plan with every section.
 func full() *reconcile.Plan {
 	p := &reconcile.Plan{
-		Environment: "production", Mode: reconcile.ModeApply, Digest: "sha256:9b1e",
+		Environment: "production", Mode: reconcile.ModeApply, Digest: "sha256:9b1e", Timestamp: at(14, 0),
 		Config:    reconcile.ConfigInfo{Commit: "3f9c1ab27d8e", Subject: "Shorten the night window", Dirty: true},
 		State:     reconcile.StateInfo{Generation: 41},
 		Inventory: reconcile.InventoryInfo{Source: "recorded", TakenAt: at(11, 30)},

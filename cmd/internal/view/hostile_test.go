@@ -221,6 +221,14 @@ func TestMarkdownSaysWhatWasCompared(t *testing.T) {
 		t.Errorf("got %.500s", got)
 	}
 	p.Config.Commit = ""
+	if got := markdown(t, p, 0); !strings.Contains(got, "\n\nThe configuration is **not from a commit**.\n\nCompared with") {
+		t.Errorf("got %.500s", got)
+	}
+	p.Mode, p.Restore = reconcile.ModeRestore, &reconcile.Restore{}
+	if got := markdown(t, p, 0); strings.Contains(got, "not from a commit") || !strings.Contains(got, "Compared with generation 41") {
+		t.Errorf("a restore: %.500s", got)
+	}
+	p.Mode, p.Restore = reconcile.ModeCompare, nil
 	if got := markdown(t, p, 0); !strings.Contains(got, "not from a commit") {
 		t.Errorf("got %.500s", got)
 	}

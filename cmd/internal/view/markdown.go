@@ -83,15 +83,17 @@ func markdownHead(p *reconcile.Plan, allowed reconcile.Allowed) string {
 	var b strings.Builder
 	b.WriteString(markdownTitle(p.Environment, summary(p)))
 	switch {
+	case p.Restore != nil, p.Mode == reconcile.ModeDelete: // of the record alone
 	case p.Config.Commit == "":
-		b.WriteString("Configuration **not from a commit**")
+		b.WriteString("The configuration is **not from a commit**.\n\n")
 	default:
 		b.WriteString(markdownCommit("Commit", p.Config))
 		if p.Config.Dirty {
 			b.WriteString(" **+ uncommitted changes**")
 		}
+		b.WriteString("\n\n")
 	}
-	b.WriteString("\n\n" + diag.Sentence(markdownAgainst(p)) + ".\n\n")
+	b.WriteString(diag.Sentence(markdownAgainst(p)) + ".\n\n")
 	for _, g := range closed(p, allowed) {
 		fmt.Fprintf(&b, "- Not applied without `%s`: %s\n", g.Allow, markdownText(g.Reason))
 	}
