@@ -90,7 +90,7 @@ func TestHTTPS(t *testing.T) {
 		t.Run("filter "+filter, func(t *testing.T) {
 			r := newRepo(t)
 			r.git("config", "uploadpack.allowFilter", filter)
-			first := r.commit("first", "conf/a.hold.hcl", "one", "big", strings.Repeat("x", 17<<20))
+			first := r.commit("first", "conf/a.hold.hcl", "one", "big", strings.Repeat("x", 3<<20))
 			r.git("tag", "-a", "-m", "annotated", "v1")
 			r.git("branch", "old")
 			second := r.commit("second", "conf/a.hold.hcl", "two")
@@ -131,8 +131,7 @@ func TestHTTPS(t *testing.T) {
 			refused(t, source.Spec{Repo: url, Ref: "12121212"}, "no branch, tag or commit 1212")
 			refused(t, source.Spec{Repo: url, Path: "cnf"}, "did you mean conf?")
 			refused(t, source.Spec{Repo: url + "-not"}, "no such repository")
-			r.git("mv", "big", "big.hold.hcl")
-			r.commit("large")
+			r.commit("large", "big.hold.hcl", strings.Repeat("x", 17<<20))
 			refused(t, source.Spec{Repo: url}, "big.hold.hcl")
 		})
 	}
