@@ -25,8 +25,9 @@ type Checked struct {
 	Store     string              `json:"store"`
 	Artifacts int                 `json:"artifacts"` // in the store
 	Findings  []providers.Finding `json:"findings"`
-	Swept     *providers.Swept    `json:"swept,omitempty"` // when a sweep followed
-	Error     string              `json:"error,omitempty"` // why it could not be checked, or not to the end
+	Swept     *providers.Swept    `json:"swept,omitempty"`    // when a sweep followed
+	Repaired  []string            `json:"repaired,omitempty"` // artifacts that were put into the catalogue
+	Error     string              `json:"error,omitempty"`    // why it could not be checked, or not to the end
 }
 
 // Check compares a store with itself and with the record. It reads no content of artifacts and changes nothing.
@@ -63,6 +64,50 @@ func (k *Keeper) Check(ctx context.Context, address string) (_ Checked, err erro
 	})
 	out.Findings = slices.Compact(out.Findings)
 	return out, nil
+}
+
+// Repair puts artifacts that a check found whole, and not in the store's catalogue, into it, and checks again.
+func (k *Keeper) Repair(ctx context.Context, found Checked) (Checked, error) {
+	holes := map[providers.ArtifactID]bool{}
+	for _, f := range found.Findings {
+		if f.Kind == providers.NotCatalogued {
+			holes[f.Artifact] = true
+		}
+	}
+	if len(holes) == 0 {
+		return found, nil
+	}
+	if err := k.catalogue(ctx, found.Store, holes); err != nil {
+		return found, err
+	}
+	again, err := k.Check(ctx, found.Store)
+	for _, f := range again.Findings {
+		if f.Kind == providers.NotCatalogued {
+			delete(holes, f.Artifact)
+		}
+	}
+	for id := range holes {
+		again.Repaired = append(again.Repaired, string(id))
+	}
+	slices.Sort(again.Repaired)
+	return again, err
+}
+
+func (k *Keeper) catalogue(ctx context.Context, address string, holes map[providers.ArtifactID]bool) (err error) {
+	s, err := k.Opener.Store(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for m, err := range s.List(ctx) {
+		if err != nil || !holes[m.ID] {
+			continue // the check tells of what cannot be read
+		}
+		if _, err := s.Commit(ctx, m); err != nil {
+			return fmt.Errorf("put artifact %s into the catalogue of %s: %w", m.ID, address, err)
+		}
+	}
+	return ctx.Err()
 }
 
 func unreadable(err error) providers.Finding {

@@ -28,6 +28,9 @@ type Rescanned struct {
 	Problems []string                    `json:"problems"`       // what could not be understood
 	Hold     state.Hold                  `json:"hold,omitzero"`  // as it is afterwards
 	Skipped  []string                    `json:"skipped_cursor"` // backup plans whose schedule is not known: they may run again
+
+	Catalogued   int `json:"catalogued"`             // artifacts that the store's catalogue did not know, and knows now
+	Uncatalogued int `json:"uncatalogued,omitempty"` // that it still does not know
 }
 
 // Loss is an artifact that is not good.
@@ -80,6 +83,9 @@ func (k *Keeper) Rescan(ctx context.Context, l state.Lock, address string, plans
 		}
 		if err := r.take(found); err != nil {
 			return r.out, err
+		}
+		if found.Uncatalogued {
+			r.catalogue(s, found.Manifest)
 		}
 	}
 	return r.out, r.end()
@@ -139,6 +145,19 @@ func (r *rescan) take(found providers.Recovered) error {
 		return nil
 	}
 	return r.flush(nil)
+}
+
+// catalogue has the store take an artifact into its catalogue, so that it would be missed. The first that it cannot take is told, and the last tried.
+func (r *rescan) catalogue(s providers.Store, m providers.Manifest) {
+	if !r.out.DryRun && r.out.Uncatalogued == 0 {
+		_, err := s.Commit(r.ctx, m)
+		if err == nil {
+			r.out.Catalogued++
+			return
+		}
+		r.out.Problems = append(r.out.Problems, fmt.Sprintf("artifact %s is not in the catalogue of the store, and cannot be put there: %v", m.ID, err))
+	}
+	r.out.Uncatalogued++
 }
 
 // artifact gives the record of what was found. The device has the address it was declared under when the artifact was made.

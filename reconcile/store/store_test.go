@@ -446,3 +446,65 @@ func TestStatusOfAStoreThatIsNotMounted(t *testing.T) {
 		})
 	}
 }
+
+// forgetful takes the catalogue away, as if its entries had never been written.
+func (f *fixture) forgetful() {
+	f.Helper()
+	f.ok(errors.Join(os.RemoveAll(filepath.Join(f.path, ".holdfast", "catalog")), os.RemoveAll(filepath.Join(f.path, ".holdfast", "heads"))))
+	found, err := f.keeper().Check(f.Context(), nas)
+	f.ok(err)
+	if len(found.Findings) != 2 || found.Findings[0].Kind != providers.NotCatalogued {
+		f.Fatalf("without a catalogue: %+v", found.Findings)
+	}
+}
+
+// TestHolesInTheCatalogueAreMended: what an older version left out of the catalogue, or an adoption found without one, is missed when it is gone.
+func TestHolesInTheCatalogueAreMended(t *testing.T) {
+	for name, mend := range map[string]func(*fixture) int{
+		"repair": func(f *fixture) int {
+			found, err := f.keeper().Check(t.Context(), nas)
+			f.ok(err)
+			found, err = f.keeper().Repair(t.Context(), found)
+			f.ok(err)
+			return len(found.Repaired)
+		},
+		"rescan": func(f *fixture) int {
+			got, err := f.rescan()
+			f.ok(err)
+			return got.Catalogued
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.init(false)
+			all := f.fill(2)
+			_, err := f.rescan()
+			f.ok(err)
+			f.forgetful()
+			if n := mend(f); n != 2 {
+				t.Errorf("%d artifacts were put into the catalogue, want 2", n)
+			}
+			file := filepath.Join(f.path, filepath.FromSlash(all[0].Files[0].Path))
+			f.ok(errors.Join(os.Remove(file), os.Remove(strings.TrimSuffix(file, ".zip")+".holdfast.json")))
+			found, err := f.keeper().Check(t.Context(), nas)
+			f.ok(err)
+			if !slices.ContainsFunc(found.Findings, func(x providers.Finding) bool { return x.Kind == providers.ManifestMissing && x.Artifact == all[0].ID }) {
+				t.Errorf("nobody misses what is gone: %+v", found.Findings)
+			}
+		})
+	}
+}
+
+func TestDryRescanOfHoles(t *testing.T) {
+	f := newFixture(t)
+	f.init(false)
+	f.fill(2)
+	_, err := f.rescan()
+	f.ok(err)
+	f.forgetful()
+	got, err := f.keeper().Rescan(t.Context(), state.Lock{}, nas, hourly, true, nil)
+	f.ok(err)
+	if got.Uncatalogued != 2 || got.Catalogued != 0 {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -118,6 +118,9 @@ func StoreChecks(w io.Writer, all []store.Checked, s Style) error {
 			}
 			fmt.Fprintf(w, "    %s\n      %s\n", where, Line(f.Detail))
 		}
+		if n := len(one.Repaired); n > 0 {
+			fmt.Fprintf(w, "%s: %s put into the catalogue.\n", s.bold(Line(one.Store)), Count(n, "artifact was", "artifacts were"))
+		}
 		if sw := one.Swept; sw != nil {
 			fmt.Fprintf(w, "%s: removed %s and finished %s: %s, %s.\n", s.bold(Line(one.Store)), Count(len(sw.Staged), "staging area", "staging areas"),
 				Count(len(sw.Deleted), "deletion", "deletions"), Count(sw.Files, "file", "files"), unit.Bytes(sw.Bytes))
@@ -145,6 +148,12 @@ func Rescanned(w io.Writer, r store.Rescanned, s Style) error {
 		fmt.Fprintf(w, ", %d left alone that are recorded in another store", r.Result.Elsewhere)
 	}
 	fmt.Fprintln(w, ".")
+	if r.Catalogued > 0 {
+		fmt.Fprintf(w, "%s: %s put into its catalogue, which did not know of them.\n", s.bold(Line(r.Store)), Count(r.Catalogued, "artifact was", "artifacts were"))
+	}
+	if r.Uncatalogued > 0 {
+		fmt.Fprintf(w, "%s %s not in the store's catalogue, so that nobody would miss them.\n", s.yellow("!"), Count(r.Uncatalogued, "artifact is", "artifacts are"))
+	}
 	for _, c := range r.Cursors {
 		fmt.Fprintf(w, "%s: goes on after %s.\n", Line(c.Address), s.time(c.At))
 	}

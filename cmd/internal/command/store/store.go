@@ -245,7 +245,7 @@ space, what is recorded in them and how far their catalogues go. The exit code i
 }
 
 func storeCheck(c *command.Call) *cobra.Command {
-	var sweep bool
+	var sweep, repair bool
 	cmd := &cobra.Command{
 		Use:   "check [STORE ...]",
 		Short: "Compare stores with themselves and with the record",
@@ -256,13 +256,16 @@ when something was found.
 
 With --sweep, remove afterwards what crashes left: staging areas that nobody wrote
 to for an hour, and deletions that broke off. What a task that has not ended may go
-on with stays.`,
-		Example: "  holdfast store check\n  holdfast store check nas --sweep\n  holdfast store check nas --json | jq '.stores[].findings[]'",
+on with stays.
+
+With --repair, put artifacts into the catalogue that are there and that it does not
+know, as a crash of an earlier version may have left them, or an adoption.`,
+		Example: "  holdfast store check\n  holdfast store check nas --sweep\n  holdfast store check nas --repair\n  holdfast store check nas --json | jq '.stores[].findings[]'",
 
 		ValidArgsFunction: completeStores(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			open := c.ReadState
-			if sweep {
+			if sweep || repair {
 				open = c.WithState
 			}
 			return withStores(cmd.Context(), open, func(s *stores) error {
@@ -273,7 +276,7 @@ on with stays.`,
 				var all []store.Checked
 				code := command.ExitDone
 				for _, n := range names {
-					one, err := checkStore(cmd.Context(), s, n, sweep)
+					one, err := checkStore(cmd.Context(), s, n, sweep, repair)
 					if err != nil {
 						return err
 					}
@@ -289,16 +292,20 @@ on with stays.`,
 		},
 	}
 	cmd.Flags().BoolVar(&sweep, "sweep", false, "remove what crashes left")
+	cmd.Flags().BoolVar(&repair, "repair", false, "put artifacts into the catalogue that it does not know")
 	return cmd
 }
 
 // checkStore checks one store. A store that cannot be checked does not keep the others from it.
-func checkStore(ctx context.Context, s *stores, address string, sweep bool) (store.Checked, error) {
+func checkStore(ctx context.Context, s *stores, address string, sweep, repair bool) (store.Checked, error) {
 	if _, ok := s.snap.Objects[address]; !ok {
 		return store.Checked{Store: address, Error: strings.Join(s.keeper().Status(ctx, s.snap, address).Problems, " ")}, ctx.Err()
 	}
 	k := s.keeper()
 	one, err := k.Check(ctx, address)
+	if err == nil && repair {
+		one, err = k.Repair(ctx, one)
+	}
 	if err == nil && sweep {
 		swept, sweepErr := k.Sweep(ctx, address)
 		one.Swept, err = &swept, sweepErr
