@@ -75,6 +75,7 @@ type passthrough struct {
 	byInode map[uint64]uint64
 	handles map[uint64]*handle
 	next    uint64
+	asks    int // the thread whose request is answered
 	fails   func(op, path string) error
 	synced  func(path string) error
 }
@@ -111,6 +112,7 @@ func (p *passthrough) serve(lock, unlock func()) error {
 			return err
 		}
 		lock()
+		p.asks = int(native.Uint32(buf[32:]))
 		reply, err := p.answer(native.Uint32(buf[4:]), native.Uint64(buf[16:]), buf[fuseInHead:n])
 		unlock()
 		op := native.Uint32(buf[4:])

@@ -77,6 +77,9 @@ func (m *medium) fail(op string, with syscall.Errno, well, times int, paths stri
 	m.say("fail", op, int(with), well, times, paths)
 }
 
+// kill lets the process that makes such a call die of it, after some that go well: the call is not made.
+func (m *medium) kill(op string, well int, paths string) { m.fail(op, 0, well, 1, paths) }
+
 // heal ends all failures and tells how many there were.
 func (m *medium) heal() int {
 	m.t.Helper()
@@ -88,7 +91,7 @@ func (m *medium) heal() int {
 // failure is one that was asked for.
 type failure struct {
 	op          string
-	with        syscall.Errno
+	with        syscall.Errno // 0: the caller is killed
 	well, times int
 	paths       *regexp.Regexp
 }
@@ -119,6 +122,10 @@ func mediumMain(dir, at string) error {
 			} else if f.times > 0 {
 				f.times--
 				hits++
+				if f.with == 0 {
+					_ = unix.Kill(p.asks, unix.SIGKILL)
+					return unix.EINTR
+				}
 				return f.with
 			}
 		}
