@@ -15,6 +15,7 @@ type TargetState struct {
 	Active string `json:"active,omitempty"` // member name; empty: none is active
 	Epoch  int64  `json:"epoch,omitempty"`  // marker of the last move; 0: none, or the target cannot hold one
 	Frozen bool   `json:"frozen,omitempty"` // writers are stopped
+	Broken string `json:"broken,omitempty"` // why the active member cannot serve, when that can be seen; empty: nothing is seen
 }
 
 // Target is one typed thing whose active side can move. Every method may be
@@ -28,7 +29,8 @@ type Target interface {
 	Freeze(ctx context.Context, mv Move) error
 	// Unfreeze lets writers go on where they were; it undoes Freeze when a switch did not take place.
 	Unfreeze(ctx context.Context, mv Move) error
-	// Switch makes To active and From not, so that never both are.
+	// Switch makes To active and From not, so that never both are. A To that is active already is only marked with the epoch, so that
+	// the move is done; a target that holds no marker then does nothing.
 	Switch(ctx context.Context, mv Move) error
 	// Verify checks that To really serves. It changes nothing.
 	Verify(ctx context.Context, mv Move) error

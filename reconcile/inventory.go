@@ -87,4 +87,5 @@ type TargetSeen struct {
 	Active string `json:"active,omitempty"` // member name
 	Epoch  int64  `json:"epoch,omitempty"`
 	Frozen bool   `json:"frozen,omitempty"`
+	Broken string `json:"broken,omitempty"` // why the active member cannot serve
 }

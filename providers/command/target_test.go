@@ -78,6 +78,7 @@ func TestTargetContract(t *testing.T) {
 					State: func(t *testing.T) string {
 						return read(t, dir+"/state") + "|" + read(t, dir+"/frozen") + "|" + read(t, dir+"/log")
 					},
+					Serve: func(t *testing.T, member string) { write(t, dir+"/state", member+"\n") },
 				}
 			})
 		})

@@ -18,6 +18,8 @@ type TargetCase struct {
 	Active func() ([]string, error)
 	// State describes the thing in full, to show that it was not changed.
 	State func(t *testing.T) string
+	// Serve makes a member active as people do by hand, without a marker.
+	Serve func(t *testing.T, member string)
 }
 
 // Target runs the contract suite of providers.Target. Each call of fresh gives a thing nobody used before.
@@ -28,6 +30,7 @@ func Target(t *testing.T, fresh func(t *testing.T) TargetCase) {
 		"one active":    targetOneActive,
 		"freeze":        targetFreeze,
 		"refused moves": targetRefused,
+		"adopted":       targetAdopted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &targetCase{TargetCase: fresh(t), t: t}
@@ -98,6 +101,21 @@ func (c *targetCase) untouched(what string, f func()) {
 	if after := c.State(c.t); after != before {
 		c.t.Errorf("%s changed the target\nbefore:\n%s\nafter:\n%s", what, before, after)
 	}
+}
+
+// targetAdopted: what is active already becomes a move that is done, and stays active all the time.
+func targetAdopted(t *testing.T, c *targetCase) {
+	c.Serve(t, c.Members[0])
+	if st := c.observe(); st.Active != c.Members[0] || st.Epoch != 0 {
+		t.Fatalf("made active by hand: %+v", st)
+	}
+	mv := c.move(0, 0, 1)
+	must(t, c.Switch(t.Context(), mv))
+	c.done(mv)
+	c.untouched("the same adoption again", func() { must(t, c.Switch(t.Context(), mv)) })
+	next := c.move(0, 1, 2)
+	must(t, c.Switch(t.Context(), next))
+	c.done(next)
 }
 
 func targetMoves(t *testing.T, c *targetCase) {

@@ -176,7 +176,11 @@ func (t *target) read() (providers.TargetState, *marker, error) {
 			return providers.TargetState{}, nil, err
 		}
 		if same(before, after) {
-			return providers.TargetState{Active: active, Epoch: after.epoch(active)}, after, nil
+			st := providers.TargetState{Active: active, Epoch: after.epoch(active)}
+			if _, err := t.usable(active); active != "" && err != nil {
+				st.Broken = err.Error()
+			}
+			return st, after, nil
 		}
 	}
 }
@@ -273,7 +277,7 @@ func (t *target) change(ctx context.Context, mv providers.Move) error {
 	if st.Active != "" && st.Active != mv.To {
 		next.Before = &point{Active: st.Active, Epoch: st.Epoch}
 	}
-	if err := t.writeMarker(next); err != nil {
+	if err := t.writeMarker(next); err != nil || st.Active == mv.To { // then it was made by hand, or before the marker was lost
 		return err
 	}
 	return t.relink(path)

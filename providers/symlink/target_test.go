@@ -80,8 +80,25 @@ func TestTargetContract(t *testing.T) {
 				return []string{filepath.Base(to)}, err
 			},
 			State: s.state,
+			Serve: func(t *testing.T, member string) { must(t, os.Symlink(member, s.link)) }, // relative, as people write it
 		}
 	})
+}
+
+// TestActiveDirectoryIsGone: a link to nothing serves nobody, and that is no error of looking at it.
+func TestActiveDirectoryIsGone(t *testing.T) {
+	s := newSite(t)
+	target := s.open(t)
+	must(t, target.Switch(t.Context(), toBerlin(4)))
+	if st, err := target.Observe(t.Context()); err != nil || st.Broken != "" {
+		t.Errorf("a link to a directory: %+v, %v", st, err)
+	}
+	must(t, os.Remove(s.berlin))
+	st, err := target.Observe(t.Context())
+	if err != nil || st.Active != "berlin" || st.Epoch != 4 || !strings.Contains(st.Broken, s.berlin) {
+		t.Errorf("a link to nothing: %+v, %v", st, err)
+	}
+	must(t, target.Switch(t.Context(), toDublin(5)))
 }
 
 func toDublin(epoch int64) providers.Move {

@@ -181,7 +181,7 @@ func target(ctx context.Context, opener *providers.Opener, a string, seen reconc
 	if err == nil {
 		var st providers.TargetState
 		st, err = t.Observe(ctx)
-		got.Active, got.Epoch, got.Frozen = st.Active, st.Epoch, st.Frozen
+		got.Active, got.Epoch, got.Frozen, got.Broken = st.Active, st.Epoch, st.Frozen, st.Broken
 		err = errors.Join(err, t.Close())
 	}
 	if err != nil {

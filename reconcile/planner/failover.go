@@ -226,21 +226,25 @@ func (b *builder) addMove(f *config.Failover, mv movement, role state.Role, w op
 	b.addRole(f, mv, class, reason, trigger, steps, after)
 }
 
-// addAdoption records what is active already, after verifying it.
+// addAdoption records what is active already, after marking and verifying it. The marks come first: by them a target tells that this move is done.
 func (b *builder) addAdoption(f *config.Failover, mv movement) {
 	var steps []reconcile.Step
-	for _, a := range f.Targets() {
-		t, ok := config.Lookup[*config.FailoverTarget](b.doc, a)
-		if !ok {
-			continue
+	add := func(verb string, op reconcile.Op, class state.Class) {
+		for _, a := range f.Targets() {
+			t, ok := config.Lookup[*config.FailoverTarget](b.doc, a)
+			if !ok {
+				continue
+			}
+			m := t.Member(mv.to)
+			steps = append(steps, reconcile.NewStep(verb+" "+string(a), op, class, reconcile.MoveArgs{
+				Failover: string(f.Address), Target: string(a), From: m.Name, To: m.Name, FromSite: string(mv.from), ToSite: string(mv.to), Epoch: mv.epoch,
+			}))
+			b.use(a)
+			b.needRecorded(a)
 		}
-		b.use(a)
-		b.needRecorded(a)
-		m := t.Member(mv.to)
-		steps = append(steps, reconcile.NewStep("verify "+string(a), reconcile.OpTargetVerify, state.Rerun, reconcile.MoveArgs{
-			Failover: string(f.Address), Target: string(a), From: m.Name, To: m.Name, FromSite: string(mv.from), ToSite: string(mv.to), Epoch: mv.epoch,
-		}))
 	}
+	add("mark", reconcile.OpTargetSwitch, state.Check)
+	add("verify", reconcile.OpTargetVerify, state.Rerun)
 	steps = append(steps, reconcile.NewStep("settle", reconcile.OpRoleSettle, state.Rerun, reconcile.MoveArgs{
 		Failover: string(f.Address), FromSite: string(mv.from), ToSite: string(mv.to), Epoch: mv.epoch, Reason: "adopted",
 	}))

@@ -22,6 +22,7 @@ type sight struct {
 	seen     bool           // any target was
 	complete bool           // every target was
 	conflict string         // they disagree, or show what no member is
+	broken   string         // why the active side cannot serve
 }
 
 // contradicts reports whether what was seen is not what is recorded.
@@ -46,6 +47,9 @@ func (b *builder) look(f *config.Failover) sight {
 			continue
 		}
 		s.epoch = max(s.epoch, seen.Epoch)
+		if seen.Broken != "" {
+			s.broken = fmt.Sprintf("%s: %s", a, seen.Broken)
+		}
 		site := siteOf(t, seen.Active)
 		switch {
 		case site == "" && seen.Active != "":
@@ -119,6 +123,12 @@ func (b *builder) roleStatus(f *config.Failover, role state.Role) reconcile.Role
 			Detail: detail + ". Nothing is done by itself: put the targets back, or record what they show with: holdfast state adopt " + string(f.Address),
 		})
 		line.State, line.Note = "conflict", detail
+	case s.broken != "":
+		b.plan.Drift = append(b.plan.Drift, reconcile.Drift{
+			Address: string(f.Address), Summary: "its active side cannot serve",
+			Detail: s.broken + ". Bring it back, or prefer another side in the configuration and apply that with --allow=role",
+		})
+		line.Note = s.broken
 	case role.Active == string(f.Preferred) || b.planned[string(f.Address)]:
 	case b.prefersAnew(f, role):
 		line.Note = fmt.Sprintf("this commit prefers %s; the switchover is not part of this plan", f.Preferred)
