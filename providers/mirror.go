@@ -1,9 +1,6 @@
 package providers
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // MirrorRequest is one pass of a mirror.
 type MirrorRequest struct {
@@ -29,11 +26,11 @@ type MirrorDiff struct {
 
 // MirrorResult is what a pass did.
 type MirrorResult struct {
-	Started      time.Time `json:"started"` // the position: the target holds the source at least as of then
-	Files        int64     `json:"files"`
-	CopiedFiles  int64     `json:"copied_files"`
-	CopiedBytes  int64     `json:"copied_bytes"`
-	DeletedFiles int64     `json:"deleted_files"`
+	Files        int64    `json:"files"`
+	CopiedFiles  int64    `json:"copied_files"`
+	CopiedBytes  int64    `json:"copied_bytes"`
+	DeletedFiles int64    `json:"deleted_files"`
+	Warnings     []string `json:"warnings,omitempty"` // what of the copied entries the target could not take, one line a kind
 	// Clean: a complete copy saw nothing at the target that the source does not have, so that a prune has nothing to do.
 	Clean bool `json:"clean,omitempty"`
 }
@@ -44,7 +41,8 @@ type Mirror interface {
 	// Compare says what a pass would do. It changes nothing. A missing or unreadable source is an error.
 	Compare(ctx context.Context, req MirrorRequest) (MirrorDiff, error)
 	// Copy brings new and changed files to the target and deletes nothing. It ends with an error if any
-	// file could not be copied; what it copied stays.
+	// file could not be copied; what it copied stays. When it ends without one, the target holds the source
+	// at least as of when it was called.
 	Copy(ctx context.Context, req MirrorRequest, progress Progress) (MirrorResult, error)
 	// Prune deletes from the target what the source no longer has. It is called
 	// only after a Copy without errors, compares both sides afresh, and never deletes when the source is empty.

@@ -55,7 +55,7 @@ var imports = map[string][]string{
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
 	"providers/sqlite":       {"providers", "providers/glob", "providers/opened", "providers/scratch"},
 	"providers/symlink":      {"providers"},
-	"providers/tree":         {"providers", "providers/opened", "providers/glob"},
+	"providers/tree":         {"providers", "providers/attribute", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"}, // a test kit, as are its children
 	"state/sqlstore":         {"state", "state/sqlstore/database"},
 	"config/golden":          {}, // a test kit

@@ -1,62 +1,112 @@
 package tree
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
-// describe gives an open file or directory the source's owner, mode, extended
-// attributes and times, in the order in which none undoes another: a
-// change of owner clears set-id bits and capabilities. has is nil for a new file.
-func describe(from, to int, want, has *info) error {
-	if privileged && (has == nil || has.uid != want.uid || has.gid != want.gid) {
-		if err := unix.Fchown(to, int(want.uid), int(want.gid)); err != nil {
-			return err
-		}
+// hard are the flags that forbid what a later pass has to do.
+const hard = attribute.Immutable | attribute.Append
+
+// sealed reports whether an entry of the target carries all that the source's does: the target's was written after the source's was
+// last changed in any way. A pass that was cut off tells nothing.
+func (c *copying) sealed(src, dst *info) bool {
+	return !c.careful && sameOwner(src, dst) && before(src.ctime, dst.ctime)
+}
+
+func before(a, b unix.Timespec) bool {
+	return a.Sec < b.Sec || a.Sec == b.Sec && a.Nsec < b.Nsec
+}
+
+var xattrBuffers = sync.Pool{New: func() any { b := make([]byte, attribute.MaxXattr); return &b }}
+
+// describe gives an entry of the target what one of the source carries, but for content and flags.
+func (c *copying) describe(path string, from, to attribute.Entry, want *info) error {
+	buf := xattrBuffers.Get().(*[]byte)
+	defer xattrBuffers.Put(buf)
+	a := attribute.Attributes{Mode: want.mode, UID: want.uid, GID: want.gid, Mtime: want.mtime}
+	var unread []string
+	a.Xattrs, unread = attribute.Xattrs(from, *buf, nil)
+	lost, err := attribute.Apply(to, &a)
+	for _, name := range unread {
+		c.losses.add("attribute "+attribute.Kind(name)+" cannot be read", path)
 	}
-	if err := unix.Fchmod(to, want.perm()); err != nil {
+	for _, name := range lost.Xattrs {
+		c.losses.add("the target does not take the attribute "+attribute.Kind(name), path)
+	}
+	if lost.Owner {
+		c.losses.add("the owner cannot be set", path)
+	}
+	if lost.Bits {
+		c.losses.add("setuid and setgid are left out without the owner", path)
+	}
+	return err
+}
+
+// flag gives an open entry of the target the source's flags, after everything else was done to it.
+func (c *copying) flag(path string, to int, want attribute.Flags) error {
+	lost, err := attribute.SetFlags(to, want)
+	if lost {
+		c.losses.add("the target does not take the flags "+want.String(), path)
+	}
+	return err
+}
+
+// flagName does so for an entry by its name.
+func (c *copying) flagName(b *both, e *entry) error {
+	to, err := b.dst.openat(e.name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
 		return err
 	}
-	if err := copyXattrs(from, to, has != nil); err != nil {
+	defer unix.Close(to)
+	return c.flag(join(b.path, e.name), to, e.flags)
+}
+
+// loosen takes the flags that forbid changes from an open file or directory. Where that is not possible, the change itself says so.
+func loosen(fd int) {
+	if flags := attribute.FlagsOf(fd); flags&hard != 0 {
+		_, _ = attribute.SetFlags(fd, flags&^hard)
+	}
+}
+
+// loosened repeats a change of an entry that was forbidden, with the flags that may forbid it taken away.
+func (d dir) loosened(name string, change func() error) error {
+	err := change()
+	if err != unix.EPERM {
 		return err
 	}
-	return setTimes(to, want)
-}
-
-func setTimes(fd int, want *info) error {
-	times := [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, want.mtime}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), times[:], 0)
-}
-
-// describeNode does the same for a link, fifo or device node just made in d.
-func describeNode(d dir, name string, want *info) error {
-	if privileged {
-		if err := unix.Fchownat(d.fd, name, int(want.uid), int(want.gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return err
-		}
+	i, ok, lerr := d.lstat(name)
+	if lerr != nil || !ok || !i.isFile() && !i.isDir() {
+		return err
 	}
-	if want.kind() != unix.S_IFLNK {
-		fd, err := d.openat(name, unix.O_PATH, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		if err := unix.Chmod(procPath(fd), want.perm()); err != nil {
-			return err
-		}
+	fd, oerr := d.openat(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if oerr != nil {
+		return err
 	}
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, want.mtime}
-	return unix.UtimesNanoAt(d.fd, name, times, unix.AT_SYMLINK_NOFOLLOW)
+	defer unix.Close(fd)
+	loosen(fd)
+	return change()
 }
 
-// mend gives an existing entry with the right content the source's mode and owner.
+func (d dir) unlink(name string, flags int) error {
+	err := d.loosened(name, func() error { return unix.Unlinkat(d.fd, name, flags) })
+	if err == unix.ENOENT {
+		return nil
+	}
+	return err
+}
+
+// mend gives an existing entry with the right content what else the source's carries.
 func (c *copying) mend(b *both, e *entry) error {
 	if c.protected[e.src.id] || c.protected[e.dst.id] {
 		return errProtected
@@ -64,8 +114,12 @@ func (c *copying) mend(b *both, e *entry) error {
 	if err := c.begun(); err != nil {
 		return err
 	}
+	path := join(b.path, e.name)
 	if !e.src.isFile() {
-		return describeNode(b.dst, e.name, &e.src)
+		return c.describe(path, attribute.Named(b.src.fd, e.name), attribute.Named(b.dst.fd, e.name), &e.src)
+	}
+	if e.src.nlink == 1 && e.dst.nlink > 1 && !sameOwner(&e.src, &e.dst) {
+		return c.bring(b, e) // other names of the target's, which is one file no more at the source
 	}
 	for _, f := range []id{e.src.id, e.dst.id} {
 		release, err := opened.Read(c.ctx, opened.Inode{Dev: f.dev, Ino: f.ino})
@@ -87,89 +141,57 @@ func (c *copying) mend(b *both, e *entry) error {
 		return err
 	}
 	defer unix.Close(to)
-	opened, err := dir{to}.stat()
-	if err != nil {
+	if now, err := (dir{to}).stat(); err != nil || now.id != e.dst.id {
+		return errors.Join(providers.ErrChanged, err)
+	}
+	loosen(to)
+	if err := c.describe(path, attribute.Opened(from), attribute.Opened(to), &e.src); err != nil {
 		return err
 	}
-	if opened.id != e.dst.id || unchangedSince(from, &e.src) != nil {
-		return providers.ErrChanged
-	}
-	return describe(from, to, &e.src, &e.dst)
-}
-
-// copyXattrs makes the extended attributes that we carry the same. A file
-// system without them takes none.
-func copyXattrs(from, to int, existing bool) error {
-	want, err := listXattrs(from)
-	if err != nil {
+	if err := c.flag(path, to, attribute.FlagsOf(from)); err != nil {
 		return err
 	}
-	if existing {
-		has, err := listXattrs(to)
-		if err != nil {
-			return err
-		}
-		for _, name := range has {
-			if !slices.Contains(want, name) {
-				if err := unix.Fremovexattr(to, name); err != nil && err != unix.ENODATA {
-					return err
-				}
-			}
-		}
+	if err := unchangedSince(from, &e.src); err == nil || !errors.Is(err, providers.ErrChanged) {
+		return err
 	}
-	for _, name := range want {
-		value, err := xattr(from, name)
-		if err == unix.ENODATA {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := unix.Fsetxattr(to, name, value, 0); err != nil && err != unix.EOPNOTSUPP {
-			return err
-		}
-	}
-	return nil
+	return c.bring(b, e)
 }
 
-func carried(name string) bool {
-	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "system.posix_acl_") || privileged && name == "security.capability"
+// losses are what of the entries could not be kept, by kind. They are safe for concurrent use.
+type losses struct {
+	mu    sync.Mutex
+	kinds map[string]*loss
 }
 
-func listXattrs(fd int) ([]string, error) {
-	raw, err := grow(func(buf []byte) (int, error) { return unix.Flistxattr(fd, buf) })
-	if err == unix.EOPNOTSUPP || len(raw) == 0 {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for name := range bytes.SplitSeq(raw, []byte{0}) {
-		if carried(string(name)) {
-			names = append(names, string(name))
-		}
-	}
-	return names, nil
+type loss struct {
+	n     int
+	first string // path
 }
 
-func xattr(fd int, name string) ([]byte, error) {
-	return grow(func(buf []byte) (int, error) { return unix.Fgetxattr(fd, name, buf) })
+func (l *losses) add(kind, path string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kinds == nil {
+		l.kinds = map[string]*loss{}
+	}
+	of := l.kinds[kind]
+	if of == nil {
+		of = &loss{first: path}
+		l.kinds[kind] = of
+	}
+	of.n++
+	of.first = min(of.first, path)
 }
 
-// grow calls with an ever larger buffer until what there is fits in.
-func grow(call func([]byte) (int, error)) ([]byte, error) {
-	var small [256]byte
-	buf := small[:]
-	for {
-		n, err := call(buf)
-		if err == unix.ERANGE && len(buf) < 1<<17 {
-			buf = make([]byte, 2*len(buf))
-			continue
+// lines tells each kind in one line.
+func (l *losses) lines() (all []string) {
+	for kind, of := range l.kinds {
+		line := fmt.Sprintf("%s: %q", kind, cmp.Or(of.first, "."))
+		if of.n > 1 {
+			line += fmt.Sprintf(" and %d more", of.n-1)
 		}
-		if err != nil {
-			return nil, err
-		}
-		return slices.Clone(buf[:n]), nil
+		all = append(all, line)
 	}
+	slices.SortFunc(all, strings.Compare)
+	return all
 }

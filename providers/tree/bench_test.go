@@ -64,7 +64,7 @@ func BenchmarkFirst(b *testing.B) {
 	b.Run("holdfast", func(b *testing.B) {
 		var sum float64
 		for b.Loop() {
-			sum += cpu(b, syscall.RUSAGE_SELF, func() { sync(b, src, filepath.Join(b.TempDir(), "dst")) })
+			sum += cpu(b, syscall.RUSAGE_SELF, func() { mirrored(b, src, filepath.Join(b.TempDir(), "dst")) })
 		}
 		b.ReportMetric(sum/float64(b.N), "cpu-s/op")
 	})
@@ -80,7 +80,7 @@ func BenchmarkFirst(b *testing.B) {
 func BenchmarkUnchanged(b *testing.B) {
 	src := grow(b)
 	dst := filepath.Join(b.TempDir(), "dst")
-	sync(b, src, dst)
+	mirrored(b, src, dst)
 	m := open(b)
 	req := providers.MirrorRequest{Mirror: "mirror.bench", Source: fileURL(src), Target: fileURL(dst)}
 	b.Run("holdfast compare", func(b *testing.B) {
@@ -97,7 +97,7 @@ func BenchmarkUnchanged(b *testing.B) {
 	b.Run("holdfast copy", func(b *testing.B) {
 		var sum float64
 		for b.Loop() {
-			sum += cpu(b, syscall.RUSAGE_SELF, func() { sync(b, src, dst) })
+			sum += cpu(b, syscall.RUSAGE_SELF, func() { mirrored(b, src, dst) })
 		}
 		b.ReportMetric(sum/float64(b.N), "cpu-s/op")
 	})
@@ -110,7 +110,7 @@ func BenchmarkUnchanged(b *testing.B) {
 	})
 }
 
-func sync(b *testing.B, src, dst string) {
+func mirrored(b *testing.B, src, dst string) {
 	b.Helper()
 	req := providers.MirrorRequest{Mirror: "mirror.bench", Source: fileURL(src), Target: fileURL(dst)}
 	if _, err := open(b).Copy(b.Context(), req, nil); err != nil {

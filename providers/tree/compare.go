@@ -59,8 +59,6 @@ func (c *comparison) visit(b *both, e *entry) (bool, error) {
 		n.dstFiles++
 		c.deletes(b, e)
 		return false, nil
-	case e.src.kind() == unix.S_IFSOCK:
-		return false, nil
 	case e.src.isDir():
 		if e.inDst && !e.dst.isDir() {
 			n.dstFiles++
@@ -142,8 +140,12 @@ func sameContent(b *both, e *entry) (bool, error) {
 
 // sameOwner compares what is mended without copying data.
 func sameOwner(src, dst *info) bool {
-	if privileged && (src.uid != dst.uid || src.gid != dst.gid) {
-		return false
+	perm := src.perm()
+	if src.uid != dst.uid || src.gid != dst.gid {
+		if privileged {
+			return false
+		}
+		perm &^= unix.S_ISUID | unix.S_ISGID // meant for the owner, who cannot be set
 	}
-	return src.kind() == unix.S_IFLNK || src.perm() == dst.perm()
+	return src.kind() == unix.S_IFLNK || perm == dst.perm()
 }

@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
@@ -21,7 +21,6 @@ import (
 // without error: one syncfs per file system at the end instead of an fsync per
 // file, which for many small files costs more than copying them.
 func (m *mirror) Copy(ctx context.Context, req providers.MirrorRequest, progress providers.Progress) (providers.MirrorResult, error) {
-	started := time.Now().UTC()
 	exclude, err := glob.Compile(req.Exclude)
 	if err != nil {
 		return providers.MirrorResult{}, failed("copy", req, err)
@@ -42,13 +41,16 @@ func (m *mirror) Copy(ctx context.Context, req providers.MirrorRequest, progress
 		return providers.MirrorResult{}, err
 	}
 	c := &copying{root: s.dst, protected: guard, progress: progress, devices: map[uint64]int{}, links: map[id]*link{}}
+	if c.careful, err = hasBegun(s.dst, req.Mirror); err != nil {
+		return providers.MirrorResult{}, failed("copy", req, err)
+	}
 	c.begun = sync.OnceValue(func() error { return beginWriting(s.dst, req.Mirror) })
 	defer c.close()
 	err = run(ctx, s, exclude, func(w *walk) visitor {
 		c.walk, c.ctx = w, w.ctx
 		return c
 	})
-	res := providers.MirrorResult{Started: started, Files: c.files.Load(), CopiedFiles: c.copied.Load(), CopiedBytes: c.bytes.Load()}
+	res := providers.MirrorResult{Files: c.files.Load(), CopiedFiles: c.copied.Load(), CopiedBytes: c.bytes.Load(), Warnings: c.losses.lines()}
 	if err = c.outcome(err); err != nil {
 		return res, failed("copy", req, err)
 	}
@@ -116,6 +118,8 @@ type copying struct {
 	walk      *walk
 	root      dir          // of the target
 	begun     func() error // called before anything is changed
+	careful   bool         // the pass before this one was cut off
+	losses    losses
 	ctx       context.Context
 	protected map[id]bool
 	progress  providers.Progress
@@ -147,7 +151,7 @@ func (c *copying) settle(s *sides, mirror string) error {
 	if err := endWriting(c.root, mirror); err != nil {
 		return err
 	}
-	return setTimes(c.root.fd, &s.srcInfo)
+	return attribute.SetTime(attribute.Opened(c.root.fd), s.srcInfo.mtime)
 }
 
 func (c *copying) sync() error {
@@ -189,6 +193,7 @@ func (c *copying) fail(path string, err error) error {
 // changes notes that entries of a directory of the target are about to change.
 func (c *copying) changes(b *both) error {
 	b.changed.Store(true)
+	b.loose.Do(func() { loosen(b.dst.fd) })
 	return c.begun()
 }
 
@@ -196,7 +201,7 @@ func (c *copying) leftover(b *both, name string) error {
 	if err := c.changes(b); err != nil {
 		return c.fail(join(b.path, name), err)
 	}
-	if err := unix.Unlinkat(b.dst.fd, name, 0); err != nil && err != unix.ENOENT {
+	if err := b.dst.unlink(name, 0); err != nil {
 		return c.fail(join(b.path, name), err)
 	}
 	return nil
@@ -205,9 +210,6 @@ func (c *copying) leftover(b *both, name string) error {
 func (c *copying) visit(b *both, e *entry) (bool, error) {
 	if !e.inSrc {
 		c.extra.Store(true)
-		return false, nil
-	}
-	if e.src.kind() == unix.S_IFSOCK {
 		return false, nil
 	}
 	if !e.src.isDir() {
@@ -227,16 +229,14 @@ func (c *copying) visit(b *both, e *entry) (bool, error) {
 	}
 	if e.inDst {
 		same, err := sameContent(b, e)
+		same = same && err == nil && c.together(b, e)
+		if same && !c.sealed(&e.src, &e.dst) {
+			err = c.mend(b, e)
+		}
 		if err != nil {
 			return false, c.fail(join(b.path, e.name), err)
 		}
-		if same && sameOwner(&e.src, &e.dst) {
-			return false, nil
-		}
 		if same {
-			if err := c.mend(b, e); err != nil {
-				return false, c.fail(join(b.path, e.name), err)
-			}
 			return false, nil
 		}
 	}
@@ -261,6 +261,7 @@ func (c *copying) directory(b *both, e *entry) error {
 	if err := unix.Mkdirat(b.dst.fd, e.name, 0o700); err != nil {
 		return err
 	}
+	e.made = true
 	var err error
 	if e.dst, e.inDst, err = b.dst.lstat(e.name); err != nil {
 		return err
@@ -289,7 +290,9 @@ func (c *copying) aside(b *both, e *entry) error {
 		return err
 	}
 	c.extra.Store(true)
-	return unix.Renameat2(b.dst.fd, e.name, b.dst.fd, asidePrefix+randomHex(), unix.RENAME_NOREPLACE)
+	return b.dst.loosened(e.name, func() error {
+		return unix.Renameat2(b.dst.fd, e.name, b.dst.fd, asidePrefix+randomHex(), unix.RENAME_NOREPLACE)
+	})
 }
 
 func holdsExcluded(exclude glob.Matcher, parent dir, name, path string) (bool, error) {
@@ -339,17 +342,29 @@ func (c *copying) leave(b *both) error {
 			return c.fail(b.path, err)
 		}
 	}
-	if !b.changed.Load() && b.srcInfo.mtime == b.dstInfo.mtime && sameOwner(&b.srcInfo, &b.dstInfo) {
+	if !b.changed.Load() && b.srcInfo.mtime == b.dstInfo.mtime && c.sealed(&b.srcInfo, &b.dstInfo) {
 		return nil
 	}
-	err := c.begun()
-	if err == nil {
-		err = describe(b.src.fd, b.dst.fd, &b.srcInfo, &b.dstInfo)
-	}
-	if err != nil {
+	if err := c.complete(b); err != nil {
 		return c.fail(b.path, err)
 	}
 	return nil
+}
+
+// complete describes a directory. The tops of both trees are not made immutable: each pass works there.
+func (c *copying) complete(b *both) error {
+	if err := c.begun(); err != nil {
+		return err
+	}
+	b.loose.Do(func() { loosen(b.dst.fd) })
+	if err := c.describe(b.path, attribute.Opened(b.src.fd), attribute.Opened(b.dst.fd), &b.srcInfo); err != nil {
+		return err
+	}
+	flags := attribute.FlagsOf(b.src.fd)
+	if b.path == "" {
+		flags &^= hard
+	}
+	return c.flag(b.path, b.dst.fd, flags)
 }
 
 // device keeps a descriptor on every file system below the target, for the sync at the end.

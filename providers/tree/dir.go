@@ -18,20 +18,20 @@ type id struct{ dev, ino uint64 }
 // info is what a walk needs to know of one file.
 type info struct {
 	id
-	mtime     unix.Timespec
-	size      int64
-	blocks    int64
-	rdev      uint64
-	nlink     uint64
-	mode      uint32
-	uid, gid  uint32
-	ctimeNano int64
+	mtime    unix.Timespec
+	ctime    unix.Timespec
+	size     int64
+	blocks   int64
+	rdev     uint64
+	nlink    uint64
+	mode     uint32
+	uid, gid uint32
 }
 
 func infoOf(st *unix.Stat_t) info {
 	return info{
 		id: id{st.Dev, st.Ino}, mtime: st.Mtim, size: st.Size, blocks: st.Blocks, rdev: st.Rdev, nlink: uint64(st.Nlink),
-		mode: st.Mode, uid: st.Uid, gid: st.Gid, ctimeNano: st.Ctim.Nano(),
+		mode: st.Mode, uid: st.Uid, gid: st.Gid, ctime: st.Ctim,
 	}
 }
 

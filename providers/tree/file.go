@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/opened"
 )
 
@@ -22,7 +23,7 @@ const (
 	smallSize = 256 << 10 // up to this, reading and writing beats setting up a copy in the kernel
 )
 
-// bring copies one file, link, fifo or device node to the target and puts it in place by renaming.
+// bring copies one file, link, fifo, socket or device node to the target and puts it in place by renaming.
 func (c *copying) bring(b *both, e *entry) error {
 	if c.protected[e.src.id] || e.inDst && c.protected[e.dst.id] {
 		return errProtected
@@ -52,7 +53,7 @@ func (c *copying) bring(b *both, e *entry) error {
 			c.files.Add(-1)
 			return nil
 		}
-		if e.src.isDir() || e.src.kind() == unix.S_IFSOCK {
+		if e.src.isDir() {
 			return fmt.Errorf("%w: it is no file any more", providers.ErrChanged)
 		}
 		err = fmt.Errorf("%w, %d times", providers.ErrChanged, attempts)
@@ -64,25 +65,20 @@ func (c *copying) bringOnce(b *both, e *entry) (int64, error) {
 	if err := c.changes(b); err != nil {
 		return 0, err
 	}
-	temp := tempName()
-	var size int64
-	var err error
-	switch e.src.kind() {
-	case unix.S_IFREG:
-		if e.src.nlink > 1 {
-			size, err = c.linked(b, e, temp)
-		} else {
-			size, err = c.content(b, e, temp)
-		}
-	case unix.S_IFLNK:
-		err = c.symlink(b, e, temp)
-	default:
-		if err = unix.Mknodat(b.dst.fd, temp, e.src.kind()|0o600, int(e.src.rdev)); err == nil {
-			err = describeNode(b.dst, temp, &e.src)
+	if e.src.nlink > 1 {
+		if l := c.link(&e.src); l != nil {
+			return c.linked(l, b, e)
 		}
 	}
+	return c.place(b, e, func(temp string) (int64, error) { return c.create(b, e, temp) })
+}
+
+// place puts what create makes under a temporary name into its place.
+func (c *copying) place(b *both, e *entry, create func(temp string) (int64, error)) (int64, error) {
+	temp := tempName()
+	size, err := create(temp)
 	if err == nil {
-		err = unix.Renameat(b.dst.fd, temp, b.dst.fd, e.name)
+		err = b.dst.loosened(e.name, func() error { return unix.Renameat(b.dst.fd, temp, b.dst.fd, e.name) })
 	}
 	if err != nil {
 		if uerr := unix.Unlinkat(b.dst.fd, temp, 0); uerr != nil && uerr != unix.ENOENT {
@@ -90,18 +86,29 @@ func (c *copying) bringOnce(b *both, e *entry) (int64, error) {
 		}
 		return 0, err
 	}
+	if e.flags != 0 {
+		return size, c.flagName(b, e)
+	}
 	return size, nil
 }
 
-func (c *copying) symlink(b *both, e *entry, temp string) error {
-	to, err := b.src.readlink(e.name)
+// create makes the target's entry under a temporary name.
+func (c *copying) create(b *both, e *entry, temp string) (size int64, err error) {
+	switch e.src.kind() {
+	case unix.S_IFREG:
+		return c.content(b, e, temp)
+	case unix.S_IFLNK:
+		var to string
+		if to, err = b.src.readlink(e.name); err == nil {
+			err = unix.Symlinkat(to, b.dst.fd, temp)
+		}
+	default:
+		err = unix.Mknodat(b.dst.fd, temp, e.src.kind()|0o600, int(e.src.rdev))
+	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := unix.Symlinkat(to, b.dst.fd, temp); err != nil {
-		return err
-	}
-	return describeNode(b.dst, temp, &e.src)
+	return 0, c.describe(join(b.path, e.name), attribute.Named(b.src.fd, e.name), attribute.Named(b.dst.fd, temp), &e.src)
 }
 
 // content copies a regular file and checks that it did not change meanwhile.
@@ -132,11 +139,13 @@ func (c *copying) content(b *both, e *entry, temp string) (int64, error) {
 	}
 	err = c.data(from, to, &before)
 	if err == nil {
+		err = c.describe(join(b.path, e.name), attribute.Opened(from), attribute.Opened(to), &before)
+	}
+	e.flags = attribute.FlagsOf(from)
+	if err == nil {
 		err = unchangedSince(from, &before)
 	}
-	if err == nil {
-		err = describe(from, to, &before, nil)
-	}
+	e.src = before
 	return before.size, errors.Join(err, closed(to))
 }
 
@@ -149,7 +158,11 @@ func closed(fd int) error {
 
 // settled waits until a later change of the file is sure to show in its times.
 func (c *copying) settled(fd int, i info) (info, error) {
-	age := time.Since(time.Unix(i.mtime.Unix()))
+	last := i.ctime
+	if before(last, i.mtime) {
+		last = i.mtime
+	}
+	age := time.Since(time.Unix(last.Unix()))
 	if age < 0 || age >= settle {
 		return i, nil
 	}
@@ -163,12 +176,13 @@ func (c *copying) settled(fd int, i info) (info, error) {
 	}
 }
 
+// unchangedSince checks that neither content nor anything else of an open file changed.
 func unchangedSince(fd int, before *info) error {
 	after, err := dir{fd}.stat()
 	if err != nil {
 		return err
 	}
-	if after.size != before.size || after.mtime != before.mtime {
+	if after.size != before.size || after.mtime != before.mtime || after.ctime != before.ctime {
 		return providers.ErrChanged
 	}
 	return nil

@@ -2,13 +2,15 @@
 //
 // A pass walks both trees as one merge of sorted listings, so its memory does
 // not grow with the number of files. A file counts as unchanged when type,
-// size, modification time (to the nanosecond), mode and, for root, owner are the same;
-// a difference in the last two alone is mended without copying data. Files
-// arrive under a temporary name and are renamed. Symbolic links are recreated and never
-// followed on either side; fifos and, for root, device nodes are recreated; sockets are left out, as is
-// lost+found at the top. Extended attributes of users, access lists and, for
-// root, capabilities come along with a changed file or a changed mode; a change of
-// nothing else does not show. Hard links stay together when their file is copied.
+// size, modification time (to the nanosecond), mode and, for root, owner are the same.
+// Files arrive under a temporary name and are renamed. Symbolic links are recreated and never
+// followed on either side; so are fifos, sockets and, for root, device nodes; lost+found at the top is left out.
+//
+// What an entry carries comes along: owner by number, since both trees are of one machine, mode, extended attributes,
+// access lists, flags, hard links. What the target does not take is told, one line a kind. A change of nothing else is
+// noticed by the source's time of change (ctime), when that is not before the target's: with file systems that keep clocks of
+// their own, one made shortly after a pass may be noticed with the next change of the entry. The
+// tops of the trees are never made immutable or append-only.
 //
 // A copy never deletes: an entry in the way of one of another type is moved
 // aside (.holdfast-old-*) and is removed, and counted, by the next prune. A copy

@@ -5,18 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // Prune walks twice: first it counts, then, if the count is allowed, it deletes, never
 // more than was allowed even if files vanish from the source in between.
 func (m *mirror) Prune(ctx context.Context, req providers.MirrorRequest) (providers.MirrorResult, error) {
-	res := providers.MirrorResult{Started: time.Now().UTC()}
+	var res providers.MirrorResult
 	exclude, err := glob.Compile(req.Exclude)
 	if err != nil {
 		return res, failed("prune", req, err)
@@ -106,6 +106,7 @@ func (p *pruning) visit(b *both, e *entry) (bool, error) {
 		}
 	}
 	b.changed.Store(true)
+	b.loose.Do(func() { loosen(b.dst.fd) })
 	if err := writable(b.dst, &b.dstInfo); err != nil {
 		return false, at(b.path, err)
 	}
@@ -123,7 +124,11 @@ func (p *pruning) leave(b *both) error {
 			return at(b.path, err)
 		}
 	}
-	if err := setTimes(b.dst.fd, &b.dstInfo); err != nil {
+	err := attribute.SetTime(attribute.Opened(b.dst.fd), b.dstInfo.mtime)
+	if err == nil && b.path != "" {
+		_, err = attribute.SetFlags(b.dst.fd, attribute.FlagsOf(b.src.fd))
+	}
+	if err != nil {
 		return at(b.path, err)
 	}
 	return nil
@@ -143,6 +148,7 @@ func (p *pruning) entry(parent dir, name, path string, i *info) (bool, error) {
 		return false, at(path, err)
 	}
 	defer d.close()
+	loosen(d.fd)
 	names, err := d.list()
 	if err != nil {
 		return false, at(path, err)
@@ -175,7 +181,7 @@ func (p *pruning) entry(parent dir, name, path string, i *info) (bool, error) {
 	if !empty {
 		return false, nil
 	}
-	if err := unix.Unlinkat(parent.fd, name, unix.AT_REMOVEDIR); err != nil && err != unix.ENOENT {
+	if err := parent.unlink(name, unix.AT_REMOVEDIR); err != nil {
 		return false, at(path, err)
 	}
 	return true, nil
@@ -192,7 +198,7 @@ func (p *pruning) remove(d dir, name, path string, i *info) error {
 			return providers.ErrTooManyDeletes
 		}
 	}
-	if err := unix.Unlinkat(d.fd, name, 0); err != nil && err != unix.ENOENT {
+	if err := d.unlink(name, 0); err != nil {
 		if i != nil {
 			p.deleted.Add(-1)
 		}

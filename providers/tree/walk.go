@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
@@ -28,6 +29,8 @@ type entry struct {
 	name         string
 	inSrc, inDst bool
 	src, dst     info
+	made         bool            // a directory that this pass made in the target
+	flags        attribute.Flags // the source's, once it was opened
 }
 
 // both is one directory on both sides; a side without it has no descriptor.
@@ -36,7 +39,8 @@ type both struct {
 	path     string // relative to the roots
 	srcInfo  info
 	dstInfo  info
-	changed  atomic.Bool // entries of the target were changed
+	changed  atomic.Bool // the target's was made by this pass, or entries of it were changed
+	loose    sync.Once
 	counts   counts
 	jobs     sync.WaitGroup
 }
@@ -220,6 +224,7 @@ func (w *walk) excluded(dir string, e *entry) bool {
 // open enters a subdirectory. Nothing and no error: it vanished, or the visitor goes on without it.
 func (w *walk) open(b *both, e *entry) (*both, error) {
 	child := &both{src: none, dst: none, path: join(b.path, e.name), srcInfo: e.src, dstInfo: e.dst}
+	child.changed.Store(e.made)
 	var err error
 	if e.inSrc && e.src.isDir() {
 		child.src, err = b.src.open(e.name)

@@ -3,6 +3,7 @@ package execute
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
@@ -11,7 +12,12 @@ import (
 
 type mirrorOutput struct {
 	report
-	Result providers.MirrorResult `json:"result"`
+	Result mirrorResult `json:"result"`
+}
+
+type mirrorResult struct {
+	Started time.Time `json:"started"` // the position: the target holds the source at least as of then
+	providers.MirrorResult
 }
 
 // withMirror opens the mirror of a step, after it made sure that the pass still goes the right way.
@@ -53,11 +59,15 @@ func (c *call) direction(ctx context.Context, a reconcile.MirrorArgs) error {
 
 func mirrorCopy(ctx context.Context, c *call) (out outcome, err error) {
 	err = c.withMirror(ctx, func(m providers.Mirror, req providers.MirrorRequest) error {
+		started := c.o.Now().UTC()
 		res, err := m.Copy(ctx, req, c.meter().add)
 		if err != nil && mutant != mutantBlindPrune {
 			return fmt.Errorf("copy %s to %s: %w", req.Source, req.Target, err)
 		}
-		out.output = &mirrorOutput{report: report{FilesDone: int(res.CopiedFiles), BytesDone: res.CopiedBytes}, Result: res}
+		out.output = &mirrorOutput{
+			report: report{FilesDone: int(res.CopiedFiles), BytesDone: res.CopiedBytes, Warnings: res.Warnings},
+			Result: mirrorResult{started, res},
+		}
 		return nil
 	})
 	return out, err
@@ -81,7 +91,7 @@ func mirrorPrune(ctx context.Context, c *call) (out outcome, err error) {
 		if err != nil {
 			return fmt.Errorf("prune %s: %w", req.Target, err)
 		}
-		out.output = &mirrorOutput{Result: res}
+		out.output = &mirrorOutput{Result: mirrorResult{MirrorResult: res}}
 		return nil
 	})
 	return out, err
