@@ -135,6 +135,20 @@ func (d dir) readlink(name string) (string, error) {
 // again opens d itself once more, for another listing.
 func (d dir) again() (dir, error) { return d.open(".") }
 
+// below opens a directory at a path below d, or d itself once more.
+func (d dir) below(path string) (dir, error) {
+	at, err := d.again()
+	for name := range strings.SplitSeq(path, "/") {
+		if err != nil || name == "" {
+			return at, err
+		}
+		up := at
+		at, err = up.open(name)
+		up.close()
+	}
+	return at, err
+}
+
 // allow gives the owner of a directory in d the right to work in it. Root needs none.
 func (d dir) allow(name string, i *info) error {
 	if i.mode&0o700 == 0o700 || privileged {

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
-// Prune walks twice: first it counts, then, if the count is allowed, it deletes, never
+// Prune first walks and counts; then, if the count is allowed, it goes to where there was something and deletes, never
 // more than was allowed even if files vanish from the source in between.
 func (m *mirror) Prune(ctx context.Context, req providers.MirrorRequest) (providers.MirrorResult, error) {
 	var res providers.MirrorResult
@@ -40,10 +40,11 @@ func (m *mirror) Prune(ctx context.Context, req providers.MirrorRequest) (provid
 	if err != nil {
 		return res, err
 	}
-	diff, err := compare(ctx, s, exclude)
-	if err != nil {
+	found := &surplus{}
+	if err := run(ctx, s, exclude, func(*walk) visitor { return found }); err != nil {
 		return res, failed("prune", req, err)
 	}
+	diff := found.diff
 	res.Files = diff.SourceFiles
 	if req.MaxDeletePercent <= 0 {
 		return res, nil
@@ -56,7 +57,9 @@ func (m *mirror) Prune(ctx context.Context, req providers.MirrorRequest) (provid
 		return res, tooMany(s, req, diff.DeleteFiles, diff.TargetFiles)
 	}
 	p := &pruning{protected: guard, exclude: exclude, allowed: allowed}
-	err = run(ctx, s, exclude, func(*walk) visitor { return p })
+	if len(found.dirs) > 0 {
+		err = run(ctx, s, exclude, func(*walk) visitor { return p }, found.dirs...)
+	}
 	res.DeletedFiles = p.deleted.Load()
 	if errors.Is(err, providers.ErrTooManyDeletes) {
 		return res, tooMany(s, req, allowed+1, diff.TargetFiles)
@@ -75,7 +78,29 @@ func tooMany(s *sides, req providers.MirrorRequest, n, of int64) error {
 	}
 }
 
-// pruning deletes what the source no longer has.
+// surplus is a comparison that notes where the target has what the source has not.
+type surplus struct {
+	comparison
+	dirs []string
+}
+
+func (s *surplus) visit(b *both, e *entry) (bool, error) {
+	if !e.inSrc && b.src.exists() {
+		b.changed.Store(true)
+	}
+	return s.comparison.visit(b, e)
+}
+
+func (s *surplus) leave(b *both) error {
+	if b.changed.Load() {
+		s.mu.Lock()
+		s.dirs = append(s.dirs, b.path)
+		s.mu.Unlock()
+	}
+	return s.comparison.leave(b)
+}
+
+// pruning deletes what the source no longer has from directories that both have.
 type pruning struct {
 	protected map[id]bool
 	exclude   glob.Matcher
@@ -94,10 +119,7 @@ func (p *pruning) leftover(b *both, name string) error {
 }
 
 func (p *pruning) visit(b *both, e *entry) (bool, error) {
-	switch {
-	case e.inSrc && e.inDst && e.src.isDir() && e.dst.isDir():
-		return true, nil
-	case e.inSrc:
+	if e.inSrc {
 		return false, nil
 	}
 	if skip, _ := own(e.name, b.path == "", false); !skip {

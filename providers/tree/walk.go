@@ -62,27 +62,54 @@ type walk struct {
 	running sync.WaitGroup
 }
 
-// run walks the trees to the end, or to the first error.
-func run(ctx context.Context, s *sides, exclude glob.Matcher, v func(*walk) visitor) error {
+// run walks the trees to the end, or to the first error: from the tops, or from directories that both of them had.
+func run(ctx context.Context, s *sides, exclude glob.Matcher, v func(*walk) visitor, from ...string) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	w := &walk{ctx: ctx, stop: stop, exclude: exclude, roots: [2]id{s.srcInfo.id, s.dstInfo.id}, slots: make(chan struct{}, workers())}
 	w.v = v(w)
-	b := &both{src: none, dst: none, srcInfo: s.srcInfo, dstInfo: s.dstInfo}
-	var err error
-	if b.src, err = s.src.again(); err == nil && s.dst.exists() {
-		b.dst, err = s.dst.again()
+	if len(from) == 0 {
+		from = []string{""}
 	}
-	if err != nil {
-		b.close()
-		return err
+	for _, path := range from {
+		b, err := s.enter(path)
+		if path != "" && gone(err) {
+			continue
+		}
+		if err != nil {
+			stop(at(path, err))
+			break
+		}
+		if !w.try(func() { w.dir(b) }) {
+			w.dir(b)
+		}
 	}
-	w.dir(b)
 	w.running.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// enter opens a directory on both sides.
+func (s *sides) enter(path string) (b *both, err error) {
+	b = &both{src: none, dst: none, path: path}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if b.src, err = s.src.below(path); err != nil {
+		return nil, err
+	}
+	if b.srcInfo, err = b.src.stat(); err != nil || !s.dst.exists() {
+		return b, err
+	}
+	if b.dst, err = s.dst.below(path); err != nil {
+		return nil, err
+	}
+	b.dstInfo, err = b.dst.stat()
+	return b, err
 }
 
 // try runs f beside the caller if a worker is free.
