@@ -59,7 +59,7 @@ var imports = map[string][]string{
 	"providers/providertest": {"providers"}, // a test kit, as are its children
 	"state/sqlstore":         {"state", "state/sqlstore/database"},
 	"config/golden":          {}, // a test kit
-	"sampletest":             {}, // a test kit: how much of a long test is run
+	"config/sampletest":      {}, // a test kit: how much of a long test is run
 	"state/statetest":        {"state", "state/sqlstore"},
 
 	"config/language":      {"config", "config/diag", "config/schedule", "config/unit", "providers/glob"}, // what a pattern of paths may be

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
-	"github.com/holdfast-dr/holdfast/sampletest"
 )
 
 // stories are what a store does, each with what must hold of what a loss of power leaves at any moment.

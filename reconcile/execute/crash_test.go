@@ -20,9 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
-	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 )
 

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/reconcile/execute"
-	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 )
 

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/reconcile/retention"
-	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
