@@ -36,7 +36,7 @@ type life struct {
 
 // report is what a child that lived found.
 type report struct {
-	Points   []string // crash points passed, in order: each the last step with an intent, and what was called
+	Points   []string // crash points passed, in order: the step that each belongs to, and what is called
 	Findings findings
 }
 
@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 type crash struct {
 	mu     sync.Mutex
 	points []string
-	step   string // the last one whose intent was written
+	step   string // the last one with an intent; two while an entry is written, see journals
 	at     int
 	fail   string
 }
@@ -78,11 +78,23 @@ func (c *crash) point(name string) error {
 	return nil
 }
 
-// began notes the step that everything belongs to from now on.
-func (c *crash) began(step string) {
+// journals notes that a step's outcome and the next one's intent are being written, and then that everything belongs to the next.
+func (c *crash) journals(e state.Entry) (done func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.step = step
+	next := c.step
+	switch {
+	case e.Begin != nil:
+		next = e.Begin.Name
+	case e.Finish != nil:
+		next = "end"
+	}
+	c.step += ">" + next
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.step = next
+	}
 }
 
 // rest ends the danger.
@@ -282,9 +294,7 @@ func (m *mortal) Claim(ctx context.Context, session int64, task string, at time.
 }
 
 func (m *mortal) Journal(ctx context.Context, c state.Claim, e state.Entry) error {
-	if e.Begin != nil {
-		m.c.began(e.Begin.Name)
-	}
+	defer m.c.journals(e)()
 	_, err := around(m.c, "Journal", func() (any, error) { return nil, m.Backend.Journal(ctx, c, e) })
 	return err
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/tree"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -60,8 +61,9 @@ func settledAt(side string, epoch int64) func(context.Context, world, state.Back
 var stories = map[string]story{
 	// Every operation once; all is well but for the kills.
 	"everything": {
-		plan: world.everything,
-		end:  settledAt(right, 2),
+		plan:    world.everything,
+		prepare: prepareMirrored,
+		end:     settledAt(right, 2),
 		again: func(w world) *reconcile.Plan {
 			return w.plan(w.backupAction("2026-10-26T02:30"), w.mirrorAction("mirror.live", "right", "left", orders, 2))
 		},
@@ -73,8 +75,9 @@ var stories = map[string]story{
 			p.Parallel = 4
 			return p
 		},
-		end: settledAt(right, 2),
-		few: 40,
+		prepare: prepareMirrored,
+		end:     settledAt(right, 2),
+		few:     40,
 	},
 	// A device is quiesced for each of three tasks: whatever happens, it takes work again, and everything is backed up.
 	"quiesced": {
@@ -157,6 +160,18 @@ var stories = map[string]story{
 	},
 }
 
+// prepareMirrored has the trees mirrored once; what the next pass is to delete is there since.
+func prepareMirrored(t testing.TB, w world) {
+	m, err := tree.MirrorType().Open(t.Context(), "mirror.live", providers.Env{})
+	if err == nil {
+		req := providers.MirrorRequest{Mirror: "mirror.live", Source: "file://" + w.path("left"), Target: "file://" + w.path("right"), Epoch: 1}
+		_, err = m.Copy(t.Context(), req, nil)
+	}
+	if err := errors.Join(err, os.WriteFile(w.path("left", "new.csv"), []byte("newer\n"), 0o644), os.WriteFile(w.path("right", "gone.csv"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func breakService(t testing.TB, w world) {
 	if err := os.WriteFile(w.path("svc", "broken"), nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -213,6 +228,9 @@ func (k *killer) copy() (string, error) {
 		if err != nil {
 			return err
 		}
+		if strings.HasPrefix(d.Name(), ".holdfast-mirror.") {
+			b = bytes.ReplaceAll(b, []byte(k.template), []byte(dir))
+		}
 		info, err := d.Info()
 		if err != nil {
 			return err
@@ -249,6 +267,9 @@ func (k *killer) live(l life) (rep report, killed bool, err error) {
 	return rep, false, json.Unmarshal(b, &rep)
 }
 
+// killedAt begins what is found after a kill.
+const killedAt = "killed at "
+
 // scenario kills the lives in a row at the given points and lets a last one live.
 func (k *killer) scenario(at ...int) error {
 	dir, err := k.copy()
@@ -268,7 +289,7 @@ func (k *killer) scenario(at ...int) error {
 		}
 		if len(rep.Findings) > 0 {
 			k.violations.Add(int64(len(rep.Findings)))
-			return fmt.Errorf("killed at %v, in life %d:\n\t%s", at, i+1, strings.Join(rep.Findings, "\n\t"))
+			return fmt.Errorf(killedAt+"%v, in life %d:\n\t%s", at, i+1, strings.Join(rep.Findings, "\n\t"))
 		}
 		if i > 0 || len(at) == 0 {
 			return nil // it passed fewer points, and went on to the end

@@ -63,18 +63,25 @@ func TestMutantsAreCaught(t *testing.T) {
 			defer func() { <-limit }()
 			started := time.Now()
 			out, err := run(m.name, m.test, m.story)
-			if err == nil || !strings.Contains(out, "--- FAIL") {
+			what := finding(out, m.story)
+			if err == nil || !strings.Contains(out, "--- FAIL") || what == "" {
 				t.Errorf("%s was not caught by %s (%v)\n%s", m.name, m.test, err, out)
 				return
 			}
-			t.Logf("%-14s caught in %s: %s", m.name, time.Since(started).Round(100*time.Millisecond), firstFinding(out))
+			t.Logf("%-14s caught in %s: %s", m.name, time.Since(started).Round(100*time.Millisecond), what)
 		})
 	}
 	wg.Wait()
 }
 
-// firstFinding is the first line of a test's output that says what is wrong.
-func firstFinding(out string) string {
+// finding is what a test's output says is wrong: of a story what was found after a kill, nothing else.
+func finding(out, story string) string {
+	if _, after, found := strings.Cut(out, killedAt); story != "" {
+		if !found {
+			return ""
+		}
+		out = killedAt + after
+	}
 	for line := range strings.Lines(out) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "---") || strings.HasPrefix(line, "===") || strings.Contains(line, "_test.go") && strings.HasSuffix(line, ":") {
