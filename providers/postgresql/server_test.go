@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 		c.pgctl("stop", "-m", "immediate")
 		_ = os.RemoveAll(c.dir)
 	}
+	_ = os.RemoveAll(initialised.dir) // of nothing, if there was no server
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -146,14 +147,31 @@ func newData(t testing.TB) *cluster {
 	return c
 }
 
-func newCluster(t testing.TB, options ...string) *cluster {
+// initialised is a server's data that never ran: initdb takes longer than all else that a small test does.
+var initialised = struct {
+	sync.Mutex
+	dir string
+}{}
+
+// newCluster starts a server on a copy of what initdb makes.
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	binDir, credential = bin(t), unprivileged(t)
+	initialised.Lock()
+	defer initialised.Unlock()
+	if initialised.dir == "" {
+		dir := newDir(t)
+		pwfile := filepath.Join(dir, "pw")
+		must(t, os.WriteFile(pwfile, []byte(canary+"\n"), 0o644))
+		run(t, "initdb", "-D", filepath.Join(dir, "data"), "-U", "admin", "-A", "scram-sha-256", "--pwfile="+pwfile, "-E", "UTF8",
+			"--locale=C.UTF-8", "--wal-segsize=1", "--no-sync")
+		initialised.dir = dir
+	}
 	c := &cluster{dir: newDir(t)}
 	c.data = filepath.Join(c.dir, "data")
-	pwfile := filepath.Join(c.dir, "pw")
-	must(t, os.WriteFile(pwfile, []byte(canary+"\n"), 0o644))
-	run(t, "initdb", append(options, "-D", c.data, "-U", "admin", "-A", "scram-sha-256", "--pwfile="+pwfile, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")...)
+	if out, err := exec.Command("cp", "-a", filepath.Join(initialised.dir, "data"), c.data).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	c.start(t)
 	return c
 }
@@ -180,7 +198,7 @@ func shared(t testing.TB) *cluster {
 	starting.Lock()
 	defer starting.Unlock()
 	if started == nil {
-		started = newCluster(t, "--wal-segsize=1")
+		started = newCluster(t)
 		started.fill(t, "app", 1)
 	}
 	if started.pgctl("status") != nil {
@@ -304,7 +322,7 @@ func openDevice(t testing.TB, dsn string, change ...func(*postgresql.Settings)) 
 func (c *cluster) write(t testing.TB, database string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := command(ctx, "pgbench", "-h", c.dir, "-U", "admin", "-n", "-c", "2", "-T", "3600", database)
+	cmd := command(ctx, "pgbench", "-h", c.dir, "-U", "admin", "-n", "-c", "2", "-R", "200", "-T", "3600", database)
 	must(t, cmd.Start())
 	rows := func() string { return c.value(t, database, "SELECT count(*) FROM pgbench_history") }
 	before := rows()

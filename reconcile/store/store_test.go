@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain"
 	"github.com/holdfast-dr/holdfast/reconcile/store"
+	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 	"github.com/holdfast-dr/holdfast/state/statetest"
@@ -348,12 +349,9 @@ func TestSweepKeepsWhatIsWorkedOn(t *testing.T) {
 	}
 }
 
-// TestRescanOfTenThousand prints what the recovery of a lost state takes.
+// TestRescanOfTenThousand, of fewer in a sample, prints what the recovery of a lost state takes.
 func TestRescanOfTenThousand(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it fills a store with 10,000 artifacts")
-	}
-	const n = 10_000
+	n := sampletest.Count(t, 2000, 10_000)
 	f := newFixture(t)
 	f.init(false)
 	f.write(n)

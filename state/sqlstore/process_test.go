@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-dr/holdfast/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 	"github.com/holdfast-dr/holdfast/state/statetest"
@@ -173,10 +174,7 @@ func TestKilledProcessLosesNothingAndIsNoticedAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	acknowledged := map[string]int{} // entries of each task
 	runs := map[string]bool{}
-	rounds := 12
-	if testing.Short() {
-		rounds = 3
-	}
+	rounds := sampletest.Count(t, 4, 12)
 	for round := range rounds {
 		p := startChild(t, path, fmt.Sprintf("c%d", round), 10_000, "go")
 		lines := 0

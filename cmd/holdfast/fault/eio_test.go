@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dr/holdfast/sampletest"
 )
 
 // The medium of a store fails at the n-th call of a kind, once or from then on, for each n of a backup.
@@ -46,8 +48,8 @@ func TestFaultMediumErrors(t *testing.T) {
 			r.ok("apply", "--auto-approve")
 			r.ok("run", "nightly")
 			good := 1
-			for n := 0; ; n++ {
-				m.fail(c.op, c.with, n, c.times, ".")
+			for n := range sampletest.Points(t, 4) {
+				m.fail(c.op, c.with, n-1, c.times, ".")
 				got := r.want([]int{0, 10}, "run", "nightly", "--json")
 				if m.heal() == 0 {
 					good++
@@ -128,17 +130,17 @@ func TestFaultStateMedium(t *testing.T) {
 	points := []*point{
 		{op: "write", n: 100, times: always}, {op: "fsync", n: 5, times: always},
 	}
-	if !testing.Short() {
-		for _, n := range []int{0, 20, 40, 60, 80, 120, 140, 160, 180, 200, 220} {
-			points = append(points, &point{op: "write", n: n, times: always}, &point{op: "write", n: n + 3, times: 1})
-		}
-		for n := range 10 {
-			points = append(points, &point{op: "fsync", n: n, times: always}, &point{op: "fsync", n: n, times: 1})
-		}
-		for _, n := range []int{0, 1, 40, 130} {
-			points = append(points, &point{op: "read", n: n, times: always})
-		}
+	var more []*point
+	for _, n := range []int{0, 20, 40, 60, 80, 120, 140, 160, 180, 200, 220} {
+		more = append(more, &point{op: "write", n: n, times: always}, &point{op: "write", n: n + 3, times: 1})
 	}
+	for n := range 10 {
+		more = append(more, &point{op: "fsync", n: n, times: always}, &point{op: "fsync", n: n, times: 1})
+	}
+	for _, n := range []int{0, 1, 40, 130} {
+		more = append(more, &point{op: "read", n: n, times: always})
+	}
+	points = append(points, sampletest.Of(t, more, 8)...)
 	stopped, resumed, hit := 0, 0, 0
 	const together = 20 // they mostly wait before they try again
 	for group := range slices.Chunk(points, together) {
@@ -215,24 +217,20 @@ func TestFaultStatePowerLoss(t *testing.T) {
 
 	all, err := os.ReadDir(scenes)
 	check(t, err)
-	step := 1
-	if testing.Short() {
-		step = 9
-	}
 	cases, begun, resumed := 0, 0, 0
-	for i := 0; i < len(all); i += step {
+	for _, scene := range append(sampletest.Of(t, all, 10), all[0], all[len(all)/2]) { // before anything was done, and in the middle of it
 		for _, name := range []string{"world", "holdfast.db", "holdfast.db-wal", "holdfast.db-shm"} {
 			r.remove(name)
 		}
-		check(t, os.CopyFS(r.dir, os.DirFS(filepath.Join(scenes, all[i].Name()))))
+		check(t, os.CopyFS(r.dir, os.DirFS(filepath.Join(scenes, scene.Name()))))
 		cases++
 		runs := r.runs("backup_plan.nightly")
 		seen := r.read("world/told")
 		switch {
 		case strings.Contains(seen, "succeeded") && (len(runs) != 1 || r.task("backup_plan.nightly").Status != "succeeded"):
-			t.Errorf("scene %s: a success was told that is not recorded: %+v", all[i].Name(), runs)
+			t.Errorf("scene %s: a success was told that is not recorded: %+v", scene.Name(), runs)
 		case (seen != "" || r.exists("world/captured")) && len(runs) != 1:
-			t.Errorf("scene %s: the backup was begun, and there is no record of it", all[i].Name())
+			t.Errorf("scene %s: the backup was begun, and there is no record of it", scene.Name())
 		}
 		begun += len(runs)
 		if got := r.ok("apply", "--resume"); !strings.Contains(got.out, "Nothing to continue") {
@@ -240,11 +238,11 @@ func TestFaultStatePowerLoss(t *testing.T) {
 		}
 		for _, run := range r.runs("backup_plan.nightly") {
 			if run.Status != "succeeded" {
-				t.Errorf("scene %s: run %s is %s", all[i].Name(), run.ID, run.Status)
+				t.Errorf("scene %s: run %s is %s", scene.Name(), run.ID, run.Status)
 			}
 		}
 		if good := r.good(); good != len(runs) || good != len(secureBackups(t, r.path("world/vault"))) {
-			t.Errorf("scene %s: %d good artifacts, %d in the store, %d runs", all[i].Name(), good, len(secureBackups(t, r.path("world/vault"))), len(runs))
+			t.Errorf("scene %s: %d good artifacts, %d in the store, %d runs", scene.Name(), good, len(secureBackups(t, r.path("world/vault"))), len(runs))
 		}
 	}
 	if resumed == 0 || begun == cases {

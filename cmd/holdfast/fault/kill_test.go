@@ -5,9 +5,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
+
+	"github.com/holdfast-dr/holdfast/sampletest"
 )
 
 // appliance is a command device that can be quiesced: what it is lies in a file beside it.
@@ -31,23 +32,7 @@ unquiesce) echo normal >"state-$3" ;;
 esac
 `
 
-// rounds reads how often a random fault is repeated: the default, fewer with -short, or what an environment variable says.
-func rounds(t *testing.T, variable string, usual, short int) int {
-	t.Helper()
-	n := usual
-	if testing.Short() {
-		n = short
-	}
-	if text := os.Getenv(variable); text != "" {
-		var err error
-		n, err = strconv.Atoi(text)
-		check(t, err)
-	}
-	return n
-}
-
 // Apply is killed at random moments, night after night; what was left is resumed, and the next night goes well by itself.
-// HOLDFAST_FAULT_KILLS=1000 is the long form.
 func TestFaultRandomKills(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, appliance+`
@@ -76,7 +61,7 @@ backup_plan "nightly" {
 	usual := time.Since(began)
 
 	kills, cut := 0, 0
-	for range rounds(t, "HOLDFAST_FAULT_KILLS", 30, 2) {
+	for range sampletest.Count(t, 8, 300) {
 		night = night.Add(24 * time.Hour)
 		began := time.Now()
 		p := r.start(apply()...)

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/holdfast-dr/holdfast/sampletest"
 )
 
 // A source that fails after it wrote, hangs, is killed, writes nothing or too little. The device is quiesced meanwhile.
@@ -139,7 +141,7 @@ backup_plan "nightly" {
 	r.ok("init")
 	night := time.Date(2026, 3, 1, 23, 0, 1, 0, time.UTC)
 	r.ok("apply", "--auto-approve", "--now="+night.Format(time.RFC3339))
-	n := rounds(t, "HOLDFAST_FAULT_PAIRS", 25, 5)
+	n := sampletest.Count(t, 8, 100)
 	refused := 0
 	for range n {
 		night = night.Add(24 * time.Hour)

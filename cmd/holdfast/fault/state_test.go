@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-dr/holdfast/sampletest"
 )
 
 // The disk below the state fills up at byte n of a run, for many n. What was done is finished when there is room again.
@@ -21,10 +23,7 @@ func TestFaultStateDisk(t *testing.T) {
 	r.ok("init")
 	r.ok("apply", "--auto-approve")
 	r.ok("run", "nightly")
-	room := []int64{0, 64, 128, 192, 256, 320, 512} // KiB
-	if testing.Short() {
-		room = []int64{0, 128, 224, 512}
-	}
+	room := append(sampletest.Of(t, []int64{64, 128, 160, 192, 224, 256, 320}, 2), 0, 512) // KiB
 	stopped, resumed := 0, 0
 	for _, n := range room {
 		ballast(t, disk, n<<10)
@@ -103,12 +102,12 @@ func TestFaultDamagedState(t *testing.T) {
 	whole := []byte(r.read("copy.db"))
 	want := listing(r.ok("state", "pull", "--state=copy.db"))
 	const page = 4096
-	step := 1
-	if testing.Short() {
-		step = 7
+	var pages []int
+	for at := 0; at+page <= len(whole); at += page {
+		pages = append(pages, at)
 	}
 	cases, named, harmless := 0, 0, 0
-	for at := 0; at+page <= len(whole); at += step * page {
+	for _, at := range sampletest.Of(t, pages, 15) {
 		bad := bytes.Clone(whole)
 		clear(bad[at : at+page])
 		check(t, os.WriteFile(r.path("bad.db"), bad, 0o600))

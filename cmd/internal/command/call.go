@@ -57,8 +57,8 @@ type Call struct {
 	noColor                            bool
 	logLevel                           string
 
-	signal  atomic.Int32  // exit code of the first signal
-	working atomic.Bool   // a plan is being executed: stopping takes words
+	signal  atomic.Int32    // exit code of the first signal
+	working atomic.Bool     // a plan is being executed: stopping takes words
 	kill    context.Context // ends by the second signal
 	cut     context.CancelFunc
 
