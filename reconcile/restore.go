@@ -8,14 +8,15 @@ import (
 
 // Restore is what a person who reviews a restore must know. The digest covers all of it but what was Seen.
 type Restore struct {
-	Source  RestoreSource `json:"source"`
-	Target  RestoreTarget `json:"target"`
-	Raw     bool          `json:"raw,omitempty"`     // the files as they were captured, without the device's own format
-	Include []string      `json:"include,omitempty"` // only what these patterns match; none: all of it
-	Lenient bool          `json:"lenient,omitempty"` // what the device refuses is left out, and told
-	Safety  bool          `json:"safety_backup"`     // the target is backed up first, into the store of the source
-	Reason  string        `json:"reason,omitempty"`  // why something is overwritten without a safety backup
-	Seen    RestoreSeen   `json:"seen"`
+	Source       RestoreSource `json:"source"`
+	Target       RestoreTarget `json:"target"`
+	Raw          bool          `json:"raw,omitempty"`           // the files as they were captured, without the device's own format
+	Include      []string      `json:"include,omitempty"`       // only what these patterns match; none: all of it
+	NumericOwner bool          `json:"numeric_owner,omitempty"` // owners by their numbers, not by their names
+	Lenient      bool          `json:"lenient,omitempty"`       // what the device refuses is left out, and told
+	Safety       bool          `json:"safety_backup"`           // the target is backed up first, into the store of the source
+	Reason       string        `json:"reason,omitempty"`        // why something is overwritten without a safety backup
+	Seen         RestoreSeen   `json:"seen"`
 }
 
 // RestoreSource is the artifact whose content is put back, as its manifest and its record describe it.

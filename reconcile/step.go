@@ -160,12 +160,13 @@ type CheckArgs struct {
 
 // RestoreArgs is the restore of one artifact, into a directory or into a device.
 type RestoreArgs struct {
-	Artifact string              `json:"artifact"`
-	Store    string              `json:"store"`
-	State    state.ArtifactState `json:"state"`             // it must still have
-	Dir      string              `json:"dir,omitempty"`     // absolute; absent or empty
-	Raw      bool                `json:"raw,omitempty"`     // with Dir: the files as they were captured
-	Include  []string            `json:"include,omitempty"` // only what these patterns match; none: all of it
+	Artifact     string              `json:"artifact"`
+	Store        string              `json:"store"`
+	State        state.ArtifactState `json:"state"`                   // it must still have
+	Dir          string              `json:"dir,omitempty"`           // absolute; absent or empty
+	Raw          bool                `json:"raw,omitempty"`           // with Dir: the files as they were captured
+	Include      []string            `json:"include,omitempty"`       // only what these patterns match; none: all of it
+	NumericOwner bool                `json:"numeric_owner,omitempty"` // owners by their numbers, not by their names
 
 	Device  string `json:"device,omitempty"` // address of the target; without Dir
 	Domain  string `json:"domain,omitempty"` // in Device

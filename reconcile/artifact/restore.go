@@ -19,6 +19,8 @@ type Target struct {
 
 	Include []string // see providers.RestoreRequest; with Raw the patterns are about the names of the files
 
+	NumericOwner bool // the same
+
 	Device  string // address; without Dir
 	Domain  string // in the device
 	Replace bool   // see providers.RestoreRequest
@@ -28,10 +30,14 @@ type Target struct {
 
 // part says what of an artifact goes into a directory; empty: all of it, in the device's own format.
 func (t Target) part() string {
-	if !t.Raw && len(t.Include) == 0 {
-		return ""
+	what := ""
+	if t.Raw || len(t.Include) > 0 {
+		what = fmt.Sprintf("raw=%t include=%q", t.Raw, t.Include)
 	}
-	return fmt.Sprintf("raw=%t include=%q", t.Raw, t.Include)
+	if t.NumericOwner {
+		what += " numeric owners"
+	}
+	return what
 }
 
 // Restore puts an artifact's content into a target and gives warnings for people. Every byte is checked on the way.
@@ -59,7 +65,7 @@ func Restore(ctx context.Context, opener *providers.Opener, a state.Artifact, to
 	src := &source{store: store, manifest: m, read: read}
 	req := providers.RestoreRequest{
 		Action: providers.Action(a.Action), Domain: a.Domain, Variant: providers.Variant(a.Variant),
-		Include: to.Include, Warn: func(text string) { warnings = append(warnings, text) },
+		Include: to.Include, NumericOwner: to.NumericOwner, Warn: func(text string) { warnings = append(warnings, text) },
 	}
 	switch {
 	case d == nil:

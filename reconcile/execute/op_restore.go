@@ -69,7 +69,7 @@ func restoreTarget(a reconcile.RestoreArgs, input json.RawMessage) (artifact.Tar
 		}
 	}
 	return artifact.Target{
-		Dir: a.Dir, Raw: a.Raw, Include: a.Include, Device: a.Device, Domain: a.Domain, Replace: a.Replace, Lenient: a.Lenient, ID: in.ID,
+		Dir: a.Dir, Raw: a.Raw, Include: a.Include, Device: a.Device, Domain: a.Domain, Replace: a.Replace, Lenient: a.Lenient, NumericOwner: a.NumericOwner, ID: in.ID,
 	}, nil
 }
 

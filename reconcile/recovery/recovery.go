@@ -26,6 +26,7 @@ type Input struct {
 	Raw              bool     // with Dir
 	Include          []string // only what these patterns match
 	Lenient          bool     // with Device: what it refuses is left out
+	NumericOwner     bool     // owners by their numbers, not by their names
 	NoSafety         bool     // overwrite without a safety backup
 	Reason           string   // why
 	AllowQuarantined bool     // with Dir
@@ -85,7 +86,7 @@ func Build(in Input) (*reconcile.Plan, diag.List) {
 	_, recorded := in.State.Objects[in.Device]
 	replace := recorded && b.occupied()
 	b.plan.Restore = &reconcile.Restore{
-		Source: in.Source, Raw: in.Raw, Include: in.Include, Lenient: in.Lenient, Safety: replace && !in.NoSafety,
+		Source: in.Source, Raw: in.Raw, Include: in.Include, Lenient: in.Lenient, NumericOwner: in.NumericOwner, Safety: replace && !in.NoSafety,
 		Target: reconcile.RestoreTarget{Dir: in.Dir, Device: in.Device, DeviceType: b.typeOf(in.Device), Domain: in.Domain, Replace: replace},
 		Seen:   reconcile.RestoreSeen{Verified: in.Seen.Verified, FreeBytes: in.Seen.FreeBytes, Seconds: b.seconds()},
 	}
@@ -157,7 +158,7 @@ func (b *builder) act() {
 	args := reconcile.RestoreArgs{
 		Artifact: b.Source.Artifact, Store: b.Source.Store, State: b.Source.State,
 		Dir: b.Dir, Raw: b.Raw, Include: b.Include, Device: b.Device, Domain: b.Domain, Replace: r.Target.Replace,
-		Lenient: b.Lenient,
+		Lenient: b.Lenient, NumericOwner: b.NumericOwner,
 	}
 	look := reconcile.DeviceArgs{Device: b.Device}
 	steps := []reconcile.Step{reconcile.NewStep("store", reconcile.OpStoreCheck, state.Rerun, reconcile.StoreArgs{Store: b.Source.Store})}

@@ -32,6 +32,7 @@ type RestoreOptions struct {
 	Raw              bool
 	Include          []string // only what these patterns match
 	Lenient          bool     // with Device: what it refuses is left out
+	NumericOwner     bool     // owners by their numbers, not by their names
 	NoSafety         bool
 	Reason           string
 	AllowQuarantined bool
@@ -56,7 +57,7 @@ func (a *App) PlanRestore(ctx context.Context, backend state.Backend, o RestoreO
 		return nil, err
 	}
 	in := recovery.Input{
-		State: snap, Source: sourceOf(o.Artifact, m), Dir: o.Dir, Device: o.Device, Domain: o.Domain, Raw: o.Raw, Include: o.Include, Lenient: o.Lenient,
+		State: snap, Source: sourceOf(o.Artifact, m), Dir: o.Dir, Device: o.Device, Domain: o.Domain, Raw: o.Raw, Include: o.Include, Lenient: o.Lenient, NumericOwner: o.NumericOwner,
 		NoSafety: o.NoSafety, Reason: o.Reason, AllowQuarantined: o.AllowQuarantined, AllowUnverified: o.AllowUnverified, Operator: Actor(), Now: a.Now(), Version: a.o.Version,
 	}
 	var doc *config.Document

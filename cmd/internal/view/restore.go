@@ -110,6 +110,9 @@ func targetLine(p *reconcile.Plan) line {
 	if len(r.Include) > 0 {
 		l.below = append(l.below, "only what matches "+Line(fmt.Sprintf("%q", r.Include)))
 	}
+	if r.NumericOwner {
+		l.below = append(l.below, "owners by their numbers, not by their names")
+	}
 	if r.Seen.Seconds > 0 {
 		text := "expected to take " + (time.Duration(r.Seen.Seconds) * time.Second).String()
 		if r.Safety {

@@ -35,6 +35,7 @@ func restoreCommand(c *command.Call) *cobra.Command {
 	var dir, at, to string
 	var raw bool
 	var include []string
+	var numeric bool
 	cmd := &cobra.Command{
 		Use:     "restore [ARTIFACT]",
 		GroupID: command.SectionData,
@@ -77,7 +78,7 @@ resumable, and also into a device.`,
 				if err != nil {
 					return err
 				}
-				return quick(cmd.Context(), c, a, st, app.RestoreOptions{Artifact: art, Dir: dir, Raw: raw, Include: include})
+				return quick(cmd.Context(), c, a, st, app.RestoreOptions{Artifact: art, Dir: dir, Raw: raw, Include: include, NumericOwner: numeric})
 			})
 		},
 	}
@@ -88,9 +89,15 @@ resumable, and also into a device.`,
 	cmd.Flags().StringVar(&at, "at", "", atUsage)
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the files as they are stored, without the device's own format")
 	includeFlag(cmd, &include)
+	numericFlag(cmd, &numeric)
 	_ = cmd.MarkFlagDirname("dir")
 	_ = cmd.Flags().MarkHidden("to") // it was declared above
 	return cmd
+}
+
+func numericFlag(cmd *cobra.Command, numeric *bool) {
+	cmd.Flags().BoolVar(numeric, "numeric-owner", false,
+		"give files to the numbers of users and groups that they had, and not to the numbers that the names have here")
 }
 
 // notTo says what --to was meant to be.
@@ -127,7 +134,7 @@ func quick(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store,
 		defer show.Close()
 	}
 	live := newReading(show, a, art, "restore")
-	warnings, err := artifact.Restore(ctx, opener, art, artifact.Target{Dir: o.Dir, Raw: o.Raw, Include: o.Include}, live.read)
+	warnings, err := artifact.Restore(ctx, opener, art, artifact.Target{Dir: o.Dir, Raw: o.Raw, Include: o.Include, NumericOwner: o.NumericOwner}, live.read)
 	live.end()
 	if sweepErr := artifact.Sweep(o.Dir, art.ID); err == nil {
 		err = sweepErr

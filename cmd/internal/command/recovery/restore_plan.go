@@ -31,6 +31,7 @@ type restoreFlags struct {
 	inPlace, raw      bool
 	lenient           bool
 	include           []string
+	numeric           bool
 
 	noSafety, quarantined, unverified bool
 	reason                            string
@@ -50,6 +51,7 @@ func (f *restoreFlags) add(c *command.Call, cmd *cobra.Command) {
 	flags.BoolVar(&f.raw, "raw", false, "with --dir: write the files as they were captured, without the device's own format")
 	includeFlag(cmd, &f.include)
 	flags.BoolVar(&f.lenient, "lenient", false, "with --to and a domain that is not there: leave out, and list, what the device refuses")
+	numericFlag(cmd, &f.numeric)
 	flags.BoolVar(&f.noSafety, "no-safety-backup", false, "do not back up first what is overwritten; needs --reason")
 	flags.StringVar(&f.reason, "reason", "", "why there is no safety backup; kept in the plan")
 	flags.BoolVar(&f.quarantined, "allow-quarantined", false, "with --dir: restore an artifact although a check of it failed")
@@ -81,6 +83,8 @@ func (f *restoreFlags) check() error {
 		return fmt.Errorf("--to names a device, and %s is a path: a directory is --dir", f.to)
 	case f.toDomain != "" && f.to == "":
 		return errors.New("--to-domain is a domain of the device that --to names")
+	case f.raw && f.numeric:
+		return errors.New("--raw writes files as they were captured, which have no owners: leave --numeric-owner away")
 	case f.raw && f.dir == "":
 		return errors.New("--raw writes files, which takes --dir")
 	case f.lenient && f.to == "":
@@ -106,7 +110,7 @@ func (f *restoreFlags) check() error {
 // options finds the artifact and says where it goes.
 func (f *restoreFlags) options(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store) (o app.RestoreOptions, err error) {
 	o = app.RestoreOptions{
-		Raw: f.raw, Include: f.include, Lenient: f.lenient, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified,
+		Raw: f.raw, Include: f.include, Lenient: f.lenient, NumericOwner: f.numeric, NoSafety: f.noSafety, Reason: f.reason, AllowQuarantined: f.quarantined, AllowUnverified: f.unverified,
 	}
 	if f.artifact != "" {
 		found, err := st.Artifacts(ctx, state.ArtifactFilter{ID: f.artifact})
