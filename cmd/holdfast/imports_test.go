@@ -53,7 +53,7 @@ var imports = map[string][]string{
 	"providers/plain/codec":  {"providers"},
 	"providers/plain/disk":   {"providers"},
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
-	"providers/sqlite":       {"providers", "providers/glob", "providers/opened", "providers/scratch"},
+	"providers/sqlite":       {"providers", "providers/attribute", "providers/glob", "providers/opened", "providers/scratch"},
 	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/attribute", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"}, // a test kit, as are its children

@@ -61,6 +61,9 @@ func (d *device) capture(ctx context.Context, req providers.CaptureRequest, sink
 		if err != nil {
 			return res, fmt.Errorf("database %s: %w", db.path, err)
 		}
+		if f.File, err = look(db.path); err != nil {
+			return res, fmt.Errorf("database %s: %w", db.path, err)
+		}
 		if f.Unchecked != "" {
 			warnings = append(warnings, fmt.Sprintf("%s: %s could not be run on the copy: %s", db.path, f.Check, f.Unchecked))
 		}
@@ -72,6 +75,7 @@ func (d *device) capture(ctx context.Context, req providers.CaptureRequest, sink
 	}
 	fingerprint := map[string]any{}
 	for name, f := range all {
+		f.File = nil // a restore does not make a new one of a file that is there
 		fingerprint[name] = f
 	}
 	return providers.CaptureResult{
@@ -96,13 +100,16 @@ func (d *device) wanted(req providers.CaptureRequest) (dbs []database, warnings 
 		for _, path := range inv.own {
 			warnings = append(warnings, "left out, an open file of holdfast itself: "+path)
 		}
-		return inv.databases, warnings, nil
+		return inv.databases, append(warnings, inv.left...), nil
 	case providers.ExportDomain:
-		db, err := d.database(req.Domain)
+		db, inv, err := d.database(req.Domain)
 		if err != nil {
 			return nil, nil, err
 		}
-		return []database{db}, nil, nil
+		if db == inv.databases[0] { // once in each backup of all of them
+			warnings = inv.left
+		}
+		return []database{db}, warnings, nil
 	}
 	return nil, nil, fmt.Errorf("action %q: %w", req.Action, errors.ErrUnsupported)
 }

@@ -84,7 +84,7 @@ func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
 
 func (d *device) DomainState(_ context.Context, domain string) (providers.DomainState, error) {
 	if domain != providers.AllDomains {
-		if _, err := d.database(domain); err != nil {
+		if _, _, err := d.database(domain); err != nil {
 			return providers.DomainState{}, d.wrap("read the state of", err)
 		}
 	}
@@ -104,6 +104,7 @@ type database struct{ name, path string }
 type inventory struct {
 	databases []database // sorted by name
 	own       []string   // databases of holdfast itself, left out
+	left      []string   // what else is left out and looks as if somebody took it for a database, in words
 }
 
 // databases looks for the database files. It opens none that is holdfast's own.
@@ -130,6 +131,9 @@ func (d *device) databases() (inventory, error) {
 		return inv, err
 	}
 	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink != 0 {
+			inv.link(filepath.Join(path, e.Name()))
+		}
 		if !e.Type().IsRegular() {
 			continue
 		}
@@ -153,23 +157,50 @@ func (d *device) databases() (inventory, error) {
 		}
 		if is {
 			inv.databases = append(inv.databases, database{e.Name(), file})
+		} else if namedLikeOne(file) {
+			why := "it is no SQLite database, or an encrypted one"
+			if info.Size() == 0 {
+				why = "it is empty"
+			}
+			inv.left = append(inv.left, fmt.Sprintf("left out, %s: %s", why, file))
 		}
 	}
 	return inv, nil
 }
 
-func (d *device) database(domain string) (database, error) {
+// link notes a symbolic link to a database. It is not followed: what it leads to belongs to another place.
+func (inv *inventory) link(path string) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	if is, err := isDatabase(path, info); err == nil && is || namedLikeOne(path) {
+		inv.left = append(inv.left, "left out, a symbolic link: "+path)
+	}
+}
+
+// namedLikeOne reports whether people would take a file for a database.
+func namedLikeOne(path string) bool {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".db", ".db3", ".sqlite", ".sqlite3":
+		return true
+	}
+	return false
+}
+
+// database finds a database, and gives all that is there, too.
+func (d *device) database(domain string) (database, inventory, error) {
 	inv, err := d.databases()
 	if err != nil {
-		return database{}, err
+		return database{}, inv, err
 	}
 	if i := slices.IndexFunc(inv.databases, func(db database) bool { return db.name == domain }); i >= 0 {
-		return inv.databases[i], nil
+		return inv.databases[i], inv, nil
 	}
 	if i := slices.IndexFunc(inv.own, func(path string) bool { return filepath.Base(path) == domain }); i >= 0 {
-		return database{}, errOwn(inv.own[i])
+		return database{}, inv, errOwn(inv.own[i])
 	}
-	return database{}, fmt.Errorf("database %q in %s: %w", domain, d.settings.Path, providers.ErrNotFound)
+	return database{}, inv, fmt.Errorf("database %q in %s: %w", domain, d.settings.Path, providers.ErrNotFound)
 }
 
 // wrap makes err an error of a call to this device, once.

@@ -33,6 +33,7 @@ type fact struct {
 	ApplicationID int64            `json:"application_id"`
 	Check         string           `json:"check"`               // the check that was run
 	Unchecked     string           `json:"unchecked,omitempty"` // why it could not be run
+	File          *carried         `json:"file,omitempty"`      // of the original
 	damage        string
 	size          int64 // of the copy; unlike facts it may differ after a restore
 }

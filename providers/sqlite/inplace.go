@@ -21,7 +21,7 @@ import (
 // inPlace puts an export into a database of this device. A copy is made beside it and checked. Where there is no database the copy
 // gets its name; otherwise it is written into the database with SQLite's online backup, in one transaction: other connections
 // see the old content or the new one, a crash is rolled back by whoever opens the database next, and a database that somebody
-// writes to, or keeps reading without write-ahead log, is left as it is.
+// writes to, or keeps reading without write-ahead log, is left as it is. One that is there keeps its owner and mode.
 func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src providers.Source) error {
 	if req.Action != providers.ExportDomain {
 		return fmt.Errorf("a %s in place: %w: restore it into a directory, or the exports of its databases one by one", req.Action, errors.ErrUnsupported)
@@ -43,7 +43,8 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 	defer os.RemoveAll(beside)
 	to := req
 	to.Dir = beside
-	names, err := extract(ctx, to, src)
+	var file *carried
+	names, err := extract(ctx, to, src, func(_ string, c *carried) error { file = c; return nil })
 	if err != nil {
 		return err
 	}
@@ -59,6 +60,9 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if err := file.give(copied, req); err != nil {
+			return err
+		}
 		return appear(copied, path)
 	case err != nil:
 		return err
@@ -70,7 +74,7 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 
 // place gives the path of a database that is there or could be.
 func (d *device) place(domain string) (string, error) {
-	if db, err := d.database(domain); err == nil || !errors.Is(err, providers.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
+	if db, _, err := d.database(domain); err == nil || !errors.Is(err, providers.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
 		return followed(db.path, err)
 	}
 	path := filepath.Clean(d.settings.Path)

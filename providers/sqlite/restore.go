@@ -37,12 +37,12 @@ func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src 
 	if req.Dir == "" {
 		return d.inPlace(ctx, req, src)
 	}
-	_, err := extract(ctx, req, src)
+	_, err := extract(ctx, req, src, func(name string, file *carried) error { return file.give(filepath.Join(req.Dir, name), req) })
 	return err
 }
 
-// extract writes the databases into req.Dir and gives their names.
-func extract(ctx context.Context, req providers.RestoreRequest, src providers.Source) (names []string, err error) {
+// extract writes the databases into req.Dir, has done called for each with what its file carried, and gives their names.
+func extract(ctx context.Context, req providers.RestoreRequest, src providers.Source, done func(string, *carried) error) (names []string, err error) {
 	want, err := readFacts(ctx, src)
 	if err != nil {
 		return nil, err
@@ -72,6 +72,9 @@ func extract(ctx context.Context, req providers.RestoreRequest, src providers.So
 			return nil, fmt.Errorf("database %s: %w", name, err)
 		}
 		if err := compare(ctx, filepath.Join(req.Dir, name), want[name]); err != nil {
+			return nil, fmt.Errorf("database %s: %w", name, err)
+		}
+		if err := done(name, want[name].File); err != nil {
 			return nil, fmt.Errorf("database %s: %w", name, err)
 		}
 		delete(want, name)
@@ -184,7 +187,7 @@ func compare(ctx context.Context, path string, want fact) error {
 	if got.damage != "" {
 		return fmt.Errorf("%w: %s", providers.ErrCorrupt, got.damage)
 	}
-	got.size, want.size = 0, 0
+	got.size, want.size, want.File = 0, 0, nil
 	if !reflect.DeepEqual(got, want) {
 		return fmt.Errorf("%w: it has %s, the capture had %s", providers.ErrCorrupt, got, want)
 	}

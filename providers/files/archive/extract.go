@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/attribute"
 )
 
 // Limits on what an artifact may make a restore hold in memory.
@@ -67,7 +68,7 @@ func Extract(ctx context.Context, req providers.RestoreRequest, src providers.So
 		listing: bufio.NewReaderSize(listing, 64<<10),
 		tree:    newTreeWriter(root),
 		part:    part,
-		owners:  newOwners(req.NumericOwner),
+		owners:  attribute.NewNumbers(req.NumericOwner),
 	}
 	defer x.tree.close()
 	if err := part.begin(x.tree); err != nil {
@@ -153,7 +154,7 @@ type extractor struct {
 	listing *bufio.Reader
 	tree    *treeWriter
 	part    *part
-	owners  *owners
+	owners  *attribute.Numbers
 }
 
 func (x *extractor) run(ctx context.Context) error {
@@ -294,7 +295,7 @@ func (x *extractor) entry(ctx context.Context, h *tar.Header, l *line, jobs chan
 	if err := x.tree.within(n.path); err != nil {
 		return err
 	}
-	x.owners.translate(&n, h.Uname, h.Gname, l)
+	x.owners.Translate(&n.Attributes, h.Uname, h.Gname, l.ListUsers, l.ListGroups)
 	switch l.Type {
 	case kindDir:
 		if x.part != nil { // it was made before

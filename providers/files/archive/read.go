@@ -60,7 +60,7 @@ type reader struct {
 	out   io.Writer
 	links map[opened.Inode]first // of entries with several names
 
-	names   ownerNames
+	names   attribute.Names
 	tar     tarWriter
 	e       entry
 	data    []byte
@@ -69,7 +69,7 @@ type reader struct {
 }
 
 func newReader(own opened.Own, lost *atomic.Bool) *reader {
-	return &reader{own: own, lost: lost, names: newOwnerNames(), data: make([]byte, smallFile+1), attrs: make([]byte, attribute.MaxXattr), noatime: true}
+	return &reader{own: own, lost: lost, names: attribute.NewNames(), data: make([]byte, smallFile+1), attrs: make([]byte, attribute.MaxXattr), noatime: true}
 }
 
 // first is the first name of an entry with several, and what stat told when it was captured. A number of an inode that was freed is soon
@@ -150,7 +150,7 @@ func (r *reader) item(ctx context.Context, b *batch, it *item) (bool, error) {
 		if (e.linked && e.kind != kindSocket || e.size > smallFile) && r.out == nil {
 			return false, nil
 		}
-		r.names.set(e)
+		r.owner()
 		if done, err := r.attempt(ctx, b, it, &st, try == attempts); done || err != nil {
 			return true, err
 		}
@@ -230,7 +230,7 @@ func (r *reader) directory(b *batch, it *item) error {
 	}
 	e.path = it.dir.join("")
 	e.fromStat(&st)
-	r.names.set(e)
+	r.owner()
 	r.opened(b, it, it.dir.fd)
 	e.note = it.note
 	if it.note != "" && !it.dir.tree.OneFilesystem {
@@ -281,7 +281,7 @@ func (r *reader) file(ctx context.Context, b *batch, it *item, st *unix.Stat_t, 
 		}
 		n = min(n, int(e.size))
 		e.fromStat(&after)
-		r.names.set(e)
+		r.owner()
 		r.changed(b, it)
 	}
 	r.opened(b, it, fd)
@@ -320,7 +320,7 @@ func (r *reader) large(ctx context.Context, b *batch, it *item, fd int) (bool, e
 		return false, nil
 	}
 	e.fromStat(&before)
-	r.names.set(e)
+	r.owner()
 	r.opened(b, it, fd)
 	if e.sparse {
 		e.data = segments(fd, e.size)
@@ -396,6 +396,9 @@ func (r *reader) finish(b *batch) {
 	}
 }
 
+// owner names the owner.
+func (r *reader) owner() { r.e.user, r.e.group = r.names.User(r.e.uid), r.names.Group(r.e.gid) }
+
 func (r *reader) changed(b *batch, it *item) {
 	r.e.note = "changed while it was read"
 	b.warn(r.e.note, it)
@@ -426,7 +429,7 @@ func (r *reader) xattrs(b *batch, it *item, at attribute.Entry) {
 		kept = append(kept, x)
 	}
 	r.e.xattrs = kept
-	r.names.setListed(&r.e)
+	r.e.listUsers, r.e.listGroups = r.names.Listed(r.e.xattrs)
 	for _, name := range lost {
 		b.dropped = append(b.dropped, dropped{attribute.Kind(name), it.dir.onDisk(it.name)})
 	}
