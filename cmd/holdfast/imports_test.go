@@ -33,7 +33,7 @@ var imports = map[string][]string{
 	"providers/secrets":    {"providers", "providers/process"},
 	"providers/command":    {"providers", "providers/process", "providers/scratch", "config/unit"},
 	"providers/files":      {"providers", "providers/attribute", "providers/files/archive", "providers/opened", "providers/glob"},
-	"providers/postgresql": {"providers", "providers/process", "providers/scratch", "config/unit"},
+	"providers/postgresql": {"providers", "providers/glob", "providers/process", "providers/scratch", "config/unit"},
 	"providers/files/archive": {
 		"providers", "providers/ahead", "providers/attribute", "providers/opened", "providers/glob", "providers/scratch",
 	},

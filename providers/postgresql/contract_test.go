@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/postgresql"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
 )
 
@@ -25,6 +26,7 @@ func TestContract(t *testing.T) {
 	providertest.Device(t, providertest.DeviceSuite{
 		Requests:    requests,
 		FindsDamage: true,
+		Parts:       postgresql.DeviceType().Parts,
 		New: func(t *testing.T) providertest.DeviceCase {
 			c := shared(t)
 			return providertest.DeviceCase{

@@ -39,7 +39,7 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers
 		if err := a.fits(ctx, conn, s); err != nil {
 			return err
 		}
-		tool, err := d.find(ctx, "pg_restore", max(s.major(), a.Server.major()), false)
+		tool, err := d.restoreTool(ctx, a, s.major())
 		if err != nil {
 			return err
 		}
@@ -51,11 +51,16 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers
 			device: d, target: t, conn: conn, admin: admin, name: name, id: req.ID, next: besideName(newPrefix, name), warn: req.Warnf,
 			lenient: req.Lenient,
 		}
+		if len(req.Include) > 0 {
+			if x.part, a.Facts, err = a.part(ctx, tool, req.Include); err != nil {
+				return err
+			}
+		}
 		switch {
-		case req.Lenient && there != nil && !there.marked(req.ID):
+		case (req.Lenient || x.part != nil) && there != nil && !there.marked(req.ID):
 			return &providers.Error{
-				Op: "restore into", Target: name, Err: fmt.Errorf("the database is %w", providers.ErrNotEmpty),
-				Hint: "What may be incomplete goes into a new database only. Name one that is not there.",
+				Op: "restore into", Target: name, Err: fmt.Errorf("the database is there: %w", providers.ErrNotEmpty),
+				Hint: "What is not the whole goes into a new database only. Name one that is not there.",
 			}
 		case there.marked(req.ID):
 			return x.finish(ctx)
@@ -81,6 +86,26 @@ func (d *device) restoreDatabase(ctx context.Context, a *artifact, req providers
 		}
 		return err
 	})
+}
+
+// part gives the entries of what is chosen and of what it needs, and the facts about it.
+func (a *artifact) part(ctx context.Context, tool program, include []string) ([]byte, *facts, error) {
+	objects, err := a.chosen(include)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := a.readTOC(ctx, tool)
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := list.choose(objects, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	if missing := list.missing(in, a); len(missing) > 0 {
+		return nil, nil, fmt.Errorf("views among what is chosen need %s: choose these, too", strings.Join(missing, ", "))
+	}
+	return list.useList(in), a.Facts.of(objects), nil
 }
 
 // keeps tells what an empty database that was there has of its own, and keeps.
@@ -258,7 +283,7 @@ func (x *exchange) load(ctx context.Context, tool program, a *artifact, name str
 		args = append(args, "--no-tablespaces")
 	}
 	if err := a.read(ctx, dumpName, func(r io.Reader) error {
-		_, err := t.run(ctx, tool, r, nil, args...)
+		_, err := t.runWith(ctx, tool, x.part, r, nil, args...)
 		if x.lenient {
 			return lenient(err, x.warn)
 		}

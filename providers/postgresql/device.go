@@ -95,6 +95,7 @@ func DeviceType() providers.DeviceType {
 		Actions:  []providers.Action{providers.SecureBackup, providers.ExportDomain},
 		InPlace:  providers.ExportsInPlace,
 		Lenient:  true,
+		Parts:    parts,
 		Settings: func() any { return &Settings{Compression: 6, LockTimeout: defaultLockTimeout} },
 		Open:     open,
 	}

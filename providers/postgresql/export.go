@@ -73,6 +73,7 @@ type database struct {
 	Roles       []string          `json:"roles"`      // that own something in it or were granted something
 	Tablespaces []string          `json:"tablespaces,omitempty"`
 	Properties  *properties       `json:"properties,omitempty"` // nil: of a version that did not record them
+	Objects     *[]object         `json:"objects,omitempty"`    // the same
 }
 
 // Capture makes an export of one database, or a base backup of the cluster.
@@ -154,6 +155,10 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if err != nil {
 		return res, d.blocked(ctx, name, err)
 	}
+	objects, err := readObjects(ctx, conn)
+	if err != nil {
+		return res, err
+	}
 	args := []string{"--format=custom", "--no-password", "--snapshot=" + snapshot, "--dbname=" + pair("dbname", name)}
 	if d.Compression != 6 {
 		args = append(args, "--compress="+strconv.Itoa(d.Compression))
@@ -197,6 +202,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	}
 	res.Warnings = append(append(res.Warnings, notes...), missing...)
 	res.Warnings = append(res.Warnings, reserved...)
+	rec.Database.Objects = &objects
 	if dump.major > s.major() {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("made by %s: it may not go back into a server of version %d", dump.version, s.major()))
 	}

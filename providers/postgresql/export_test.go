@@ -62,7 +62,7 @@ func OldName(name string) string { return besideName(oldPrefix, name) }
 
 // WithoutProperties makes a record one of a version that did not record what belongs to a database itself.
 func WithoutProperties(b []byte) ([]byte, error) {
-	return changed(b, func(r *record) { r.Database.Properties = nil })
+	return changed(b, func(r *record) { r.Database.Properties, r.Database.Objects = nil, nil })
 }
 
 // Faults reads what pg_restore says of what it could not load.

@@ -217,6 +217,23 @@ func (f facts) remeasure(ctx context.Context, conn *pgx.Conn) (facts, error) {
 	return got, execAll(ctx, conn, "COMMIT")
 }
 
+// of gives the facts about some tables.
+func (f facts) of(objects []object) *facts {
+	some := facts{Rows: map[string]int64{}, Sums: map[string]string{}, Path: f.Path}
+	for _, o := range objects {
+		name := ident(o.Schema, o.Name)
+		if n, known := f.Rows[name]; known {
+			some.Rows[name] = n
+		}
+		for column, sum := range f.Sums {
+			if strings.HasPrefix(column, name+".") {
+				some.Sums[column] = sum
+			}
+		}
+	}
+	return &some
+}
+
 // differences says what is not as it was, at most five lines of it.
 func (f facts) differences(got facts) []string {
 	var all []string

@@ -75,6 +75,7 @@ type exchange struct {
 	warn   func(format string, args ...any)
 
 	lenient bool
+	part    []byte // entries of the dump, as pg_restore reads them; nil: all
 }
 
 // restore builds the database and puts it in the place of what has the name, if anything has.

@@ -48,6 +48,8 @@ func (d *device) restore(ctx context.Context, req providers.RestoreRequest, src 
 		return fmt.Errorf("settings into a running server: %w", errors.ErrUnsupported)
 	case a.has(baseName):
 		return d.restoreBase(ctx, a, req.Dir)
+	case len(req.Include) > 0:
+		return d.writePart(ctx, a, req)
 	}
 	return a.write(ctx, req.Dir)
 }

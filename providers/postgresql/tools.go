@@ -127,6 +127,11 @@ func ask(ctx context.Context, path string) (program, error) {
 
 // run runs a program against the target. It gives the lines of standard error.
 func (t *target) run(ctx context.Context, p program, stdin io.Reader, stdout io.Writer, args ...string) (notes []string, err error) {
+	return t.runWith(ctx, p, nil, stdin, stdout, args...)
+}
+
+// runWith is run for a pg_restore of the entries in a list.
+func (t *target) runWith(ctx context.Context, p program, list []byte, stdin io.Reader, stdout io.Writer, args ...string) (notes []string, err error) {
 	spec := process.Spec{Argv: append([]string{p.path}, args...), Env: t.environment(), Stdin: stdin, Stdout: stdout, Redact: t.secrets()}
 	password, err := t.passfile()
 	if err != nil {
@@ -135,6 +140,15 @@ func (t *target) run(ctx context.Context, p program, stdin io.Reader, stdout io.
 	if password != nil {
 		defer password.Close()
 		spec.Files, spec.Env["PGPASSFILE"] = []*os.File{password}, scratch.Path(process.FirstFile)
+	}
+	if list != nil {
+		use, err := scratch.Secret(list)
+		if err != nil {
+			return nil, err
+		}
+		defer use.Close()
+		spec.Argv = append(spec.Argv, "--use-list="+scratch.Path(process.FirstFile+len(spec.Files)))
+		spec.Files = append(spec.Files, use)
 	}
 	res, err := process.Run(ctx, spec)
 	if err != nil {

@@ -73,24 +73,34 @@ func (u *unpacker) write(name string, r io.Reader) (err error) {
 		}
 		return nil
 	}
-	if err := u.root.MkdirAll(path.Dir(name), 0o700); err != nil {
-		return err
-	}
-	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := u.create(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if _, err := io.Copy(f, r); err != nil {
-		switch {
-		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-			return providers.NoSpace(err)
-		case errors.As(err, new(*os.PathError)):
+		if err = noRoom(err); errors.As(err, new(*os.PathError)) {
 			return err
 		}
 		return broken(err)
 	}
 	return u.give(name)
+}
+
+// create makes a file that is not there.
+func (u *unpacker) create(name string) (*os.File, error) {
+	if err := u.root.MkdirAll(path.Dir(name), 0o700); err != nil {
+		return nil, err
+	}
+	return u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// noRoom says of an error that there is no room, if it is one.
+func noRoom(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return providers.NoSpace(err)
+	}
+	return err
 }
 
 func (u *unpacker) give(name string) error {

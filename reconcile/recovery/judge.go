@@ -51,18 +51,18 @@ func (b *builder) judge() {
 	} else {
 		b.judgeDevice()
 	}
-	if b.Lenient {
-		b.judgeLenient()
+	if b.Lenient || b.Device != "" && len(b.Include) > 0 && b.Seen.Whole == "" {
+		b.judgePartial()
 	}
 }
 
-// judgeLenient has what may be incomplete go to where nothing is.
-func (b *builder) judgeLenient() {
+// judgePartial has what may not be the whole go to where nothing is.
+func (b *builder) judgePartial() {
 	switch {
 	case b.Seen.Strict != "":
 		b.errorf("HF-RST-020", "Nothing can be left out", "%s. Leave --lenient away.", b.Seen.Strict)
 	case b.plan.Restore.Target.Replace:
-		b.errorf("HF-RST-020", "What may be incomplete replaces nothing", "%s is there, or nobody knows that it is not. Name a domain that is not there with --to and --to-domain.", b.where())
+		b.errorf("HF-RST-020", "What is not the whole replaces nothing", "%s is there, or nobody knows that it is not. Name a domain that is not there with --to and --to-domain.", b.where())
 	}
 }
 

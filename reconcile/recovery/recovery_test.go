@@ -107,10 +107,11 @@ func TestBuild(t *testing.T) {
 		"lenient, into a device that cannot": {change(well(), func(in *recovery.Input) {
 			in.Lenient, in.Domain, in.Seen.Strict = true, "new", "devices of type \"files\" take all"
 		}), "store inspect check restore confirm", "error 020", false},
-		"lenient, into a new domain": {change(well(), func(in *recovery.Input) { in.Lenient, in.Domain = true, "new" }), "store inspect check restore confirm", "", false},
-		"never verified": {change(well(), func(in *recovery.Input) { in.Seen.Verified = time.Time{} }), safely, "warning 001", true},
-		"being deleted":  {change(well(), func(in *recovery.Input) { in.Source.State = state.ArtifactExpiring }), safely, "error 002", true},
-		"quarantined":    {change(well(), func(in *recovery.Input) { in.Source.State = state.ArtifactQuarantined }), safely, "error 003", true},
+		"a part, in the place of something": {change(well(), func(in *recovery.Input) { in.Include = []string{"x"} }), safely, "error 020", true},
+		"lenient, into a new domain":        {change(well(), func(in *recovery.Input) { in.Lenient, in.Domain = true, "new" }), "store inspect check restore confirm", "", false},
+		"never verified":                    {change(well(), func(in *recovery.Input) { in.Seen.Verified = time.Time{} }), safely, "warning 001", true},
+		"being deleted":                     {change(well(), func(in *recovery.Input) { in.Source.State = state.ArtifactExpiring }), safely, "error 002", true},
+		"quarantined":                       {change(well(), func(in *recovery.Input) { in.Source.State = state.ArtifactQuarantined }), safely, "error 003", true},
 		"quarantined, allowed in place": {change(well(), func(in *recovery.Input) { in.Source.State, in.AllowQuarantined = state.ArtifactQuarantined, true }),
 			safely, "error 003", true},
 		"quarantined, aside": {change(aside(), func(in *recovery.Input) { in.Source.State = state.ArtifactQuarantined }), "store check restore", "error 003", false},

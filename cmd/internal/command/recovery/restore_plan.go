@@ -171,7 +171,8 @@ warns of each thing that cannot.`,
 		Example: `  holdfast restore plan --device web --domain content --in-place
   holdfast restore plan --device web --at 2026-11-20T06:00:00Z --dir /srv/restored
   holdfast restore plan --artifact 01JD2Q7Z3V0M8Y4T6N5R1K9WXA --to web-standby --out back.plan
-  holdfast restore plan --device db --domain app --to db --to-domain app_salvaged --lenient`,
+  holdfast restore plan --device db --domain app --to db --to-domain app_salvaged --lenient
+  holdfast restore plan --device db --domain app --to db --to-domain app_orders --include public/orders`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
