@@ -14,8 +14,9 @@ import (
 // TestKilledLeavesNoPassword: neither a capture nor a restore that is killed leaves the password in a file, at whatever point.
 func TestKilledLeavesNoPassword(t *testing.T) {
 	const dsn, programs = "HOLDFAST_TEST_DSN", "HOLDFAST_TEST_BIN"
+	var c *cluster
 	if !providertest.Dying() {
-		c := shared(t)
+		c = shared(t)
 		c.exec(t, "postgres", "CREATE DATABASE killed")
 		c.exec(t, "killed", "CREATE TABLE t AS SELECT 1 AS n")
 		t.Setenv(dsn, c.dsn("admin", canary))
@@ -36,4 +37,10 @@ func TestKilledLeavesNoPassword(t *testing.T) {
 		}
 		return dev.Restore(ctx, replacing("killed copy"), steps.Source(art))
 	})
+	if c != nil {
+		eventually(t, "the sessions of those that were killed end", func() bool {
+			return c.value(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'killed%'") == "0"
+		})
+		c.exec(t, "postgres", "DROP DATABASE killed", `DROP DATABASE "killed copy"`)
+	}
 }

@@ -151,24 +151,44 @@ func (x *exchange) roles(ctx context.Context, db *database, properties bool) (*p
 	}
 	own := db.Properties
 	if own != nil && properties {
-		var none []string
-		for _, role := range append(own.roles(), db.Owner) {
-			more, err := makeRoles(ctx, x.conn, []string{role})
-			switch {
-			case isCode(err, "42501"):
-				none = append(none, role)
-			case err != nil:
-				return nil, err
-			}
-			made = append(made, more...)
+		var more []string
+		if own, more, err = x.ownRoles(ctx, db); err != nil {
+			return nil, err
 		}
-		if own = own.without(none); len(none) > 0 {
-			x.warn("the dsn's role may not make the roles %s, which are missing: what they own, and their rights and settings on the database, are not restored",
-				strings.Join(none, ", "))
-		}
+		made = append(made, more...)
 	}
 	tellMade(x.warn, made)
 	return own, nil
+}
+
+// ownRoles makes the roles that the properties speak of. Without the right to make roles, what is about those that are missing is left out; the
+// dsn's role is then the owner.
+func (x *exchange) ownRoles(ctx context.Context, db *database) (own *properties, made []string, err error) {
+	own = db.Properties
+	var none []string
+	for _, role := range append(own.roles(), db.Owner) {
+		more, err := makeRoles(ctx, x.conn, []string{role})
+		switch {
+		case isCode(err, "42501") && !slices.Contains(none, role):
+			none = append(none, role)
+		case err != nil && !isCode(err, "42501"):
+			return nil, nil, err
+		}
+		made = append(made, more...)
+	}
+	if len(none) == 0 {
+		return own, made, nil
+	}
+	x.warn("the dsn's role may not make the roles %s, which are missing: what they own, and their rights and settings on the database, are not restored",
+		strings.Join(none, ", "))
+	if slices.Contains(none, db.Owner) {
+		var me string
+		if err := x.conn.QueryRow(ctx, "SELECT current_user").Scan(&me); err != nil {
+			return nil, nil, lost(x.conn, err)
+		}
+		own = own.ownedBy(db.Owner, me)
+	}
+	return own.without(none), made, nil
 }
 
 // makeRoles makes those that own something in the dump and are missing, without a login and without rights:
@@ -197,8 +217,12 @@ func tellMade(warn func(string, ...any), made []string) {
 // else may connect until it has its name.
 func (x *exchange) create(ctx context.Context, db *database, there *place) error {
 	var super, owner, space bool
+	wanted := db.tablespace()
+	if there != nil {
+		wanted = there.tablespace
+	}
 	if err := x.conn.QueryRow(ctx, `SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
-		EXISTS (SELECT FROM pg_roles WHERE rolname = $1), EXISTS (SELECT FROM pg_tablespace WHERE spcname = $2)`, db.Owner, db.tablespace()).
+		EXISTS (SELECT FROM pg_roles WHERE rolname = $1), EXISTS (SELECT FROM pg_tablespace WHERE spcname = $2)`, db.Owner, wanted).
 		Scan(&super, &owner, &space); err != nil {
 		return lost(x.conn, err)
 	}
@@ -215,14 +239,16 @@ func (x *exchange) create(ctx context.Context, db *database, there *place) error
 	}
 	switch {
 	case there != nil:
-		query += " OWNER " + ident(there.owner) + " TABLESPACE " + ident(there.tablespace)
+		query += " OWNER " + ident(there.owner)
 	case owner:
 		query += " OWNER " + ident(db.Owner)
 	}
-	if there == nil && space {
-		query += " TABLESPACE " + ident(db.tablespace())
-	} else if there == nil && db.tablespace() != "" {
-		x.warn("the server has no tablespace %s, in which the database was", db.tablespace())
+	switch {
+	case wanted == "", wanted == "pg_default": // which only a superuser may name
+	case space:
+		query += " TABLESPACE " + ident(wanted)
+	default:
+		x.warn("the server has no tablespace %s, in which the database was", wanted)
 	}
 	if super { // whom it does not concern
 		query += " CONNECTION LIMIT 0"

@@ -181,6 +181,8 @@ func (d *device) target(ctx context.Context) (target, error) {
 var session = map[string]string{
 	"search_path": "pg_catalog", "row_security": "off", "statement_timeout": "0", "lock_timeout": "0",
 	"idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0", "client_encoding": "UTF8",
+	// A session whose program is gone, with its machine or the network, ends soon and with it the locks that it holds.
+	"tcp_keepalives_idle": "60", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "6",
 	"DateStyle": "ISO, YMD", "IntervalStyle": "iso_8601", "TimeZone": "UTC", "extra_float_digits": "3", "bytea_output": "hex",
 }
 
@@ -216,6 +218,10 @@ func (t *target) connect(ctx context.Context, database string, own ...string) (*
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
+	}
+	// The server looks whether this program still lives also while a statement runs. Where its system cannot do that, it does not.
+	if _, err := conn.Exec(ctx, "SET client_connection_check_interval = '1s'"); err != nil && conn.IsClosed() {
+		return nil, lost(conn, err)
 	}
 	t.password = cfg.Password // also when it came from a password file
 	for k, v := range map[string]string{"host": cfg.Host, "port": strconv.Itoa(int(cfg.Port)), "user": cfg.User} {

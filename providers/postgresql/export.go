@@ -163,9 +163,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if d.Compression != 6 {
 		args = append(args, "--compress="+strconv.Itoa(d.Compression))
 	}
-	if d.LockTimeout > 0 {
-		args = append(args, "--lock-wait-timeout="+strconv.FormatInt(d.LockTimeout.Std().Milliseconds(), 10))
-	}
+	args = append(args, "--lock-wait-timeout="+strconv.FormatInt(d.dumpPatience().Milliseconds(), 10))
 	globals, err := scratch.File("") // the sink takes one file after another
 	if err != nil {
 		return res, err

@@ -5,12 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/process"
 )
+
+// dumpPatience is how long pg_dump waits for a lock on one table. This program has it already: pg_dump waits only behind somebody who waits
+// for this program, and for whom everybody else waits. Somebody has to give way.
+func (d *device) dumpPatience() time.Duration {
+	const most = time.Minute
+	if d.LockTimeout > 0 {
+		return min(most, d.LockTimeout.Std())
+	}
+	return most
+}
 
 // blocked makes an error that came of waiting too long for a lock say whose lock it is.
 func (d *device) blocked(ctx context.Context, database string, err error) error {
@@ -19,17 +31,21 @@ func (d *device) blocked(ctx context.Context, database string, err error) error 
 	if !dump && !isCode(err, "55P03") || ctx.Err() != nil {
 		return err
 	}
+	waited := unit.Duration(d.dumpPatience())
+	if !dump {
+		waited = d.LockTimeout
+	}
 	var who []holder
 	_ = d.with(ctx, database, func(_ *target, conn *pgx.Conn, _ server) (err error) { // without names the error is still true
 		who, err = holders(ctx, conn)
 		return err
 	})
 	e := &providers.Error{
-		Op: "capture", Target: d.name, Retry: true, Err: fmt.Errorf("waited %s for a lock in database %q: %w", d.LockTimeout, database, err),
+		Op: "capture", Target: d.name, Retry: true, Err: fmt.Errorf("waited %s for a lock in database %q: %w", waited, database, err),
 		Hint: "Capture it when the other work is over, or raise lock_timeout.",
 	}
 	if len(who) > 0 {
-		e.Err = fmt.Errorf("waited %s for a lock in database %q: %s", d.LockTimeout, database, who[0])
+		e.Err = fmt.Errorf("waited %s for a lock in database %q: %s", waited, database, who[0])
 		e.Hint = "Let that session end its transaction, or end it: " + who[0].end() + ". What may take longer needs a longer lock_timeout."
 	}
 	return e

@@ -94,6 +94,18 @@ func (p *properties) without(roles []string) *properties {
 	return &q
 }
 
+// ownedBy gives one role's rights on the database to another one.
+func (p *properties) ownedBy(was, is string) *properties {
+	q := *p
+	q.Grants = slices.Clone(p.Grants)
+	for i, g := range q.Grants {
+		if g.Role == was {
+			q.Grants[i].Role = is
+		}
+	}
+	return &q
+}
+
 // access gives the statements for who may do what with the database, from the state in which only its owner may.
 func (p *properties) access(name, owner string) []string {
 	on := " ON DATABASE " + ident(name)

@@ -127,10 +127,6 @@ func (x *exchange) sweep(ctx context.Context) error {
 
 // turn waits until no other restore into the database is running, also not one whose program is dead.
 func (x *exchange) turn(ctx context.Context) error {
-	// The server looks whether this program still lives also while a statement runs. Where the system cannot do that, it does not.
-	if _, err := x.conn.Exec(ctx, "SET client_connection_check_interval = '1s'"); err != nil && x.conn.IsClosed() {
-		return lost(x.conn, err)
-	}
 	err := execAll(ctx, x.conn, readWrite, "SET lock_timeout = '"+turnPatience+"'")
 	if err != nil {
 		return err
