@@ -148,7 +148,7 @@ type Quiesce struct {
 
 // Script is a command around work: an argument list, never a shell line.
 type Script struct {
-	Command     []string      `hcl:"command" json:"command" doc:"Program and arguments; no shell. In arguments {backup_plan}, {run} and {task} are replaced, in an activity also {activity}, {device}, {domain} and {action}, in a post script also {status}; {{device}} is the text itself."`
+	Command     []string      `hcl:"command" json:"command" doc:"Program and arguments; no shell. In arguments {backup_plan}, {run} and {task} are replaced, in an activity also {activity}, {device}, {domain} and {action}, in a post script also {status}; {{device}} is the text itself. The same stands in HOLDFAST_BACKUP_PLAN, HOLDFAST_RUN and so on, with HOLDFAST_REASON, _ERROR, _TASKS, _TASKS_SUCCEEDED, _TASKS_FAILED, _TASKS_SKIPPED, _FILES, _BYTES, _SOURCE_FILES and _SOURCE_BYTES: what went wrong, and how much is protected."`
 	Timeout     unit.Duration `hcl:"timeout,optional" json:"timeout" default:"5m" min:"1s" doc:"After this the script and its children are killed and it counts as failed."`
 	On          []string      `hcl:"on,optional" json:"on,omitempty" enum:"success|failure" doc:"Post scripts: the outcomes after which it runs; both when absent."`
 	Restartable bool          `hcl:"restartable,optional" json:"restartable,omitempty" doc:"true: may run again after a crash in the middle of it. Otherwise a person decides."`

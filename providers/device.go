@@ -103,9 +103,16 @@ type CaptureResult struct {
 	Fingerprint map[string]any `json:"fingerprint,omitempty"` // facts to compare after a restore: counts, sums
 	Tool        string         `json:"tool,omitempty"`        // name and version of what made it
 	Warnings    []string       `json:"warnings,omitempty"`    // shown; the task then succeeded with warnings
+	Source      Content        `json:"source,omitzero"`       // what was captured, as it counts at the source
 
 	// Unpacked is the bytes that Restore writes, when the files hold them packed and that is known.
 	Unpacked int64 `json:"unpacked_bytes,omitempty"`
+}
+
+// Content counts what a source holds, before anything is packed: files, where there are any, and bytes. Zero was not told.
+type Content struct {
+	Files int64 `json:"files,omitempty"`
+	Bytes int64 `json:"bytes,omitempty"`
 }
 
 // RestoreRequest says what to put back, and where. Dir is an existing, empty directory;

@@ -292,7 +292,7 @@ type Task struct {
 	Always   bool     `json:"always,omitempty"`   // runs also after a failure, when at least one task was started
 	On       []string `json:"on,omitempty"`       // outcomes of the action so far after which it runs; empty: all
 	Skip     *Skip    `json:"skip,omitempty"`     // never runs; shown with its reason
-	Estimate int64    `json:"estimate,omitempty"` // bytes it will need in its store, those of the whole action before the pre script; 0: not known
+	Estimate int64    `json:"estimate,omitempty"` // bytes it will write into its store or copy, those of the whole action before the pre script; 0: not known
 	Steps    []Step   `json:"steps,omitempty"`
 }
 

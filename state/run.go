@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -114,6 +115,9 @@ type Run struct {
 	Failed    int `json:"failed"`
 	Skipped   int `json:"skipped"` // also cancelled
 	Total     int `json:"total"`
+
+	SourceFiles int64 `json:"source_files"` // what its tasks protected; see TaskRun
+	SourceBytes int64 `json:"source_bytes"`
 }
 
 // Working reports whether somebody works on an open run, as the locks tell. Nobody does on one that is interrupted, or whose process has ended.
@@ -152,6 +156,10 @@ type TaskRun struct {
 	Bytes    int64           `json:"bytes"`
 	Errors   int             `json:"errors"` // failed attempts at files
 	Output   json.RawMessage `json:"output,omitempty"`
+
+	// What is protected by what was committed or copied, as it counts at its source; 0: the source does not tell.
+	SourceFiles int64 `json:"source_files"`
+	SourceBytes int64 `json:"source_bytes"`
 }
 
 // Class says how a step may be restarted when its outcome is unknown.
@@ -198,6 +206,27 @@ type Duty struct {
 	Name string          `json:"name"` // such as "unquiesce"
 	Args json.RawMessage `json:"args,omitempty"`
 	Paid bool            `json:"paid"`
+}
+
+// Why says what went wrong with tasks that did not all end well: the first bad one, with its error or code, and how many more there are. Where
+// something failed, only that counts: the rest was skipped or cancelled for other reasons, or because of it.
+func Why(tasks []TaskRun) string {
+	failed := func(t TaskRun) bool { return t.Status == Failed || t.Status == Attention }
+	any := slices.ContainsFunc(tasks, failed)
+	first, more := "", 0
+	for _, t := range tasks {
+		switch text := cmp.Or(t.Error, t.Reason); {
+		case !t.Status.Terminal() || t.Status.Good() || text == "" || any && !failed(t):
+		case first == "":
+			first = t.ID + ": " + text
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		first += fmt.Sprintf(" (and %d more)", more)
+	}
+	return first
 }
 
 // KindScript is the kind of a task that is a script around the work, and not work.

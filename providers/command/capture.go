@@ -54,6 +54,7 @@ func (d *device) Capture(ctx context.Context, req providers.CaptureRequest, sink
 		Fingerprint: map[string]any{"bytes": out.size, "sha256": hex.EncodeToString(out.hash.Sum(nil))},
 		Tool:        argv[0],
 		Unpacked:    out.size,
+		Source:      providers.Content{Bytes: out.size},
 	}, nil
 }
 

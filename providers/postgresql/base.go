@@ -86,6 +86,7 @@ func (d *device) secureBackup(ctx context.Context, t *target, conn *pgx.Conn, s 
 		return res, err
 	}
 	res.Consistency, res.Tool, res.Unpacked = "application", tool.version, content.bytes()
+	res.Source = providers.Content{Files: int64(len(content.Files)), Bytes: content.bytes()}
 	res.Warnings = append(append(res.Warnings, notes...), unread...)
 	res.Fingerprint = map[string]any{
 		"system_identifier": s.Identity, "server_version": s.Version, "timeline": rec.Position.Timeline, "databases": all,

@@ -151,6 +151,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if rec.Database, err = readDatabase(ctx, conn); err != nil {
 		return res, err
 	}
+	res.Source.Bytes = databaseSize(ctx, conn)
 	snapshot, all, err := d.openSnapshot(ctx, conn, &rec.Position)
 	if err != nil {
 		return res, d.blocked(ctx, name, err)

@@ -80,6 +80,7 @@ func (d *device) capture(ctx context.Context, req providers.CaptureRequest, sink
 	}
 	return providers.CaptureResult{
 		Consistency: "application", Tool: "SQLite online backup", Warnings: warnings, Fingerprint: fingerprint, Unpacked: size,
+		Source: providers.Content{Files: int64(len(dbs)), Bytes: size},
 	}, nil
 }
 

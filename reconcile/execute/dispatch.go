@@ -266,7 +266,7 @@ func (d *dispatcher) start(t *task) {
 		return
 	}
 	resumed := t.rec.Status == state.Interrupted
-	before := t.r.outcome(t.spec.Stage)
+	before := t.r.account(t.spec.Stage)
 	t.active, t.rec.Status, t.rec.Attempt = true, state.Running, claim.Attempt
 	t.r.active++
 	t.r.touches++

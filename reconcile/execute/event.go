@@ -23,6 +23,7 @@ type Event struct {
 	Error    string       `json:"error,omitempty"`
 	Files    int64        `json:"files,omitempty"` // so far
 	Bytes    int64        `json:"bytes,omitempty"`
+	Total    int64        `json:"total,omitempty"`   // of progress: bytes that are expected, from earlier runs or a look; Bytes may end below or above it
 	ByRuns   int64        `json:"by_runs,omitempty"` // of a recorded plan: changes that its runs record when what they do is done
 	Since    time.Time    `json:"since,omitzero"`    // of waiting for a lock: when that began
 	Until    time.Time    `json:"until,omitzero"`    // of what takes its time: when it ends at the latest, one way or another

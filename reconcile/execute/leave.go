@@ -237,12 +237,14 @@ func (w *work) conclude(rec state.TaskRun) error {
 func (w *work) totals() state.TaskRun {
 	rec := w.rec
 	rec.Attempt, rec.Owner, rec.StatusAt = w.claim.Attempt, w.claim.Session, w.o.Now()
-	rec.Files, rec.Bytes, rec.Reason, rec.Error, rec.Output = 0, 0, "", "", nil
+	rec.Files, rec.Bytes, rec.SourceFiles, rec.SourceBytes, rec.Reason, rec.Error, rec.Output = 0, 0, 0, 0, "", "", nil
 	for i, s := range w.steps {
 		var r report
 		if len(s.Output) > 0 && json.Unmarshal(s.Output, &r) == nil {
 			rec.Files += r.FilesDone
 			rec.Bytes += r.BytesDone
+			rec.SourceFiles += r.Source.Files
+			rec.SourceBytes += r.Source.Bytes
 		}
 		rec.Errors += w.retries[i]
 		if s.State == state.StepFailed {

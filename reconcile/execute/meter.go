@@ -10,13 +10,15 @@ const progressEvery = 500 * time.Millisecond
 // meter turns counts into progress events, not too many of them. It is safe for concurrent use.
 type meter struct {
 	c     *call
+	total int64 // bytes that are expected; 0: not known
 	mu    sync.Mutex
 	files int64
 	bytes int64
 	told  time.Time
 }
 
-func (c *call) meter() *meter { return &meter{c: c, told: c.o.Now()} }
+// meter begins to count. Total is how many bytes are expected, about; 0: not known.
+func (c *call) meter(total int64) *meter { return &meter{c: c, total: total, told: c.o.Now()} }
 
 func (m *meter) add(files, bytes int64) {
 	m.mu.Lock()
@@ -29,7 +31,7 @@ func (m *meter) add(files, bytes int64) {
 	}
 	m.told = now
 	e := m.c.event(Progress)
-	e.Files, e.Bytes = m.files, m.bytes
+	e.Files, e.Bytes, e.Total = m.files, m.bytes, m.total
 	m.c.emit(e)
 }
 

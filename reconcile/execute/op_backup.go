@@ -135,7 +135,7 @@ func capture(ctx context.Context, c *call) (outcome, error) {
 		return outcome{}, fmt.Errorf("stage in %s: %w", a.Store, err)
 	}
 	c.space.writing(c.rec.ID, a.Store, c.spec.Estimate, stage)
-	to := &sink{Stage: stage, meter: c.meter()}
+	to := &sink{Stage: stage, meter: c.meter(c.spec.Estimate)}
 	place, err := c.opener().Place(a.Store)
 	if err != nil {
 		return outcome{}, err
@@ -184,7 +184,7 @@ func verify(ctx context.Context, c *call) (out outcome, err error) {
 		return out, fmt.Errorf("open %s: %w", a.Store, err)
 	}
 	defer store.Close()
-	meter := c.meter()
+	meter := c.meter(providers.Manifest{Files: captured.Files}.Size())
 	for _, f := range captured.Files {
 		r, err := store.Staged(ctx, ref.ID, f.Name)
 		if err != nil {
@@ -277,8 +277,12 @@ func checkCommit(ctx context.Context, c *call) (outcome, bool, error) {
 }
 
 func (c *call) committed(a reconcile.CaptureArgs, m providers.Manifest, sights []state.StoreSight, warnings ...string) outcome {
+	done := &report{FilesDone: len(m.Files), BytesDone: m.Size(), Warnings: warnings}
+	if a.Variant != reconcile.Nonpersisted { // its source is that of the persisted one
+		done.Source = m.Result.Source
+	}
 	return outcome{
-		output: &report{FilesDone: len(m.Files), BytesDone: m.Size(), Warnings: warnings},
+		output: done,
 		entry:  state.Entry{Artifacts: []state.Artifact{c.record(a, m)}, Sights: sights},
 	}
 }

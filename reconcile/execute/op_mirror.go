@@ -60,7 +60,7 @@ func (c *call) direction(ctx context.Context, a reconcile.MirrorArgs) error {
 func mirrorCopy(ctx context.Context, c *call) (out outcome, err error) {
 	err = c.withMirror(ctx, func(m providers.Mirror, req providers.MirrorRequest) error {
 		started := c.o.Now().UTC()
-		res, err := m.Copy(ctx, req, c.meter().add)
+		res, err := m.Copy(ctx, req, c.meter(c.spec.Estimate).add)
 		if err != nil && mutant != mutantBlindPrune {
 			return fmt.Errorf("copy %s to %s: %w", req.Source, req.Target, err)
 		}

@@ -34,7 +34,7 @@ func checkRestore(ctx context.Context, c *call) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	m := c.meter()
+	m := c.meter(art.Bytes)
 	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.isRecorded, c.o.Now, func(n int64) { m.add(0, n) })
 	if reading == nil {
 		return outcome{}, fmt.Errorf("check artifact %s in %s: %w", a.Artifact, a.Store, err)
@@ -83,7 +83,11 @@ func restoreArtifact(ctx context.Context, c *call) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	m, done := c.meter(), report{FilesDone: art.Files, BytesDone: art.Bytes}
+	total := art.Bytes
+	if len(a.Include) > 0 {
+		total = 0 // of which only what is asked for is read
+	}
+	m, done := c.meter(total), report{FilesDone: art.Files, BytesDone: art.Bytes}
 	var read atomic.Int64
 	warnings, err := artifact.Restore(ctx, c.opener(), art, to, func(n int64) { read.Add(n); m.add(0, n) })
 	switch {

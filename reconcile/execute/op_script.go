@@ -33,14 +33,12 @@ func script(ctx context.Context, c *call) (outcome, error) {
 	if err := c.args(&a); err != nil {
 		return outcome{}, err
 	}
-	status := c.soFar()
-	if len(a.On) > 0 && !met(a.On, status) {
+	so := c.soFar()
+	if len(a.On) > 0 && !met(a.On, so.status) {
 		return outcome{output: &report{Note: fmt.Sprintf("runs only after %v", a.On)}, skipped: true}, nil
 	}
-	env := maps.Clone(a.Env)
-	if env == nil {
-		env = map[string]string{}
-	}
+	env := so.env()
+	maps.Copy(env, a.Env)
 	maps.Copy(env, map[string]string{
 		"HOLDFAST_RUN":      c.rec.Run,
 		"HOLDFAST_TASK":     c.rec.ID,
@@ -49,11 +47,10 @@ func script(ctx context.Context, c *call) (outcome, error) {
 		"HOLDFAST_DEVICE":   name(c.rec.Device),
 		"HOLDFAST_DOMAIN":   c.rec.Domain,
 		"HOLDFAST_ACTION":   c.rec.Action,
-		"HOLDFAST_STATUS":   string(status),
 	})
 	argv, err := a.Argv(reconcile.ScriptValues{
 		BackupPlan: name(c.t.r.rec.Address), Run: c.rec.Run, Task: c.rec.ID, Activity: c.rec.Activity,
-		Device: name(c.rec.Device), Domain: c.rec.Domain, Action: c.rec.Action, Status: string(status),
+		Device: name(c.rec.Device), Domain: c.rec.Domain, Action: c.rec.Action, Status: string(so.status),
 	})
 	if err != nil {
 		return outcome{}, ends(state.Failed, FailedScript, "the script is not run: %v", err)
@@ -68,17 +65,6 @@ func script(ctx context.Context, c *call) (outcome, error) {
 		return out, ends(state.Failed, FailedScript, "%v", err)
 	}
 	return out, err
-}
-
-// soFar is how things went up to this step: for a script of the action its tasks, for one of a task its steps.
-func (w *work) soFar() state.Status {
-	switch {
-	case w.spec.Kind == state.KindScript:
-		return w.before
-	case w.end != nil:
-		return w.end.Status
-	}
-	return state.Succeeded
 }
 
 // met reports whether an outcome is among those a script is bound to.

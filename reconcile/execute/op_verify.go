@@ -27,7 +27,7 @@ func checkArtifact(ctx context.Context, c *call) (outcome, error) {
 	if mutant == mutantBlindCheck {
 		return outcome{output: &report{}, entry: state.Entry{Readings: []state.Reading{{Artifact: a.Artifact, At: c.o.Now()}}}}, nil
 	}
-	meter := c.meter()
+	meter := c.meter(art.Bytes)
 	reading, err := artifact.ReadBack(ctx, c.opener(), art, c.isRecorded, c.o.Now, func(n int64) { meter.add(0, n) })
 	switch {
 	case reading == nil:

@@ -1,6 +1,7 @@
 package execute_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -95,19 +96,69 @@ func TestOrderAndPolicies(t *testing.T) {
 	}
 }
 
+// TestScriptsAreTold: a script hears how things went up to it. Before the work nothing went yet.
 func TestScriptsAreTold(t *testing.T) {
+	const tell = `env | grep ^HOLDFAST_`
 	k := newRig(t)
-	task := scriptTask(reconcile.StageAfter, `echo "$HOLDFAST_RUN $HOLDFAST_TASK $HOLDFAST_STATUS $HOLDFAST_ADDRESS"`)
-	task.Always = true
-	res := k.apply(k.plan(manual(scriptTask(reconcile.StageWork, "exit 1"), task)))
-	steps, err := k.b.Steps(t.Context(), res.Runs[0].ID+".2")
-	if err != nil {
-		t.Fatal(err)
+	k.initialised()
+	told := func(run string, task, step int) map[string]string {
+		steps, err := k.b.Steps(t.Context(), fmt.Sprintf("%s.%d", run, task))
+		if err != nil || len(steps) <= step {
+			t.Fatalf("%d steps, %v", len(steps), err)
+		}
+		var out struct{ Stdout string }
+		if err := json.Unmarshal(steps[step].Output, &out); err != nil {
+			t.Fatal(err)
+		}
+		env := map[string]string{}
+		for line := range strings.Lines(out.Stdout) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			env[strings.TrimPrefix(name, "HOLDFAST_")] = value
+		}
+		return env
 	}
-	want := res.Runs[0].ID + " " + res.Runs[0].ID + ".2 failed backup_plan.x"
-	if !strings.Contains(string(steps[0].Output), want) {
-		t.Errorf("output %s does not hold %q", steps[0].Output, want)
+	want := func(env map[string]string, want string) {
+		t.Helper()
+		var got []string
+		for _, name := range []string{
+			"STATUS", "REASON", "ERROR", "TASKS", "TASKS_SUCCEEDED", "TASKS_FAILED", "TASKS_SKIPPED", "FILES", "SOURCE_FILES", "SOURCE_BYTES",
+		} {
+			value, set := env[name]
+			if !set {
+				t.Errorf("%s is not told", name)
+			}
+			got = append(got, value)
+		}
+		if got := strings.Join(got, ", "); got != want {
+			t.Errorf("told\n%s, want\n%s", got, want)
+		}
 	}
+	good := k.backupTask("device.host", providers.AllDomains, "secure_backup", true)
+	good.Steps[3], good.Steps[len(good.Steps)-1] = script(tell), always(script(tell))
+	bad := k.backupTask("device.host", providers.AllDomains, "secure_backup", true)
+	bad.Steps[3], bad.Steps[len(bad.Steps)-1] = script(`echo no way >&2; exit 3`), always(script(tell))
+	post := scriptTask(reconcile.StageAfter, tell)
+	post.Always = true
+
+	res := k.apply(k.plan(manual(scriptTask(reconcile.StageBefore, tell), good, bad, post)))
+	run := res.Runs[0]
+	k.want(run.ID, "succeeded", "succeeded", "failed FAILED_SCRIPT", "succeeded")
+	if run.Status != state.Partial || run.SourceBytes == 0 {
+		t.Errorf("the run is %+v", run)
+	}
+	source := fmt.Sprintf("%d, %d", run.SourceFiles, run.SourceBytes)
+	files := k.tasks(run.ID)[1].Files
+	want(told(run.ID, 1, 0), "running, , , 2, 0, 0, 0, 0, 0, 0")
+	want(told(run.ID, 2, 3), "running, , , 1, 0, 0, 0, 0, 0, 0")
+	want(told(run.ID, 2, len(good.Steps)-1), fmt.Sprintf("succeeded, , , 1, 1, 0, 0, %d, %s", files, source))
+	why := "/bin/sh ended with exit code 3: no way"
+	want(told(run.ID, 3, 4), "failed, FAILED_SCRIPT, "+why+", 1, 0, 1, 0, 0, 0, 0")
+	want(told(run.ID, 4, 0), fmt.Sprintf("partial, FAILED_SCRIPT, %s.3: %s, 2, 1, 1, 0, %d, %s", run.ID, why, files, source))
+}
+
+func always(s reconcile.Step) reconcile.Step {
+	s.Always = true
+	return s
 }
 
 func TestTaskScripts(t *testing.T) {

@@ -169,10 +169,14 @@ func (v *verdict) before() *verdict {
 type report struct {
 	FilesDone int      `json:"files_done,omitempty"`
 	BytesDone int64    `json:"bytes_done,omitempty"`
+	Source    content  `json:"source,omitzero"` // what that protects
 	Warnings  []string `json:"warnings,omitempty"`
 	Note      string   `json:"note,omitempty"`
 	End       *verdict `json:"end,omitempty"` // of a failed step
 }
+
+// content counts what is protected, as it counts at its source.
+type content = providers.Content
 
 func (r *report) endWith(v *verdict) { r.End = v }
 

@@ -38,7 +38,7 @@ type work struct {
 	rec     state.TaskRun
 	spec    *reconcile.Task
 	claim   state.Claim
-	before  state.Status    // of the tasks in the stages below
+	before  account         // of the tasks in the stages below
 	steps   []state.StepRun // by index; without a State: not begun
 	duties  []state.Duty    // open
 	pending state.Entry
@@ -50,7 +50,7 @@ type work struct {
 	retries map[int]int // by step: failed attempts of this life
 }
 
-func newWork(t *task, claim state.Claim, before state.Status) *work {
+func newWork(t *task, claim state.Claim, before account) *work {
 	w := &work{
 		job: t.r.job, t: t, rec: t.rec, spec: t.spec, claim: claim, before: before,
 		steps: make([]state.StepRun, len(t.spec.Steps)), retries: map[int]int{},
@@ -156,7 +156,7 @@ func past(ctx context.Context, b state.Backend, task string, planned int) (steps
 
 // unwanted says when the task does not run because of how the action went so far.
 func (w *work) unwanted() *verdict {
-	if len(w.spec.On) == 0 || met(w.spec.On, w.before) {
+	if len(w.spec.On) == 0 || met(w.spec.On, w.before.status) {
 		return nil
 	}
 	return ends(state.Skipped, SkippedCondition, "runs only after %v", w.spec.On)

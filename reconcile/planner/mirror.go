@@ -297,7 +297,7 @@ func (b *builder) addMirror(m *config.Mirror, r route, w opening, reason string,
 		Summary: b.mirrorSummary(m, r, args.MaxDeletePercent),
 		Tasks: []reconcile.Task{{
 			Kind: "mirror", Stage: reconcile.StageWork, Device: string(m.Address), Action: r.source + " -> " + r.target,
-			Locks: []string{lockName(m.Address)},
+			Locks: []string{lockName(m.Address)}, Estimate: b.toCopy(m.Address, r),
 			Steps: []reconcile.Step{
 				w.step,
 				reconcile.NewStep("copy", reconcile.OpMirrorCopy, state.Rerun, args),
@@ -306,6 +306,14 @@ func (b *builder) addMirror(m *config.Mirror, r route, w opening, reason string,
 			},
 		}},
 	})
+}
+
+// toCopy is how many bytes a pass copies, as far as it was looked at.
+func (b *builder) toCopy(a config.Address, r route) int64 {
+	if seen, ok := b.mirrorSeen(a, r); ok {
+		return seen.CopyBytes
+	}
+	return 0
 }
 
 // mirrorSummary tells what the pass will do, as far as it was looked at.

@@ -110,7 +110,7 @@ func (t *tx) beginRun(plan string, n state.NewRun) (state.Run, error) {
 		r.EndedAt = r.CreatedAt
 	}
 	r.DueAt, r.CreatedAt, r.StartedAt, r.EndedAt = stored(r.DueAt), stored(r.CreatedAt), stored(r.StartedAt), stored(r.EndedAt)
-	if _, err := t.Exec(`INSERT INTO run (`+runColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	if _, err := t.Exec(`INSERT INTO run (`+runColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`,
 		id, r.Plan, r.Action, r.Address, r.Kind, r.Trigger, r.TriggerKey, micros(r.DueAt), r.Commit, r.Actor, r.Status, r.Reason, r.Error,
 		micros(r.CreatedAt), micros(r.StartedAt), micros(r.EndedAt), r.Devices, r.Domains, r.Succeeded, r.Failed, r.Skipped, r.Total); err != nil {
 		return r, err
@@ -147,6 +147,7 @@ func stored(t time.Time) time.Time {
 func count(r *state.Run, tasks []state.TaskRun) {
 	devices, domains := map[string]bool{}, map[[2]string]bool{}
 	r.Succeeded, r.Failed, r.Skipped, r.Total = 0, 0, 0, len(tasks)
+	r.SourceFiles, r.SourceBytes = 0, 0
 	for _, task := range tasks {
 		if task.Device != "" {
 			devices[task.Device] = true
@@ -188,7 +189,7 @@ func (t *tx) beginTasks(run int64, at time.Time, tasks []state.TaskRun) error {
 		} else if task.Status.Terminal() {
 			ended = micros(at)
 		}
-		if _, err := t.Exec(`INSERT INTO task (`+taskColumns+`, last_entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, ?, ?, ?, ?, ?, '')`,
+		if _, err := t.Exec(`INSERT INTO task (`+taskColumns+`, last_entry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, ?, ?, ?, ?, ?, 0, 0, '')`,
 			run, i+1, task.Kind, task.Activity, task.Device, task.Domain, task.Action, locks, task.Status, task.Reason, task.Error,
 			micros(at), ended, task.Files, task.Bytes, task.Errors, text(task.Output)); err != nil {
 			return err

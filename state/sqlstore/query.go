@@ -75,22 +75,22 @@ func scanPlan(row database.Row) (p state.StoredPlan, err error) {
 }
 
 const runColumns = `id, plan, action_index, address, kind, trigger_kind, trigger_key, due_at, commit_id, actor, status, reason, error,
-	created_at, started_at, ended_at, devices, domains, succeeded, failed, skipped, total`
+	created_at, started_at, ended_at, devices, domains, succeeded, failed, skipped, total, source_files, source_bytes`
 
 func scanRun(row database.Row) (r state.Run, err error) {
 	err = row.Scan((*number)(&r.ID), &r.Plan, &r.Action, &r.Address, &r.Kind, &r.Trigger, &r.TriggerKey, (*instant)(&r.DueAt), &r.Commit,
 		&r.Actor, &r.Status, &r.Reason, &r.Error, (*instant)(&r.CreatedAt), (*instant)(&r.StartedAt), (*instant)(&r.EndedAt),
-		&r.Devices, &r.Domains, &r.Succeeded, &r.Failed, &r.Skipped, &r.Total)
+		&r.Devices, &r.Domains, &r.Succeeded, &r.Failed, &r.Skipped, &r.Total, &r.SourceFiles, &r.SourceBytes)
 	return r, err
 }
 
 const taskColumns = `run_id, seq, kind, activity, device, domain, action, locks, status, reason, error, owner, attempt,
-	status_at, started_at, ended_at, files, bytes, errors, output`
+	status_at, started_at, ended_at, files, bytes, errors, output, source_files, source_bytes`
 
 func scanTask(row database.Row) (t state.TaskRun, err error) {
 	err = row.Scan((*number)(&t.Run), &t.Seq, &t.Kind, &t.Activity, &t.Device, &t.Domain, &t.Action, (*nameList)(&t.Locks), &t.Status,
 		&t.Reason, &t.Error, &t.Owner, &t.Attempt, (*instant)(&t.StatusAt), (*instant)(&t.Started), (*instant)(&t.Ended),
-		&t.Files, &t.Bytes, &t.Errors, (*rawJSON)(&t.Output))
+		&t.Files, &t.Bytes, &t.Errors, (*rawJSON)(&t.Output), &t.SourceFiles, &t.SourceBytes)
 	t.ID = fmt.Sprintf("%s.%d", t.Run, t.Seq)
 	return t, err
 }

@@ -14,23 +14,26 @@ type settling struct {
 	whole bool    // a task that had ended changed: read all
 }
 
-// numbers counts ended tasks as a run shows them.
-type numbers struct{ succeeded, failed, skipped int64 }
+// numbers counts ended tasks as a run shows them, and what they protected.
+type numbers struct{ succeeded, failed, skipped, files, bytes int64 }
 
-func tally(s state.Status, n int64) numbers {
+func tally(s state.Status, n, files, bytes int64) numbers {
+	all := numbers{files: files, bytes: bytes}
 	switch {
+	case !s.Terminal():
+		return numbers{}
 	case s.Good():
-		return numbers{succeeded: n}
+		all.succeeded = n
 	case s == state.Failed:
-		return numbers{failed: n}
+		all.failed = n
 	case s == state.Skipped || s == state.Cancelled:
-		return numbers{skipped: n}
+		all.skipped = n
 	}
-	return numbers{}
+	return all
 }
 
 func (a numbers) and(b numbers) numbers {
-	return numbers{a.succeeded + b.succeeded, a.failed + b.failed, a.skipped + b.skipped}
+	return numbers{a.succeeded + b.succeeded, a.failed + b.failed, a.skipped + b.skipped, a.files + b.files, a.bytes + b.bytes}
 }
 
 func (a settling) and(b settling) settling {
@@ -54,8 +57,8 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 		}
 		if open {
 			n := change.ended
-			_, err := t.Exec(`UPDATE run SET succeeded = succeeded + ?, failed = failed + ?, skipped = skipped + ? WHERE id = ?`,
-				n.succeeded, n.failed, n.skipped, run)
+			_, err := t.Exec(`UPDATE run SET succeeded = succeeded + ?, failed = failed + ?, skipped = skipped + ?,
+				source_files = source_files + ?, source_bytes = source_bytes + ? WHERE id = ?`, n.succeeded, n.failed, n.skipped, n.files, n.bytes, run)
 			return before, err
 		}
 	}
@@ -74,8 +77,8 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 	if status.Terminal() {
 		ended = micros(change.at)
 	}
-	if _, err := t.Exec(`UPDATE run SET status = ?, ended_at = ?, succeeded = ?, failed = ?, skipped = ? WHERE id = ?`,
-		status, ended, n.succeeded, n.failed, n.skipped, run); err != nil {
+	if _, err := t.Exec(`UPDATE run SET status = ?, ended_at = ?, succeeded = ?, failed = ?, skipped = ?, source_files = ?, source_bytes = ? WHERE id = ?`,
+		status, ended, n.succeeded, n.failed, n.skipped, n.files, n.bytes, run); err != nil {
 		return "", err
 	}
 	if status.Good() || status == state.Partial {
@@ -86,15 +89,15 @@ func (t *tx) settleRun(run int64, change settling) (state.Status, error) {
 
 // outcomes gives each outcome that tasks of a run have, and the numbers of the ended ones.
 func (t *tx) outcomes(run int64) (all []state.Outcome, n numbers, err error) {
-	const query = `SELECT status, kind = ?, count(*) FROM task WHERE run_id = ? GROUP BY 1, 2`
+	const query = `SELECT status, kind = ?, count(*), sum(source_files), sum(source_bytes) FROM task WHERE run_id = ? GROUP BY 1, 2`
 	err = t.All(query, []any{state.KindScript, run}, func(row database.Row) error {
 		var o state.Outcome
-		var count int64
-		if err := row.Scan(&o.Status, &o.Script, &count); err != nil {
+		var count, files, bytes int64
+		if err := row.Scan(&o.Status, &o.Script, &count, &files, &bytes); err != nil {
 			return err
 		}
 		all = append(all, o)
-		n = n.and(tally(o.Status, count))
+		n = n.and(tally(o.Status, count, files, bytes))
 		return nil
 	})
 	return all, n, err

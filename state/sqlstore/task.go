@@ -314,9 +314,9 @@ func (t *tx) finish(k taskKey, f state.TaskRun, at time.Time) error {
 		}
 	}
 	_, err = t.Exec(`UPDATE task SET status = ?, reason = ?, error = ?, owner = 0, status_at = ?, ended_at = ?, files = ?, bytes = ?, errors = ?,
-		output = ? WHERE run_id = ? AND seq = ? AND status = 'running'`,
-		to, f.Reason, f.Error, micros(at), ended, f.Files, f.Bytes, f.Errors, text(f.Output), k.run, k.seq)
-	t.now[k.run] = t.now[k.run].and(settling{at: at, ended: tally(to, 1)})
+		output = ?, source_files = ?, source_bytes = ? WHERE run_id = ? AND seq = ? AND status = 'running'`,
+		to, f.Reason, f.Error, micros(at), ended, f.Files, f.Bytes, f.Errors, text(f.Output), f.SourceFiles, f.SourceBytes, k.run, k.seq)
+	t.now[k.run] = t.now[k.run].and(settling{at: at, ended: tally(to, 1, f.SourceFiles, f.SourceBytes)})
 	return err
 }
 

@@ -10,6 +10,27 @@ import (
 )
 
 var runTests = map[string]func(*fixture){
+	"a run protects what its tasks do": func(f *fixture) {
+		se := f.session()
+		r := f.begin("backup_plan.qa", device("QA1"), device("QA2"), device("QA3"))
+		finish := func(c state.Claim, s state.Status, files, bytes int64) {
+			f.journal(c, state.Entry{Finish: &state.TaskRun{Status: s, SourceFiles: files, SourceBytes: bytes}})
+		}
+		want := func(files, bytes int64) {
+			f.Helper()
+			run := f.run(r.ID)
+			equal(f, "the run protects", []int64{run.SourceFiles, run.SourceBytes}, []int64{files, bytes})
+		}
+		finish(f.claim(se, r.ID+".1"), state.Succeeded, 3, 1000)
+		want(3, 1000)
+		finish(f.claim(se, r.ID+".2"), state.Interrupted, 1, 5) // what it says at its end counts
+		want(3, 1000)
+		finish(f.claim(se, r.ID+".2"), state.Warned, 2, 500)
+		want(5, 1500)
+		finish(f.claim(se, r.ID+".3"), state.Failed, 0, 7)
+		want(5, 1507)
+		equal(f, "its task", f.task(r.ID+".2").SourceBytes, int64(500))
+	},
 	"begin numbers runs and tasks": func(f *fixture) {
 		p := f.plan()
 		n := f.newRun("backup_plan.qa", device("QA1"), device("QA2"), state.TaskRun{Kind: "backup", Device: "device.QA2", Domain: "D", Status: state.Skipped,

@@ -206,7 +206,8 @@ func TestDiagnostics(t *testing.T) {
 
 func aRun() state.Run {
 	return state.Run{ID: "12", Address: "backup_plan.qa", Kind: "backup", Status: state.Partial, Reason: "due since Tue 23:00", Actor: "ana@ops1", Commit: "3f9c1ab27d8e",
-		CreatedAt: at(23, 0), StartedAt: at(23, 0), EndedAt: at(23, 2), Devices: 2, Domains: 2, Succeeded: 1, Failed: 1, Total: 2, Error: "1 of 2 failed"}
+		CreatedAt: at(23, 0), StartedAt: at(23, 0), EndedAt: at(23, 2), Devices: 2, Domains: 2, Succeeded: 1, Failed: 1, Total: 2, Error: "1 of 2 failed",
+		SourceFiles: 12, SourceBytes: 3 << 20}
 }
 
 func detail() view.RunDetail {

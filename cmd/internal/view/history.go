@@ -22,10 +22,10 @@ func Runs(w io.Writer, runs []state.Run, s Style) error {
 	for _, r := range runs {
 		rows = append(rows, []string{
 			r.ID, s.time(started(r)), r.Address, r.Kind, string(r.Status), strconv.Itoa(r.Devices), strconv.Itoa(r.Domains),
-			strconv.Itoa(r.Succeeded), strconv.Itoa(r.Failed), strconv.Itoa(r.Skipped), length(r.StartedAt, r.EndedAt), r.Error,
+			strconv.Itoa(r.Succeeded), strconv.Itoa(r.Failed), strconv.Itoa(r.Skipped), length(r.StartedAt, r.EndedAt), r.Error, Protected(r.SourceFiles, r.SourceBytes),
 		})
 	}
-	return s.table(w, []string{"ID", "START TIME", "OBJECT", "KIND", "STATUS", "DEVICES", "DOMAINS", "OK", "FAILED", "SKIPPED", "TOOK", "ERROR MESSAGE"}, rows)
+	return s.table(w, []string{"ID", "START TIME", "OBJECT", "KIND", "STATUS", "DEVICES", "DOMAINS", "OK", "FAILED", "SKIPPED", "TOOK", "ERROR MESSAGE", "PROTECTED"}, rows)
 }
 
 func started(r state.Run) time.Time {
@@ -109,6 +109,9 @@ func Run(w io.Writer, d RunDetail, s Style) error {
 	fmt.Fprintf(w, "started %s, took %s, by %s", s.time(started(r)), length(r.StartedAt, r.EndedAt), Line(r.Actor))
 	if r.Commit != "" {
 		fmt.Fprintf(w, ", commit %s", r.Commit[:min(7, len(r.Commit))])
+	}
+	if text := Protected(r.SourceFiles, r.SourceBytes); text != "" {
+		fmt.Fprintf(w, "; protected %s", text)
 	}
 	fmt.Fprintln(w)
 	if r.Error != "" {

@@ -67,6 +67,9 @@ func Result(w io.Writer, r ResultJSON, s Style) error {
 		if run.Total > 0 {
 			fmt.Fprintf(w, "  (%d ok, %d failed, %d skipped, %s)", run.Succeeded, run.Failed, run.Skipped, length(run.StartedAt, run.EndedAt))
 		}
+		if text := Protected(run.SourceFiles, run.SourceBytes); text != "" {
+			fmt.Fprintf(w, ": %s protected", text)
+		}
 		fmt.Fprintln(w)
 		if run.Error != "" {
 			fmt.Fprintf(w, "  why: %s\n", Line(run.Error))

@@ -39,10 +39,14 @@ func Status(w io.Writer, st status.Report, s Style) error {
 			if b.Stopped {
 				next = strings.TrimPrefix(next+", ", ", ") + "stopped: backups_enabled = false"
 			}
-			rows = append(rows, []string{b.Address, runText(b.Last), goodTime(b.Good, s), next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
+			protected := ""
+			if b.LastGood != nil {
+				protected = Protected(b.LastGood.SourceFiles, b.LastGood.SourceBytes)
+			}
+			rows = append(rows, []string{b.Address, runText(b.Last), goodTime(b.Good, s), protected, next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
 		}
 		fmt.Fprintf(w, "\n%s\n", s.bold("Backup plans"))
-		if err := s.table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
+		if err := s.table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "PROTECTED", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/holdfast-dr/holdfast/config/unit"
 )
 
 // Style says how text is drawn.
@@ -133,6 +135,17 @@ func (s Style) verdict(text string) string {
 		}
 	}
 	return paint(text)
+}
+
+// Protected says how much is protected, as it counts at its source; empty: that is not known.
+func Protected(files, bytes int64) string {
+	switch {
+	case files == 0 && bytes == 0:
+		return ""
+	case files == 0:
+		return unit.Bytes(bytes)
+	}
+	return Count(int(files), "file", "files") + ", " + unit.Bytes(bytes)
 }
 
 // Count gives a number with its noun.

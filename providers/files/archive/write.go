@@ -303,6 +303,7 @@ func (w *writer) result() providers.CaptureResult {
 		Tool:        "holdfast files",
 		Unpacked:    w.count.data,
 		Warnings:    w.warnings,
+		Source:      providers.Content{Files: w.count.files, Bytes: w.count.bytes},
 		Fingerprint: map[string]any{
 			"files":          w.count.files,
 			"bytes":          w.count.bytes,

@@ -222,6 +222,7 @@ func (d *simulated) Capture(ctx context.Context, req providers.CaptureRequest, s
 	}
 	sum := sha256.Sum256(content)
 	res.Fingerprint = map[string]any{"bytes": len(content), "sha256": hex.EncodeToString(sum[:])}
+	res.Source = providers.Content{Bytes: int64(len(content))}
 	return res, nil
 }
 

@@ -65,7 +65,7 @@ func TestUpgrade(t *testing.T) {
 	db.SetMaxOpenConns(1)
 
 	err = migrate(t.Context(), db, with("ALTER TABLE run ADD COLUMN note TEXT;\nALTER TABLE nowhere ADD COLUMN note TEXT;"))
-	if err == nil || !strings.Contains(err.Error(), "upgrade from schema 4 to 5") {
+	if err == nil || !strings.Contains(err.Error(), "upgrade from schema 5 to 6") {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := db.Exec("SELECT note FROM run"); err == nil {

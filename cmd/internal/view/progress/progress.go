@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -23,22 +24,23 @@ type Display struct {
 	out   io.Writer
 	bars  *mpb.Progress        // nil when not on a terminal
 	tasks map[string]*liveTask // by task ID
-	said  map[string]time.Time // last plain line about a task's progress
-	every time.Duration        // between such lines
+	every time.Duration        // between plain lines about the progress of a task
 }
 
-// liveTask is what a line on the terminal shows.
+// liveTask is a task at work, and what a line on the terminal shows of it. The display reads it at its own pace.
 type liveTask struct {
-	bar  *mpb.Bar
-	step atomic.Value // string; the display reads it at its own pace
+	bar  *mpb.Bar     // nil when not on a terminal
+	step atomic.Value // string
+	said time.Time    // when the last plain line about its progress was due
 
 	began atomic.Int64 // the step, in nanoseconds of the clock of events
 	last  atomic.Int64 // the newest count of it, likewise
+	total atomic.Int64 // bytes that are expected of the step; 0: not known
 }
 
 // New gives a display on out, which may be a terminal or wrap one. It must be closed.
 func New(out io.Writer) *Display {
-	d := &Display{out: out, tasks: map[string]*liveTask{}, said: map[string]time.Time{}, every: 10 * time.Second}
+	d := &Display{out: out, tasks: map[string]*liveTask{}, every: 10 * time.Second}
 	to := out
 	if o, ok := out.(interface{ Unwrap() io.Writer }); ok {
 		to = o.Unwrap()
@@ -68,9 +70,7 @@ func (d *Display) Event(e execute.Event) {
 		d.start(e, name)
 	case execute.StepStarted:
 		if t := d.tasks[e.Task]; t != nil {
-			t.step.Store(e.Step)
-			t.bar.SetCurrent(0) // each step counts its own bytes
-			t.began.Store(e.Time.UnixNano())
+			t.begin(e)
 		}
 	case execute.Progress:
 		d.advance(e, name)
@@ -93,43 +93,79 @@ func (d *Display) Event(e execute.Event) {
 }
 
 func (d *Display) start(e execute.Event, name string) {
-	if d.bars == nil {
-		return
-	}
-	t := &liveTask{}
+	t := &liveTask{said: e.Time}
 	t.step.Store("")
-	t.bar = d.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
-		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step.Load().(string) }, decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.Any(t.count), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
-	)
+	if d.bars != nil {
+		t.bar = d.bars.New(0, mpb.SpinnerStyle().PositionLeft(),
+			mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(decor.Name(name+"  ", decor.WCSyncSpaceR), decor.Any(func(decor.Statistics) string { return t.step.Load().(string) }, decor.WCSyncSpaceR)),
+			mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string { return t.count(s.Current) }), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)),
+		)
+	}
 	d.tasks[e.Task] = t
 }
 
-// count gives the bytes of the step so far, and how fast they came.
-func (t *liveTask) count(s decor.Statistics) string {
-	if s.Current == 0 {
+// begin takes the count of a step from nothing: each counts its own bytes.
+func (t *liveTask) begin(e execute.Event) {
+	t.step.Store(e.Step)
+	t.total.Store(0)
+	t.began.Store(e.Time.UnixNano())
+	if t.bar != nil {
+		t.bar.SetCurrent(0)
+	}
+}
+
+// firstGuess is after which time of a step it is said how long it may take.
+const firstGuess = 3 * time.Second
+
+// count gives the bytes of the step so far, how much that is of what is expected, how fast they came, and how long the rest may take.
+func (t *liveTask) count(bytes int64) string {
+	if bytes == 0 {
 		return ""
 	}
-	text := unit.Bytes(s.Current)
-	if took := time.Duration(t.last.Load() - t.began.Load()); took > 0 {
-		text += "  " + unit.Bytes(int64(float64(s.Current)/took.Seconds())) + "/s"
+	total, took := t.total.Load(), time.Duration(t.last.Load()-t.began.Load())
+	known := total >= bytes // otherwise more came than was expected
+	text := unit.Bytes(bytes)
+	if known {
+		text += fmt.Sprintf(" of about %s, %d %%", unit.Bytes(total), int64(float64(bytes)/float64(total)*100))
+	}
+	if took <= 0 {
+		return text
+	}
+	rate := float64(bytes) / took.Seconds()
+	text += ", " + unit.Bytes(int64(rate)) + "/s"
+	if known && took >= firstGuess {
+		text += ", about " + time.Duration(float64(total-bytes)/rate*float64(time.Second)).Round(time.Second).String() + " left"
 	}
 	return text
 }
 
 func (d *Display) advance(e execute.Event, name string) {
-	if t := d.tasks[e.Task]; t != nil {
-		t.last.Store(e.Time.UnixNano())
-		t.bar.SetCurrent(e.Bytes)
+	t := d.tasks[e.Task]
+	if t == nil {
 		return
 	}
-	if d.bars == nil && e.Time.Sub(d.said[e.Task]) >= d.every {
-		if _, first := d.said[e.Task]; first {
-			d.say(e.Task, "%s: %s, %s, %s", name, e.Step, view.Count(int(e.Files), "file", "files"), unit.Bytes(e.Bytes))
-		}
-		d.said[e.Task] = e.Time
+	t.last.Store(e.Time.UnixNano())
+	t.total.Store(e.Total)
+	switch {
+	case t.bar != nil:
+		t.bar.SetCurrent(e.Bytes)
+	case e.Time.Sub(t.said) >= d.every:
+		t.said = e.Time
+		d.say(e.Task, "%s: %s", name, strings.Join(nonempty(e.Step, files(e.Files), t.count(e.Bytes)), ", "))
 	}
+}
+
+// files says how many files were counted; nothing where none are.
+func files(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return view.Count(int(n), "file", "files")
+}
+
+func nonempty(texts ...string) []string {
+	return slices.DeleteFunc(texts, func(s string) bool { return s == "" })
 }
 
 func (d *Display) finish(e execute.Event, name string) {
@@ -143,10 +179,10 @@ func (d *Display) finish(e execute.Event, name string) {
 
 // Drop ends the live line of a task.
 func (d *Display) Drop(task string) {
-	if t := d.tasks[task]; t != nil {
+	if t := d.tasks[task]; t != nil && t.bar != nil {
 		t.bar.Abort(true)
-		delete(d.tasks, task)
 	}
+	delete(d.tasks, task)
 }
 
 // Print prints one line above the live ones, as it is.

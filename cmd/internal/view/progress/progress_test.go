@@ -39,3 +39,35 @@ func TestPlainLines(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// How far a step is, and how long the rest may take, is said where it is known how much there is.
+func TestEstimates(t *testing.T) {
+	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	var b bytes.Buffer
+	d := progress.New(&b)
+	after := func(seconds int, e execute.Event) {
+		e.Task, e.Device, e.Time = "2.1", "device.box", now.Add(time.Duration(seconds)*time.Second)
+		d.Event(e)
+	}
+	const mib = 1 << 20
+	after(0, execute.Event{Kind: execute.TaskStarted})
+	after(0, execute.Event{Kind: execute.StepStarted, Step: "capture"})
+	after(5, execute.Event{Kind: execute.Progress, Step: "capture", Bytes: 50 * mib, Total: 400 * mib}) // too soon for a line
+	after(10, execute.Event{Kind: execute.Progress, Step: "capture", Bytes: 100 * mib, Total: 400 * mib})
+	after(19, execute.Event{Kind: execute.Progress, Step: "capture", Bytes: 190 * mib, Total: 400 * mib})
+	after(40, execute.Event{Kind: execute.Progress, Step: "capture", Files: 2, Bytes: 399 * mib, Total: 400 * mib})
+	after(50, execute.Event{Kind: execute.Progress, Step: "capture", Files: 2, Bytes: 500 * mib, Total: 400 * mib})
+	after(59, execute.Event{Kind: execute.StepStarted, Step: "verify"})
+	after(60, execute.Event{Kind: execute.Progress, Step: "verify", Bytes: 250 * mib, Total: 500 * mib})
+	after(70, execute.Event{Kind: execute.Progress, Step: "verify", Bytes: 275 * mib})
+	d.Close()
+	want := `  2.1 box: capture, 100.0 MiB of about 400.0 MiB, 25 %, 10.0 MiB/s, about 30s left
+  2.1 box: capture, 2 files, 399.0 MiB of about 400.0 MiB, 99 %, 10.0 MiB/s, about 0s left
+  2.1 box: capture, 2 files, 500.0 MiB, 10.0 MiB/s
+  2.1 box: verify, 250.0 MiB of about 500.0 MiB, 50 %, 250.0 MiB/s
+  2.1 box: verify, 275.0 MiB, 25.0 MiB/s
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
