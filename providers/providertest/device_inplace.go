@@ -58,7 +58,7 @@ func (s DeviceSuite) replace(t *testing.T, req providers.CaptureRequest) {
 // facts are a result without its size, which a restore may change: there may be room in it that nothing uses.
 func facts(t *testing.T, res providers.CaptureResult) string {
 	t.Helper()
-	res.Unpacked = 0
+	res.Unpacked, res.Source = 0, providers.Content{}
 	return asJSON(t, res)
 }
 

@@ -52,6 +52,6 @@ const (
 func (x *Executor) emit(e Event) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	e.Time = x.o.Now()
+	e.Time = x.o.Now().UTC()
 	x.o.Events(e)
 }

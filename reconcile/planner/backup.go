@@ -58,7 +58,7 @@ func (b *builder) backup(bp *config.BackupPlan, due dueWork) {
 func scheduled(bp *config.BackupPlan, due dueWork) reconcile.Action {
 	return reconcile.Action{
 		Address: string(bp.Address), Kind: reconcile.ActionBackup, Class: reconcile.ClassSafe, Reason: due.reason, Trigger: state.TriggerSchedule,
-		TriggerKey: due.nominal, Nominal: due.nominal, DueAt: due.at, Missed: due.missed,
+		TriggerKey: due.nominal, Nominal: due.nominal, DueAt: due.at.UTC(), Missed: due.missed,
 	}
 }
 
@@ -77,7 +77,7 @@ func (b *builder) keepMissed(bp *config.BackupPlan, due dueWork) {
 		return
 	}
 	if !due.skip {
-		due.missed = append(due.missed, reconcile.Missed{Nominal: due.nominal, At: due.at})
+		due.missed = append(due.missed, reconcile.Missed{Nominal: due.nominal, At: due.at.UTC()})
 	}
 	a := scheduled(bp, due)
 	a.Summary = "not run: its schedule changes"

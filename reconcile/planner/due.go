@@ -68,7 +68,7 @@ func (b *builder) since(bp *config.BackupPlan, c cron, cursor time.Time, tell bo
 		}
 		for _, o := range passed {
 			if o.Nominal != work.nominal {
-				work.missed = append(work.missed, reconcile.Missed{Nominal: o.Nominal, At: o.At})
+				work.missed = append(work.missed, reconcile.Missed{Nominal: o.Nominal, At: o.At.UTC()})
 			}
 		}
 	}
@@ -172,7 +172,7 @@ func (b *builder) judge(bp *config.BackupPlan, work *dueWork, when string) {
 	switch {
 	case late && bp.Missed == "skip":
 		work.skip = true
-		work.missed = append(work.missed, reconcile.Missed{Nominal: work.nominal, At: work.at})
+		work.missed = append(work.missed, reconcile.Missed{Nominal: work.nominal, At: work.at.UTC()})
 		work.reason = "missed " + when + before
 	case late:
 		work.reason = "overdue since " + when + before

@@ -153,6 +153,23 @@ func TestTimesBeforeTheRecord(t *testing.T) {
 	}
 }
 
+// A time that comes after the change is caught up on when nothing could run at it, like any other.
+func TestCatchesUpAfterAChange(t *testing.T) {
+	in := planner.Input{
+		Doc: nightly(t, "", `schedule = "0 15 * * *"`), Now: berlin(t, "2026-03-10T13:00"), Version: "0", Inventory: &reconcile.Inventory{Devices: map[string]reconcile.DeviceSeen{"device.ldap": {}}},
+		State: &state.Snapshot{
+			Meta: state.Meta{Lineage: "l"}, Objects: apply(nightly(t, "", `schedule = "0 6 * * *"`), "l"),
+			Cursors: map[string]state.Cursor{"backup_plan.nightly": {At: berlin(t, "2026-03-10T06:00")}},
+		},
+	}
+	in = simulate(t, in)
+	in.Now = berlin(t, "2026-03-11T18:00")
+	p, _ := planner.Build(in)
+	if reason, missed := nextWork(p); reason != "overdue since Wed 2026-03-11 15:00; 1 run missed before it" || missed != "2026-03-10T15:00" {
+		t.Errorf("%q, with %q missed", reason, missed)
+	}
+}
+
 func berlin(t *testing.T, text string) time.Time {
 	t.Helper()
 	zone, err := time.LoadLocation("Europe/Berlin")

@@ -173,7 +173,7 @@ func (b *builder) mirrorDue(m *config.Mirror, r route) (reason string, due bool)
 	if json.Unmarshal(b.recorded[string(m.Address)].Spec, &old) == nil && b.now.Before(pos.At.Add(old.Every.Std())) {
 		return "it is to be copied every " + m.Every.String() + " from now on", true // nobody asked for it at next
 	}
-	return "due since " + next.UTC().Format("Mon 2006-01-02 15:04 MST"), true
+	return "due since " + next.In(b.settingsZone()).Format("Mon 2006-01-02 15:04 MST"), true
 }
 
 func (b *builder) position(a config.Address) (state.Position, bool) {

@@ -58,7 +58,7 @@ func (b *builder) retention(r *config.Retention, users []*config.BackupPlan) {
 		return
 	}
 	if hold := b.st.Meta.Hold; hold.Holds(b.now) {
-		b.postpone(r.Address, reconcile.ActionRetention, reason, holdText(hold), hold.Until)
+		b.postpone(r.Address, reconcile.ActionRetention, reason, b.holdText(hold), hold.Until)
 		return
 	}
 	if !b.mayStart(r.Address, reconcile.ActionRetention, reason, b.window("", workBackup)) {
@@ -141,8 +141,8 @@ func (b *builder) reachable(store string) bool {
 }
 
 // holdText says what deletions wait for during a hold.
-func holdText(h state.Hold) string {
-	return fmt.Sprintf("the end of the hold on deletions at %s (%s); to end it now: holdfast state release-hold --reason ...", moment(h.Until), h.Reason)
+func (b *builder) holdText(h state.Hold) string {
+	return fmt.Sprintf("the end of the hold on deletions at %s (%s); to end it now: holdfast state release-hold --reason ...", b.moment(h.Until), h.Reason)
 }
 
 // doubtful warns of artifacts whose time cannot be right.
@@ -274,7 +274,7 @@ func (b *builder) inherit(bp *config.BackupPlan, c *reconcile.Change) {
 	}
 	c.Note = fmt.Sprintf("its %s from before fall under %s", plural(h.Count, "artifact", "artifacts"), bp.Retention)
 	if hold := b.st.Meta.Hold; hold.Holds(b.now) { // the record was rebuilt: the backup plan is the one that made them
-		c.Note += "; nothing is deleted before " + moment(hold.Until)
+		c.Note += "; nothing is deleted before " + b.moment(hold.Until)
 		return
 	}
 	c.Class = reconcile.ClassDestroy
@@ -282,5 +282,3 @@ func (b *builder) inherit(bp *config.BackupPlan, c *reconcile.Change) {
 		c.Note += ": " + text
 	}
 }
-
-func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

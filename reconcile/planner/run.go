@@ -61,7 +61,7 @@ func (b *builder) runBackup(bp *config.BackupPlan, reason string) {
 	a := reconcile.Action{Address: string(bp.Address), Kind: reconcile.ActionBackup, Class: reconcile.ClassSafe, Reason: reason, Trigger: state.TriggerManual}
 	if due, ok := b.due(bp); ok && due.held {
 		a.Reason += "; " + due.reason
-		a.Trigger, a.TriggerKey, a.Nominal, a.DueAt = state.TriggerSchedule, due.nominal, due.nominal, due.at
+		a.Trigger, a.TriggerKey, a.Nominal, a.DueAt = state.TriggerSchedule, due.nominal, due.nominal, due.at.UTC()
 	}
 	if b.mayStart(bp.Address, reconcile.ActionBackup, reason, b.window(bp.Window, workBackup)) {
 		b.addBackup(bp, a)

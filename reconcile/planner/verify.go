@@ -39,7 +39,7 @@ func (b *builder) verifyStore(s *config.Store, r verification.Progress) {
 	if r.Overdue > 0 {
 		b.warnf(s.Address, "HF-VER-001", s.At("verify.within"), "Artifacts were not read in time",
 			"%d of %s in %s were not read back within %s, the oldest %s. Each plan that is applied reads a share, oldest first; holdfast verify --due reads all of them now.",
-			r.Overdue, plural(r.Good, "artifact", "artifacts"), s.Address, s.Verify.Within, lastRead(r.Oldest))
+			r.Overdue, plural(r.Good, "artifact", "artifacts"), s.Address, s.Verify.Within, b.lastRead(r.Oldest))
 	}
 	last, ran := b.st.LastRuns[string(s.Address)]
 	ran = ran && last.Kind == string(reconcile.ActionVerify) && !last.CreatedAt.After(b.now)
@@ -51,7 +51,7 @@ func (b *builder) verifyStore(s *config.Store, r verification.Progress) {
 	share := r.Share(since, b.now)
 	if a.Reason = "its catalogue is due to be looked at"; len(share) > 0 {
 		a.Reason = fmt.Sprintf("reads back %s, %s", plural(len(share), "artifact", "artifacts"), unit.Bytes(bytesOf(share)))
-		a.Summary = "the oldest " + lastRead(r.Oldest)
+		a.Summary = "the oldest " + b.lastRead(r.Oldest)
 	}
 	if more := len(r.Due) - len(share); more > 0 {
 		a.Summary += fmt.Sprintf("; %d more with the next plans", more)
@@ -98,11 +98,11 @@ func bytesOf(all []state.ArtifactBrief) (n int64) {
 	return n
 }
 
-func lastRead(at time.Time) string {
+func (b *builder) lastRead(at time.Time) string {
 	if at.IsZero() {
 		return "never read"
 	}
-	return "unread since " + at.UTC().Format("2006-01-02 15:04 MST")
+	return "unread since " + b.moment(at)
 }
 
 // damaged warns of quarantined artifacts that no newer good one replaces.

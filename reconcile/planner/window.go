@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/schedule"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -67,6 +68,27 @@ func (b *builder) mayStart(addr config.Address, kind reconcile.ActionKind, reaso
 	return w.now.Open
 }
 
+// inUTC is an instant as a plan keeps it.
+func inUTC(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}
+
+// moment says an instant to people, in the zone of the settings.
+func (b *builder) moment(t time.Time) string {
+	return t.In(b.settingsZone()).Format("2006-01-02 15:04 MST")
+}
+
+func (b *builder) settingsZone() *time.Location {
+	zone, err := schedule.LoadZone(b.doc.Settings.Timezone)
+	if err != nil {
+		return time.UTC // the loader reported it
+	}
+	return zone
+}
+
 func (b *builder) postpone(addr config.Address, kind reconcile.ActionKind, reason, waits string, until time.Time) {
-	b.plan.Deferred = append(b.plan.Deferred, reconcile.Deferred{Address: string(addr), Kind: string(kind), Reason: reason, Waits: waits, Until: until})
+	b.plan.Deferred = append(b.plan.Deferred, reconcile.Deferred{Address: string(addr), Kind: string(kind), Reason: reason, Waits: waits, Until: inUTC(until)})
 }

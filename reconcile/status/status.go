@@ -58,7 +58,7 @@ type Mirror struct {
 func Of(st *state.Snapshot, now time.Time) Report {
 	s := Report{
 		Stores: []Store{}, Quarantined: quarantined(st, now),
-		At: now, State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects),
+		At: now.UTC(), State: st.Meta, Commit: st.LastCommit(), Objects: len(st.Objects),
 		BackupPlans: []BackupPlan{}, Mirrors: []Mirror{}, Failovers: []state.Role{}, // JSON shows an empty list, not null
 		Working: []state.Run{}, OpenRuns: []state.Run{}, Attention: append([]state.Run{}, st.Undecided...), Locks: append([]state.Lock{}, st.Locks...),
 	}
@@ -121,10 +121,18 @@ func backupPlanStatus(st *state.Snapshot, addr string, now time.Time) BackupPlan
 	if err != nil {
 		return s
 	}
-	s.Next = cron.Next(now).At
+	s.Next = inUTC(cron.Next(now).At)
 	s.Missed = passed(cron, st.Cursors[addr].At, now)
 	s.Overdue = len(s.Missed) > 0
 	return s
+}
+
+// inUTC is an instant as JSON has it.
+func inUTC(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
 }
 
 // mostTold bounds the missed times that are listed.
@@ -142,7 +150,7 @@ func passed(cron *schedule.Cron, cursor, now time.Time) []reconcile.Missed {
 	}
 	missed := make([]reconcile.Missed, len(occurrences))
 	for i, o := range occurrences {
-		missed[i] = reconcile.Missed{Nominal: o.Nominal, At: o.At}
+		missed[i] = reconcile.Missed{Nominal: o.Nominal, At: o.At.UTC()}
 	}
 	return missed
 }

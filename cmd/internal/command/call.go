@@ -62,8 +62,9 @@ type Call struct {
 	kill    context.Context // ends by the second signal
 	cut     context.CancelFunc
 
-	stream *Stream // begun by OpenStream
-	out    *output // is Out
+	zone   *time.Location // of a configuration that was read; nil: none was
+	stream *Stream        // begun by OpenStream
+	out    *output        // is Out
 }
 
 // New gives the call of a program that was started with args. They are only searched for --json, so that errors are JSON
@@ -137,7 +138,18 @@ func (c *Call) Done(what map[string]any, format string, args ...any) error {
 	return err
 }
 
-// Style gives colours only on a terminal that wants them, and times in the zone of this machine.
+// Zone is the zone of times for people: that of the settings, or where no configuration was read that of this machine.
+func (c *Call) Zone() *time.Location {
+	if c.zone != nil {
+		return c.zone
+	}
+	return time.Local
+}
+
+// Time says an instant to people.
+func (c *Call) Time(t time.Time) string { return c.Style(c.Out).Time(t) }
+
+// Style gives colours only on a terminal that wants them, and times in the zone of the call.
 func (c *Call) Style(w io.Writer) view.Style {
 	if o, ok := w.(*output); ok {
 		w = o.to
@@ -145,7 +157,7 @@ func (c *Call) Style(w io.Writer) view.Style {
 	f, ok := w.(*os.File)
 	return view.Style{
 		Color: ok && !c.noColor && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())),
-		Zone:  time.Local,
+		Zone:  c.Zone(),
 	}
 }
 

@@ -73,6 +73,7 @@ func (c *Call) Load(ctx context.Context, a *app.App) (*app.Config, error) {
 // Loaded is what Load makes of what was loaded.
 func (c *Call) Loaded(cfg *app.Config, diags diag.List, err error) (*app.Config, error) {
 	if !errors.Is(err, app.ErrInvalid) {
+		c.learn(cfg, err)
 		return cfg, err
 	}
 	diags.WithSnippets(cfg.Doc.Sources)
@@ -86,14 +87,27 @@ func (c *Call) Loaded(cfg *app.Config, diags diag.List, err error) (*app.Config,
 	return nil, errors.Join(view.Diagnostics(c.Err, diags, c.Style(c.Err)), Exit(ExitFault, nil))
 }
 
+// learn takes the zone of times for people from a configuration.
+func (c *Call) learn(cfg *app.Config, err error) {
+	if err != nil || c.zone != nil {
+		return
+	}
+	if zone, err := time.LoadLocation(cfg.Doc.Settings.Timezone); err == nil {
+		c.zone = zone
+	}
+}
+
 // StatePath finds the state for commands that need no configuration: as told, or as the configuration says if it can be read.
 func (c *Call) StatePath(ctx context.Context, a *app.App) string {
-	if c.state == "" {
-		if cfg, _, err := a.Load(ctx); err == nil {
-			return a.StatePath(cfg.Doc)
-		}
+	if c.state != "" && c.repo != "" {
+		return a.StatePath(nil) // no repository is fetched for the zone of times alone
 	}
-	return a.StatePath(nil)
+	cfg, _, err := a.Load(ctx)
+	c.learn(cfg, err)
+	if err != nil {
+		return a.StatePath(nil)
+	}
+	return a.StatePath(cfg.Doc)
 }
 
 // WithState opens the application and the existing state for a command that needs no configuration. Both are do's until it

@@ -2,6 +2,7 @@ package command
 
 import (
 	"io"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -26,10 +27,13 @@ type Stream struct {
 }
 
 func newStream(out io.Writer) *Stream {
-	s := &Stream{log: hclog.New(&hclog.LoggerOptions{Name: "holdfast", Output: out, JSONFormat: true, Level: hclog.Info})}
+	s := &Stream{log: hclog.New(&hclog.LoggerOptions{Name: "holdfast", Output: out, JSONFormat: true, Level: hclog.Info, TimeFn: utc})}
 	s.Line("version", "holdfast "+Version, "version", Version, "format_version", streamFormat)
 	return s
 }
+
+// utc is the present as programs are told it.
+func utc() time.Time { return time.Now().UTC() }
 
 // OpenStream begins the JSON lines of a command that prints them, once; for others and without --json it does nothing. A
 // command calls it before anything that may fail.

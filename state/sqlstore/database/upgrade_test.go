@@ -24,30 +24,16 @@ var tables = Schema{
 
 // The next schema does not exist yet, so this test makes one and looks from inside.
 func TestUpgrade(t *testing.T) {
-	first, err := fs.ReadFile(tables.Migrations, "migrations/00001_init.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := fs.ReadFile(tables.Migrations, "migrations/00002_retention.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	third, err := fs.ReadFile(tables.Migrations, "migrations/00003_stores.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fourth, err := fs.ReadFile(tables.Migrations, "migrations/00004_waiting.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
 	with := func(next string) fs.FS {
-		return fstest.MapFS{
-			"migrations/00001_init.sql":      {Data: first},
-			"migrations/00002_retention.sql": {Data: second},
-			"migrations/00003_stores.sql":    {Data: third},
-			"migrations/00004_waiting.sql":   {Data: fourth},
-			"migrations/00005_next.sql":      {Data: []byte("-- +goose Up\n" + next)},
+		all := fstest.MapFS{"migrations/00006_next.sql": {Data: []byte("-- +goose Up\n" + next)}}
+		for _, name := range []string{"00001_init.sql", "00002_retention.sql", "00003_stores.sql", "00004_waiting.sql", "00005_source.sql"} {
+			data, err := fs.ReadFile(tables.Migrations, "migrations/"+name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all["migrations/"+name] = &fstest.MapFile{Data: data}
 		}
+		return all
 	}
 	path := filepath.Join(t.TempDir(), "state.db")
 	s, err := Open(t.Context(), Options{Path: path}, tables)

@@ -3,7 +3,6 @@ package record
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +55,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.Done(map[string]any{"lock": l}, "Held until %s. To end it: holdfast lock release apply --reason ...", l.Expires.Format(time.RFC3339))
+				return c.Done(map[string]any{"lock": l}, "Held until %s. To end it: holdfast lock release apply --reason ...", c.Time(l.Expires))
 			})
 		},
 	}
@@ -79,7 +78,7 @@ func lockCommand(c *command.Call) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.Done(map[string]any{"lock": was}, "Released; it was held by %s since %s.", was.Actor, was.Acquired.Format(time.RFC3339))
+				return c.Done(map[string]any{"lock": was}, "Released; it was held by %s since %s.", was.Actor, c.Time(was.Acquired))
 			})
 		},
 	}

@@ -44,7 +44,7 @@ const mostOffered = 100
 func completeArtifacts(cmd *cobra.Command, st *sqlstore.Store) (offers []string, err error) {
 	all, err := st.Artifacts(cmd.Context(), state.ArtifactFilter{})
 	for _, a := range all[:min(len(all), mostOffered)] {
-		offers = append(offers, fmt.Sprintf("%s\t%s/%s, %s, %s", a.ID, a.Device, a.Domain, timeText(a.Started), a.State))
+		offers = append(offers, fmt.Sprintf("%s\t%s/%s, %s, %s", a.ID, a.Device, a.Domain, timeText(a.Started, time.Local), a.State))
 	}
 	return offers, err
 }
@@ -69,9 +69,11 @@ func domainsOf(all []state.Artifact) []string {
 	return slices.Sorted(maps.Keys(domains))
 }
 
-func timeText(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
+func timeText(t time.Time, zone *time.Location) string {
+	return t.In(zone).Format("2006-01-02 15:04:05 MST")
+}
 
-// pick finds the artifact that is meant. Of those that are not named, only what fits is taken.
+// pick finds the artifact that is meant. Of those that are not named, only what fits is taken. Times are read and said in the zone of now.
 func pick(ctx context.Context, st *sqlstore.Store, now time.Time, args []string, f artifactFlags, at string, fits func(state.Artifact) bool) (state.Artifact, error) {
 	filter := f.filter()
 	if len(args) == 1 {
@@ -103,14 +105,14 @@ func pick(ctx context.Context, st *sqlstore.Store, now time.Time, args []string,
 	}
 	hint := ""
 	if len(all) > 0 {
-		hint = "; the oldest is of " + timeText(all[len(all)-1].Started)
+		hint = "; the oldest is of " + timeText(all[len(all)-1].Started, now.Location())
 	} else if len(args) == 0 {
 		if hint, err = nearest(ctx, st, f); err != nil {
 			return state.Artifact{}, err
 		}
 	}
 	if !limit.IsZero() {
-		at = timeText(limit)
+		at = timeText(limit, now.Location())
 	}
 	return state.Artifact{}, fmt.Errorf("there is no %s%s; holdfast verify --list shows what there is", wanted(args, f, at), hint)
 }
@@ -143,7 +145,7 @@ func wanted(args []string, f artifactFlags, at string) string {
 
 const atUsage = "newest artifact taken at or before this time, such as 2026-11-20T06:00:00Z or \"2026-11-20 06:00\" here"
 
-// pastTime reads a time that has passed: as RFC 3339, or as the tables show it, without a zone in the local one. Empty text is no time.
+// pastTime reads a time that has passed: as RFC 3339, or as the tables show it, without a zone in that of now. Empty text is no time.
 func pastTime(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -151,14 +153,18 @@ func pastTime(text string, now time.Time) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, text)
 	for _, layout := range []string{"2006-01-02 15:04:05 MST", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
 		if err != nil {
-			t, err = time.ParseInLocation(layout, text, time.Local)
+			t, err = time.ParseInLocation(layout, text, now.Location())
 		}
 	}
-	if name, offset := t.Zone(); err != nil || offset == 0 && name != "UTC" && name != "" && t.Location() != time.Local { // an abbreviation that is not known here
-		return t, fmt.Errorf("--at %q is no time: write it as 2026-11-20T06:00:00Z, or as 2026-11-20 06:00 in the zone of this machine", text)
+	if name, offset := t.Zone(); err != nil || offset == 0 && name != "UTC" && name != "" && t.Location() != now.Location() { // an abbreviation that is not known here
+		zone := now.Location().String()
+		if zone == "Local" {
+			zone = "of this machine"
+		}
+		return t, fmt.Errorf("--at %q is no time: write it as 2026-11-20T06:00:00Z, or as 2026-11-20 06:00 in the zone %s", text, zone)
 	}
 	if t.After(now) {
-		return t, fmt.Errorf("--at %s has not come yet: it is %s now. Leave --at away for the newest artifact", timeText(t), timeText(now))
+		return t, fmt.Errorf("--at %s has not come yet: it is %s now. Leave --at away for the newest artifact", timeText(t, now.Location()), timeText(now, now.Location()))
 	}
 	return t, nil
 }

@@ -70,7 +70,7 @@ resumable, and also into a device.`,
 				return err
 			}
 			return c.ReadState(cmd.Context(), func(a *app.App, st *sqlstore.Store) error {
-				art, err := pick(cmd.Context(), st, a.Now(), args, f, at, func(a state.Artifact) bool { return !artifact.IsSafety(a) })
+				art, err := pick(cmd.Context(), st, a.Now().In(c.Zone()), args, f, at, func(a state.Artifact) bool { return !artifact.IsSafety(a) })
 				if err != nil {
 					return err
 				}
@@ -127,7 +127,7 @@ func quick(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store,
 		return err
 	}
 	art := o.Artifact
-	fmt.Fprintf(c.Err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, timeText(art.Started), unit.Bytes(art.Bytes))
+	fmt.Fprintf(c.Err, "Restoring artifact %s: %s/%s, taken %s, %s\n", art.ID, art.Device, art.Domain, timeText(art.Started, c.Zone()), unit.Bytes(art.Bytes))
 	var show *progress.Display
 	if !c.JSON {
 		show = progress.New(c.Out)

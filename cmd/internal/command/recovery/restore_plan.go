@@ -121,7 +121,7 @@ func (f *restoreFlags) options(ctx context.Context, c *command.Call, a *app.App,
 			return o, fmt.Errorf("there is no artifact %s; holdfast verify --list shows what there is", f.artifact)
 		}
 		o.Artifact = found[0]
-	} else if o.Artifact, err = pick(ctx, st, a.Now(), nil, f.artifactFlags, f.at, f.fits); err != nil {
+	} else if o.Artifact, err = pick(ctx, st, a.Now().In(c.Zone()), nil, f.artifactFlags, f.at, f.fits); err != nil {
 		return o, err
 	}
 	switch {

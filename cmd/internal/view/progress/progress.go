@@ -115,7 +115,7 @@ func (t *liveTask) begin(e execute.Event) {
 	}
 }
 
-// firstGuess is after which time of a step it is said how long it may take.
+// A step is guessed at when it ran for firstGuess and is through a twentieth, or ran for a minute: what its first seconds tell is often wrong.
 const firstGuess = 3 * time.Second
 
 // count gives the bytes of the step so far, how much that is of what is expected, how fast they came, and how long the rest may take.
@@ -134,7 +134,7 @@ func (t *liveTask) count(bytes int64) string {
 	}
 	rate := float64(bytes) / took.Seconds()
 	text += ", " + unit.Bytes(int64(rate)) + "/s"
-	if known && took >= firstGuess {
+	if known && took >= firstGuess && (bytes >= total/20 || took >= time.Minute) {
 		text += ", about " + time.Duration(float64(total-bytes)/rate*float64(time.Second)).Round(time.Second).String() + " left"
 	}
 	return text

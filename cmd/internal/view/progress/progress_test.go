@@ -57,13 +57,16 @@ func TestEstimates(t *testing.T) {
 	after(19, execute.Event{Kind: execute.Progress, Step: "capture", Bytes: 190 * mib, Total: 400 * mib})
 	after(40, execute.Event{Kind: execute.Progress, Step: "capture", Files: 2, Bytes: 399 * mib, Total: 400 * mib})
 	after(50, execute.Event{Kind: execute.Progress, Step: "capture", Files: 2, Bytes: 500 * mib, Total: 400 * mib})
-	after(59, execute.Event{Kind: execute.StepStarted, Step: "verify"})
-	after(60, execute.Event{Kind: execute.Progress, Step: "verify", Bytes: 250 * mib, Total: 500 * mib})
-	after(70, execute.Event{Kind: execute.Progress, Step: "verify", Bytes: 275 * mib})
+	after(51, execute.Event{Kind: execute.StepStarted, Step: "restore"})
+	after(61, execute.Event{Kind: execute.Progress, Step: "restore", Bytes: mib, Total: 400 * mib}) // little is known by then
+	after(70, execute.Event{Kind: execute.StepStarted, Step: "verify"})
+	after(71, execute.Event{Kind: execute.Progress, Step: "verify", Bytes: 250 * mib, Total: 500 * mib})
+	after(81, execute.Event{Kind: execute.Progress, Step: "verify", Bytes: 275 * mib})
 	d.Close()
 	want := `  2.1 box: capture, 100.0 MiB of about 400.0 MiB, 25 %, 10.0 MiB/s, about 30s left
   2.1 box: capture, 2 files, 399.0 MiB of about 400.0 MiB, 99 %, 10.0 MiB/s, about 0s left
   2.1 box: capture, 2 files, 500.0 MiB, 10.0 MiB/s
+  2.1 box: restore, 1.0 MiB of about 400.0 MiB, 0 %, 102.4 KiB/s
   2.1 box: verify, 250.0 MiB of about 500.0 MiB, 50 %, 250.0 MiB/s
   2.1 box: verify, 275.0 MiB, 25.0 MiB/s
 `
