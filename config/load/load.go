@@ -62,6 +62,12 @@ type loader struct {
 // configuration and checks it. The document is never nil; when the list has
 // errors, only its Sources are good for anything.
 func Load(fsys fs.FS, opts Options) (*config.Document, diag.List) {
+	l := newLoader(opts)
+	list := l.load(fsys)
+	return l.doc, list
+}
+
+func newLoader(opts Options) *loader {
 	l := &loader{
 		opts:     opts,
 		doc:      &config.Document{Sources: map[string][]byte{}},
@@ -74,10 +80,14 @@ func Load(fsys fs.FS, opts Options) (*config.Document, diag.List) {
 	if opts.Types == nil {
 		l.opts.Types = noTypes{}
 	}
+	return l
+}
+
+func (l *loader) load(fsys fs.FS) diag.List {
 	l.run(fsys)
 	l.mask()
 	l.found.List.Sort()
-	return l.doc, slices.CompactFunc(l.found.List, sameMistake)
+	return slices.CompactFunc(l.found.List, sameMistake)
 }
 
 // sameMistake is true for what several instances of one block have in common.
@@ -133,7 +143,7 @@ func (l *loader) values(blocks map[string][]*declaration) {
 func (l *loader) variable(b *declaration) *value.Variable {
 	v := &value.Variable{Name: b.name, Range: b.block.Header(), Failed: b.broken}
 	if !b.broken {
-		d := &decoder{l: l, scope: value.Constant, head: &config.Header{}, what: "The variable " + v.Name}
+		d := &decoder{l: l, scope: l.eval.Constant, head: &config.Header{}, what: "The variable " + v.Name}
 		d.decode(b.block.Body, v.Range, &v.Block)
 		v.Failed = d.Incomplete
 		l.found.Take(&d.Report)

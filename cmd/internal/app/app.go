@@ -99,7 +99,10 @@ func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, erro
 	if err := a.committedVars(src.FS, &opts); err != nil {
 		return nil, nil, err
 	}
-	doc, diags := load.Load(src.FS, opts)
+	doc, diags, err := load.Within(ctx, src.FS, opts)
+	if err != nil {
+		return nil, nil, err
+	}
 	if src.Unknown != nil {
 		diags = append(diags, diag.Diagnostic{
 			Severity: diag.Warning, Code: "HF-GIT-003", Summary: "The commit is not known",

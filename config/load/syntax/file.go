@@ -149,6 +149,9 @@ func (f *File) Parse() {
 	}
 	if file != nil {
 		f.Body = file.Body
+		if native, ok := f.Body.(*hclsyntax.Body); ok {
+			Bound(native)
+		}
 	}
 }
 
@@ -172,5 +175,9 @@ func ParseExpression(text, name string) (hcl.Expression, bool) {
 		return nil, false
 	}
 	expr, diags := hclsyntax.ParseExpression([]byte(kept), name, hcl.InitialPos)
-	return expr, !diags.HasErrors()
+	if diags.HasErrors() {
+		return nil, false
+	}
+	Bound(expr)
+	return expr, true
 }

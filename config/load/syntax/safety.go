@@ -3,6 +3,8 @@ package syntax
 import (
 	"bytes"
 	"fmt"
+	"regexp"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
@@ -36,6 +38,9 @@ func unsafeText(text []byte, name string, isJSON bool) (hcl.Range, string) {
 	if isJSON {
 		return deepJSON(text, name)
 	}
+	if rng, why := hugeNumber(text, name); why != "" {
+		return rng, why
+	}
 	return deepNative(text, name)
 }
 
@@ -62,6 +67,43 @@ func rangeAt(text []byte, name string, i int) hcl.Range {
 	return hcl.Range{Filename: name, Start: pos, End: end}
 }
 
+// maxExponent bounds the powers of ten in numbers: writing one out, or working
+// with its digits, takes as long as it is large.
+const maxExponent = 400
+
+const tooLarge = "This number has more than 400 digits when it is written out."
+
+var (
+	maybeHuge = regexp.MustCompile(`[0-9.][eE][+-]?[0-9]{3}|[0-9.]{400}`)
+	exponent  = regexp.MustCompile(`[eE]([+-]?[0-9]+)$`)
+)
+
+// hugeNumber finds a number literal that is too large or too small. Most files have
+// nothing that looks like one, and are not taken apart a second time.
+func hugeNumber(text []byte, name string) (hcl.Range, string) {
+	if !maybeHuge.Match(text) {
+		return hcl.Range{}, ""
+	}
+	tokens, _ := hclsyntax.LexConfig(text, name, hcl.InitialPos)
+	for _, t := range tokens {
+		if t.Type == hclsyntax.TokenNumberLit && Huge(string(t.Bytes)) {
+			return t.Range, tooLarge
+		}
+	}
+	return hcl.Range{}, ""
+}
+
+// Huge reports whether a number, written in digits, is too large or too small to work with.
+func Huge(number string) bool {
+	if m := exponent.FindStringSubmatch(number); m != nil {
+		e, err := strconv.Atoi(m[1])
+		if err != nil || max(e, -e) > maxExponent {
+			return true
+		}
+	}
+	return len(number) > maxExponent
+}
+
 const tooDeep = "Brackets are nested more than 100 deep here."
 
 // deepJSON bounds depth and string length.
@@ -80,6 +122,15 @@ func deepJSON(text []byte, name string) (hcl.Range, string) {
 		case stringStart >= 0:
 		case c == '"':
 			stringStart = i
+		case '0' <= c && c <= '9' || c == '-':
+			end := i + 1
+			for end < len(text) && bytes.IndexByte([]byte("0123456789.eE+-"), text[end]) >= 0 {
+				end++
+			}
+			if Huge(string(text[i:end])) {
+				return rangeAt(text, name, i), tooLarge
+			}
+			i = end - 1
 		case c == '{' || c == '[':
 			if depth++; depth > maxDepth {
 				return rangeAt(text, name, i), tooDeep
@@ -89,6 +140,12 @@ func deepJSON(text []byte, name string) (hcl.Range, string) {
 		}
 	}
 	return hcl.Range{}, ""
+}
+
+// UnsafeJSON says why text should never be read as JSON, or nothing.
+func UnsafeJSON(text string) string {
+	_, why := deepJSON([]byte(text), "")
+	return why
 }
 
 var tooLong = fmt.Sprintf("This string is longer than %d bytes.", MaxString)

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
 	"github.com/holdfast-dr/holdfast/config/language"
@@ -23,19 +24,26 @@ import (
 type Evaluator struct {
 	problem.Report       // what is wrong with variables and locals
 	Scope          Scope // of the configuration
+	Constant       Scope // has functions but no names at all: the values and defaults of variables stand by themselves
+	Budget         Budget
 
 	sources syntax.Sources
 	gaps    *problem.Gaps
-	vars    map[string]bool // declared variables
-	locals  map[string]bool // declared locals
-	failed  map[string]bool // "var.x", "local.y": there is no value, which was reported where it happened
+
+	functions map[string]function.Function
+	vars      map[string]bool // declared variables
+	locals    map[string]bool // declared locals
+	failed    map[string]bool // "var.x", "local.y": there is no value, which was reported where it happened
 }
 
 // New gives an evaluator without names. Files with values of variables are added
 // to the sources.
 func New(src syntax.Sources, g *problem.Gaps) *Evaluator {
-	return &Evaluator{sources: src, gaps: g, Scope: newScope(cty.EmptyObjectVal, cty.EmptyObjectVal),
-		vars: map[string]bool{}, locals: map[string]bool{}, failed: map[string]bool{}}
+	e := &Evaluator{sources: src, gaps: g, vars: map[string]bool{}, locals: map[string]bool{}, failed: map[string]bool{}}
+	e.functions = e.Budget.functions()
+	e.Constant = Scope{ctx: &hcl.EvalContext{Functions: e.functions}, constant: true}
+	e.Scope = e.newScope(cty.EmptyObjectVal, cty.EmptyObjectVal)
+	return e
 }
 
 // Scope is what an expression can see.
@@ -45,13 +53,9 @@ type Scope struct {
 	constant bool // no names at all
 }
 
-func newScope(vars, locals cty.Value) Scope {
-	return Scope{ctx: &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": vars, "local": locals}}}
+func (e *Evaluator) newScope(vars, locals cty.Value) Scope {
+	return Scope{ctx: &hcl.EvalContext{Functions: e.functions, Variables: map[string]cty.Value{"var": vars, "local": locals}}}
 }
-
-// Constant has functions but no names at all: the values and defaults of
-// variables stand by themselves.
-var Constant = Scope{ctx: &hcl.EvalContext{Functions: functions}, constant: true}
 
 // ForEach is the scope of one instance of a block with for_each.
 func (s Scope) ForEach(key string, value cty.Value) Scope {
@@ -79,11 +83,11 @@ func (e *Evaluator) Evaluate(expr hcl.Expression, sc Scope, rep *problem.Report)
 		rep.Incomplete = true
 		return cty.NilVal, false
 	}
-	return compute(kept, expr.Range(), sc, rep)
+	return e.compute(kept, expr.Range(), sc, rep)
 }
 
 // compute evaluates with the HCL library and takes over its problems, which are at rng unless they have a better place.
-func compute(expr hcl.Expression, rng hcl.Range, sc Scope, rep *problem.Report) (v cty.Value, ok bool) {
+func (e *Evaluator) compute(expr hcl.Expression, rng hcl.Range, sc Scope, rep *problem.Report) (v cty.Value, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			rep.Add(problem.Defect, rng, "The expression could not be evaluated because of an error in holdfast. Please report it with the expression.")
@@ -91,11 +95,19 @@ func compute(expr hcl.Expression, rng hcl.Range, sc Scope, rep *problem.Report) 
 		}
 	}()
 	v, diags := expr.Value(sc.ctx)
+	if e.Budget.over() {
+		rep.Add(problem.InvalidExpr, rng, "%s.", diag.Sentence(errTooMuch.Error()))
+		return cty.NilVal, false
+	}
 	if diags.HasErrors() {
 		hide := usesSensitive(expr, sc)
 		for _, d := range diags {
 			explain(d, rng, hide, rep)
 		}
+		return cty.NilVal, false
+	}
+	if err := e.Budget.spend(v); err != nil {
+		rep.Add(problem.InvalidExpr, rng, "%s.", diag.Sentence(err.Error()))
 		return cty.NilVal, false
 	}
 	if !v.IsWhollyKnown() {
@@ -114,6 +126,8 @@ func explain(d *hcl.Diagnostic, fallback hcl.Range, hide bool, rep *problem.Repo
 	if call, ok := d.Extra.(hclsyntax.FunctionCallDiagExtra); ok && call.CalledFunctionName() != "" {
 		name := call.CalledFunctionName()
 		switch {
+		case (name == syntax.BoundValue || name == syntax.BoundOperand) && call.FunctionCallError() != nil:
+			rep.Add(problem.InvalidExpr, rng, "%s.", diag.Sentence(call.FunctionCallError().Error()))
 		case hide:
 			rep.Add(problem.InvalidExpr, rng, "The call of %s failed. The reason is not shown, because a sensitive value is involved.", name)
 		case call.FunctionCallError() != nil && name == "endpoint":

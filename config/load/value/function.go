@@ -12,6 +12,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 
 	"github.com/holdfast-dr/holdfast/config/language"
+	"github.com/holdfast-dr/holdfast/config/load/syntax"
 )
 
 // functions are pure: same arguments, same result. There is no clock, no
@@ -64,6 +65,20 @@ var functions = map[string]function.Function{
 	"upper":           stdlib.UpperFunc,
 	"values":          stdlib.ValuesFunc,
 	"zipmap":          stdlib.ZipmapFunc,
+}
+
+// functions are all functions, within the bounds of the budget.
+func (b *Budget) functions() map[string]function.Function {
+	all := make(map[string]function.Function, len(functions)+2)
+	for name, f := range functions {
+		if name != "can" && name != "try" { // they take expressions, not values
+			f = b.bounded(name, f)
+		}
+		all[name] = f
+	}
+	all[syntax.BoundValue] = b.boundFunction(func([]cty.Value) error { return nil })
+	all[syntax.BoundOperand] = b.boundFunction(hugeText)
+	return all
 }
 
 // functionNames lists the functions in order.

@@ -53,7 +53,7 @@ func (e *Evaluator) Locals(blocks []LocalsBlock) {
 			object[lc.name] = lc.value
 		}
 	}
-	e.Scope = newScope(vars, cty.ObjectVal(object))
+	e.Scope = e.newScope(vars, cty.ObjectVal(object))
 }
 
 func (e *Evaluator) collectLocals(b LocalsBlock, all map[string]*local) []*local {
@@ -116,8 +116,8 @@ func (e *Evaluator) evaluateLocal(lc *local, all map[string]*local, trail []stri
 		return
 	}
 	var rep problem.Report
-	v, ok := e.Evaluate(lc.expr, newScope(vars, cty.ObjectVal(visible)), &rep)
-	if ok && weigh(v) > maxWeight {
+	v, ok := e.Evaluate(lc.expr, e.newScope(vars, cty.ObjectVal(visible)), &rep)
+	if weight, _ := weigh(v); ok && weight > maxWeight {
 		rep.Add(problem.InvalidExpr, lc.rng, "The value of the local %s is too large.", diag.Quote(lc.name))
 		ok = false
 	}

@@ -70,7 +70,7 @@ func (e *Evaluator) Variables(all []*Variable, in Inputs) {
 		object[v.Name] = v.value
 	}
 	e.strangeValues(values)
-	e.Scope = newScope(cty.ObjectVal(object), cty.EmptyObjectVal)
+	e.Scope = e.newScope(cty.ObjectVal(object), cty.EmptyObjectVal)
 	for _, v := range all {
 		if !v.Failed && !e.validate(v) {
 			e.failed["var."+v.Name] = true
@@ -95,7 +95,7 @@ func (e *Evaluator) declare(v *Variable) {
 		}
 	}
 	if x := written(v.Block.Default); x != nil && !rep.Incomplete {
-		if val, ok := e.Evaluate(x, Constant, rep); ok {
+		if val, ok := e.Evaluate(x, e.Constant, rep); ok {
 			conv, err := v.convert(val)
 			if err != nil {
 				rep.Add(problem.BadVariable, x.Range(), "The default of %s does not have the declared type: %v.", diag.Quote(v.Name), err)
@@ -188,7 +188,7 @@ func (e *Evaluator) assign(v *Variable, g given, has bool) {
 	case val == cty.NilVal:
 		rep.Add(problem.NoVariableValue, v.Range, "The variable %s has no default and no value was given. Give one with --var %s=VALUE, the environment variable %s%s or a line in a *%s file.",
 			diag.Quote(v.Name), v.Name, environPrefix, v.Name, language.VarsEnding)
-	case weigh(val) > maxWeight:
+	case e.Budget.spend(val) != nil:
 		rep.Add(problem.BadVariable, v.Range, "The value of the variable %s is too large.", diag.Quote(v.Name))
 	case v.Block.Sensitive:
 		v.value = val.Mark(sensitiveMark)
@@ -219,7 +219,7 @@ func (e *Evaluator) readGiven(v *Variable, g given, rep *problem.Report) cty.Val
 		at = g.expr.Range()
 	}
 	var inner problem.Report
-	val, ok := e.Evaluate(expr, Constant, &inner)
+	val, ok := e.Evaluate(expr, e.Constant, &inner)
 	if !ok {
 		if g.expr != nil && !v.Block.Sensitive {
 			rep.Take(&inner)

@@ -42,7 +42,11 @@ func parseKept(text string, isJSON bool) (hcl.Expression, bool) {
 			return nil, false
 		}
 		expr, diags := hclsyntax.ParseExpression([]byte("("+kept+"\n)"), "", hcl.InitialPos)
-		return expr, !diags.HasErrors()
+		if diags.HasErrors() {
+			return nil, false
+		}
+		syntax.Bound(expr)
+		return expr, true
 	}
 	expr, diags := json.ParseExpression([]byte(spelling.KeepJSON(text)), "")
 	return expr, !diags.HasErrors()
