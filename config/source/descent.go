@@ -95,6 +95,7 @@ func (spec Spec) histories(ctx context.Context, loc remote.Location, commit obje
 	if err != nil {
 		return nil, objectID{}, err
 	}
+	r.refs.whole = true
 	_, id, err := r.resolve(spec.Ref)
 	if err != nil {
 		return nil, id, errors.Join(fmt.Errorf("read %s: %w", r.where, err), r.db.Close())

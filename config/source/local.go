@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-billy/v5"
@@ -27,7 +28,7 @@ const objectCache = 32 * cache.MiByte
 // repository is a local repository, read in place.
 type repository struct {
 	where   string // for messages and Info.Repo
-	refs    refs
+	refs    *localRefs
 	db      *database
 	shallow map[objectID]bool // commits whose parents were not fetched
 }
@@ -256,16 +257,20 @@ type localRefs struct {
 	dir     string   // HEAD is here
 	remotes []string // names of other repositories that it fetches from
 	cut     bool     // its history was not fetched as a whole
+	whole   bool     // who asks needs the whole history
 }
 
 // Absent says how to get the branch of a remote that was not fetched.
 func (l *localRefs) Absent(ref string) string {
-	for _, r := range append(l.remotes, "origin") {
+	depth := ""
+	switch {
+	case l.cut && l.whole:
+		depth = "--unshallow "
+	case l.cut:
+		depth = "--depth=1 "
+	}
+	for _, r := range append(slices.Clone(l.remotes), "origin") {
 		if branch, ok := strings.CutPrefix(strings.TrimPrefix(ref, "refs/remotes/"), r+"/"); ok {
-			depth := ""
-			if l.cut {
-				depth = "--depth=1 "
-			}
 			return fmt.Sprintf("if it is a branch of %s, fetch it: git fetch %s%s +refs/heads/%s:refs/remotes/%s/%s", r, depth, r, branch, r, branch)
 		}
 	}

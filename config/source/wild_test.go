@@ -242,7 +242,7 @@ func TestBareBesideWorkTrees(t *testing.T) {
 // A checkout as CI systems make it for a pull request.
 func TestPullRequestCheckout(t *testing.T) {
 	r := newRepo(t)
-	r.commit("first", "a.hold.hcl", "1")
+	first := r.commit("first", "a.hold.hcl", "1")
 	r.git("switch", "-q", "-c", "feature")
 	tip := r.commit("change", "a.hold.hcl", "2")
 	r.git("switch", "-q", "main")
@@ -278,6 +278,16 @@ func TestPullRequestCheckout(t *testing.T) {
 	spec.Ref = "origin/main"
 	if _, err := source.Fork(context.Background(), spec, tip); err == nil || !strings.Contains(err.Error(), "git fetch --unshallow") || !strings.Contains(err.Error(), "fetch-depth: 0") {
 		t.Errorf("the fork in a shallow clone: %v", err)
+	}
+
+	checkout.git("update-ref", "-d", "refs/remotes/origin/main")
+	_, err := source.Fork(context.Background(), spec, tip)
+	if how := "git fetch --unshallow origin +refs/heads/main:refs/remotes/origin/main"; err == nil || !strings.Contains(err.Error(), how) {
+		t.Errorf("the fork without the branch: %v", err)
+	}
+	checkout.git("fetch", "-q", "--unshallow", "origin", "+refs/heads/main:refs/remotes/origin/main")
+	if got, err := source.Fork(context.Background(), spec, tip); got != first || err != nil {
+		t.Errorf("the fork: %s, %v; want %s", got, err, first)
 	}
 
 	only := &repo{t, t.TempDir()}

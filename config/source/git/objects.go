@@ -32,6 +32,7 @@ const (
 	patience   = 30 * time.Second // for one answer
 	allocation = "512m"           // most memory the program takes for one object or the base of a delta
 	maxAnswer  = 1 << 20          // bytes of an answer that is no object
+	maxObject  = 64 << 20         // bytes of an object, if it should have grown after it was measured
 )
 
 // Objects are the objects of a repository, read by the git program.
@@ -110,6 +111,9 @@ func (o *Objects) EncodedObject(_ plumbing.ObjectType, id plumbing.Hash) (plumbi
 	kind, size, err := o.bodies.ask(id)
 	if err != nil {
 		return nil, err
+	}
+	if size > maxObject {
+		return nil, o.bodies.broken(fmt.Errorf("object %s has %d bytes", id, size))
 	}
 	var body plumbing.MemoryObject
 	body.SetType(kind)
