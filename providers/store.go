@@ -121,6 +121,8 @@ type StoreInfo struct {
 
 	// Heads say how far the catalogue goes, one for each writer that can be told. They only grow, unless the store goes back in time.
 	Heads []Head `json:"heads,omitempty"`
+	// Last is the last entry that this installation added to the catalogue; nil: there is none, or it cannot be told.
+	Last *Event `json:"last,omitempty"`
 }
 
 // Head is the end of what one writer added to a store's catalogue.
@@ -128,6 +130,14 @@ type Head struct {
 	Writer string `json:"writer"`
 	Seq    int64  `json:"seq"`    // grows with every entry
 	SHA256 string `json:"sha256"` // of the last entry
+}
+
+// Event is an entry of a store's catalogue.
+type Event struct {
+	Writer   string     `json:"writer"`
+	Seq      int64      `json:"seq"`
+	Artifact ArtifactID `json:"artifact"`
+	Deleted  bool       `json:"deleted,omitempty"` // the artifact was; else it was committed
 }
 
 // Store is where artifacts live. An artifact is invisible until Commit

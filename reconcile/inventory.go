@@ -63,6 +63,15 @@ type StoreSeen struct {
 
 	Epoch int64        `json:"epoch,omitempty"`
 	Heads []state.Head `json:"heads,omitempty"`
+	Last  *StoreEvent  `json:"last,omitempty"` // what this installation wrote last; nil: nothing, or it is not known
+}
+
+// StoreEvent is an entry that this installation added to the catalogue of a store.
+type StoreEvent struct {
+	Writer   string `json:"writer"`
+	Seq      int64  `json:"seq"`
+	Artifact string `json:"artifact"`
+	Deleted  bool   `json:"deleted,omitempty"` // the artifact was; else it was committed
 }
 
 // MirrorSeen is what a pass would do.

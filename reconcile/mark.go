@@ -3,6 +3,7 @@ package reconcile
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/state"
@@ -54,6 +55,32 @@ func (want StoreMark) Misfit(address string, seen StoreMark) *Misfit {
 		}
 	}
 	return nil
+}
+
+// Behind says that this installation wrote something to a store that its state does not know: the state is older than the store, as a copy that
+// was put back is. It is nil when the state knows, or nobody can tell, as while a run goes on that may just have written it.
+func Behind(st *state.Snapshot, address string, last *StoreEvent) *Misfit {
+	if last == nil || len(st.OpenRuns) > 0 {
+		return nil
+	}
+	var known int64
+	for _, h := range st.Objects[address].Heads {
+		if h.Writer == last.Writer {
+			known = h.Seq
+		}
+	}
+	i := slices.IndexFunc(st.Catalogue, func(a state.ArtifactBrief) bool { return a.ID == last.Artifact })
+	if last.Seq <= known || i >= 0 && (!last.Deleted || st.Catalogue[i].State == state.ArtifactExpiring) {
+		return nil
+	}
+	did := "took"
+	if last.Deleted {
+		did = "deleted"
+	}
+	return &Misfit{"knows more than this state", fmt.Sprintf(
+		"This installation %s artifact %s there with entry %d of its catalogue, and this state knows it up to entry %d: an older copy of the state was put back. "+
+			"Nothing is written to the store, and nothing in it is deleted, until the record is complete: holdfast store rescan %s.",
+		did, last.Artifact, last.Seq, known, config.Address(address).Name())}
 }
 
 // Mark is what is recorded of a store.

@@ -107,6 +107,7 @@ type Spec struct {
 	Identity string          `json:"identity,omitempty"` // stores
 	Epoch    int64           `json:"epoch,omitempty"`    // stores: as recorded when the plan was made
 	Heads    []state.Head    `json:"heads,omitempty"`    // stores: the same; not in the digest, since every backup changes them
+	Behind   string          `json:"behind,omitempty"`   // stores: why nothing may be written to it: the state is older than it
 }
 
 // ChangeAction says what happens to a record.

@@ -210,6 +210,8 @@ type Backend interface {
 	PutArtifact(ctx context.Context, a Artifact) error
 	// PutReading writes the outcome of a reading made outside a run, and gives the state of the artifact after it; ErrNotFound when it is not recorded.
 	PutReading(ctx context.Context, r Reading) (ArtifactState, error)
+	// PutSight raises what is recorded of a store after it was changed outside a run, as by a sweep. A store that is not recorded is no error.
+	PutSight(ctx context.Context, seen StoreSight) error
 	// Pin keeps an artifact from deletion, or no longer does, and logs who did it; ErrStale when its deletion has begun.
 	Pin(ctx context.Context, artifact string, pinned bool, actor, reason string, at time.Time) error
 	// Recover takes in what a store alone tells of its artifacts, under the apply lock and in one transaction. What the

@@ -53,6 +53,7 @@ type Recovery struct {
 	Found   []Artifact // the zero Started, Run and such: not known
 	Cursors []Cursor   // move a schedule's cursor forward only
 	Hold    Hold       // set when anything changes, unless a longer one is there
+	Seen    []Head     // how far the store's catalogue went: given with what is found last
 	Actor   string
 	At      time.Time
 }

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-dr/holdfast/providers"
@@ -256,7 +257,7 @@ func (s *store) Stat(ctx context.Context) (providers.StoreInfo, error) {
 	}
 	if m != nil {
 		info.Initialised, info.Identity, info.Epoch = true, m.Identity, m.Epoch
-		if info.Heads, err = s.ends(dir); err != nil {
+		if info.Heads, info.Last, err = s.ends(dir); err != nil {
 			return info, err
 		}
 	} else if info.Empty, err = empty(dir); err != nil {
@@ -290,29 +291,33 @@ func (s *store) demandsMount() bool {
 	return s.settings.Mount != nil && (s.settings.Mount.Required || s.settings.Mount.Remote)
 }
 
-// ends gives the heads that can be read; Check tells of the others. Where the file system has no locks there are none: two
+// ends gives the heads that can be read, and what the own one is of; Check tells of the others. Where the file system has no locks there are none: two
 // processes may have written a head in either order, so that a shorter one would not mean that the store went back in time.
-func (s *store) ends(dir *os.Root) ([]providers.Head, error) {
+func (s *store) ends(dir *os.Root) (ends []providers.Head, last *providers.Event, err error) {
 	at, err := disk.Sub(dir, headsDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, s.fault("read", headsDir, err)
+		return nil, nil, s.fault("read", headsDir, err)
 	}
 	defer at.Close()
 	if !disk.Locks(at, headLock) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	heads, _, err := s.heads(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var ends []providers.Head
 	for _, h := range heads {
+		if h.Writer == s.writer {
+			last = &providers.Event{
+				Writer: h.Writer, Seq: h.Seq, Artifact: artifactOf(h.Path), Deleted: strings.HasSuffix(h.Path, "-"+layout.Deleted+".json"),
+			}
+		}
 		ends = append(ends, providers.Head{Writer: h.Writer, Seq: h.Seq, SHA256: h.SHA256})
 	}
-	return ends, nil
+	return ends, last, nil
 }
 
 // nearest opens the closest ancestor that is there.

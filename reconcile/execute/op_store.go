@@ -101,7 +101,10 @@ func checkStore(ctx context.Context, c *call) (out outcome, err error) {
 		if v := c.misfit(a.Store, info); v != nil {
 			return v
 		}
-		out.entry.Sights = sights(a.Store, info)
+		if behind := c.plan.Objects[a.Store].Behind; behind != "" && c.t.r.action.Kind != reconcile.ActionVerify {
+			return ends(state.Failed, FailedStoreIdentity, "%s", behind)
+		}
+		out.entry.Sights = sightsBefore(a.Store, info)
 		out.output = &storeOutput{Info: info, report: report{Note: c.roomNote(info)}}
 		if c.t.r.action.Kind != reconcile.ActionBackup {
 			return nil // it writes nothing

@@ -3,6 +3,7 @@ package execute
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/reconcile"
@@ -47,6 +48,16 @@ func heads(info providers.StoreInfo) []state.Head {
 // sights is what was seen of a store, for the record.
 func sights(address string, info providers.StoreInfo) []state.StoreSight {
 	return []state.StoreSight{{Store: address, Epoch: info.Epoch, Heads: heads(info)}}
+}
+
+// sightsBefore is what was seen of a store before anything was written to it. How far its own entries go a state knows because it had them
+// written, and never by looking: that is how one that is older than its store is told.
+func sightsBefore(address string, info providers.StoreInfo) []state.StoreSight {
+	seen := sights(address, info)
+	if info.Last != nil {
+		seen[0].Heads = slices.DeleteFunc(seen[0].Heads, func(h state.Head) bool { return h.Writer == info.Last.Writer })
+	}
+	return seen
 }
 
 // sightsAfter looks at a store after it was changed, so that a copy from before is told apart. Not being able to look is

@@ -167,6 +167,9 @@ func store(ctx context.Context, opener *providers.Opener, a string, seen reconci
 		for _, h := range info.Heads {
 			got.Heads = append(got.Heads, state.Head(h))
 		}
+		if l := info.Last; l != nil {
+			got.Last = &reconcile.StoreEvent{Writer: l.Writer, Seq: l.Seq, Artifact: string(l.Artifact), Deleted: l.Deleted}
+		}
 		err = errors.Join(err, s.Close())
 	}
 	if err != nil {

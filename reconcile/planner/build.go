@@ -241,7 +241,7 @@ func (b *builder) use(a config.Address) {
 	case *config.Store:
 		spec.Type = o.Type
 		spec.Identity = b.storeIdentity(a)
-		spec.Epoch, spec.Heads = b.recorded[string(a)].Epoch, b.recorded[string(a)].Heads
+		spec.Epoch, spec.Heads, spec.Behind = b.recorded[string(a)].Epoch, b.recorded[string(a)].Heads, b.behind(a)
 	case *config.FailoverTarget:
 		spec.Type = o.Type
 	}

@@ -142,5 +142,21 @@ func (b *builder) misfit(a config.Address) *reconcile.Misfit {
 	if !recorded || !known || !seen.Initialised {
 		return nil
 	}
-	return reconcile.Mark(rec).Misfit(string(a), seen.Mark())
+	if m := reconcile.Mark(rec).Misfit(string(a), seen.Mark()); m != nil {
+		return m
+	}
+	return reconcile.Behind(b.st, rec.Address, seen.Last)
+}
+
+// behind says why nothing may be written to a store that is the recorded one; empty: it may.
+func (b *builder) behind(a config.Address) string {
+	rec, recorded := b.recorded[string(a)]
+	seen, known := b.storeSeen(a)
+	if !recorded || !known || !seen.Initialised {
+		return ""
+	}
+	if m := reconcile.Behind(b.st, rec.Address, seen.Last); m != nil {
+		return fmt.Sprintf("%s %s: %s", a, m.Summary, m.Detail)
+	}
+	return ""
 }

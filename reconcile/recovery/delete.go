@@ -137,7 +137,11 @@ func (in *DeleteInput) judgeStore(say func(how diag.Severity, code, summary, det
 	case seen.Error != "" || !seen.Initialised:
 		say(diag.Error, code, summary, "%s: %s. holdfast store status tells more.", address, cmp.Or(seen.Error, "its place holds no store"))
 	default:
-		if misfit := reconcile.Mark(object).Misfit(address, seen.Mark()); misfit != nil {
+		misfit := reconcile.Mark(object).Misfit(address, seen.Mark())
+		if misfit == nil {
+			misfit = reconcile.Behind(in.State, address, seen.Last)
+		}
+		if misfit != nil {
 			say(diag.Error, code, summary, "%s %s. %s", address, misfit.Summary, misfit.Detail)
 		}
 	}

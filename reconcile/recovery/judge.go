@@ -124,7 +124,11 @@ func (b *builder) judgeStore() {
 		b.errorf("HF-RST-005", "The store cannot be used", "The place of %s carries the identity %q, recorded is %q. Is the right file system mounted there?", s.Store, seen.Identity, object.Identity)
 		return
 	}
-	if misfit := reconcile.Mark(object).Misfit(s.Store, seen.Mark()); misfit != nil {
+	misfit := reconcile.Mark(object).Misfit(s.Store, seen.Mark())
+	if misfit == nil {
+		misfit = reconcile.Behind(b.State, s.Store, seen.Last)
+	}
+	if misfit != nil {
 		if b.plan.Restore.Safety {
 			b.need("store", s.Store, misfit.Summary, false)
 			b.errorf("HF-RST-005", "The store cannot be used", "%s %s, so the safety backup cannot go there. %s", s.Store, misfit.Summary, misfit.Detail)

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
 
@@ -99,6 +100,9 @@ func (k *Keeper) catalogue(ctx context.Context, address string, holes map[provid
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := k.mayChange(ctx, s, address); err != nil {
+		return err
+	}
 	for m, err := range s.List(ctx) {
 		if err != nil || !holes[m.ID] {
 			continue // the check tells of what cannot be read
@@ -107,7 +111,7 @@ func (k *Keeper) catalogue(ctx context.Context, address string, holes map[provid
 			return fmt.Errorf("put artifact %s into the catalogue of %s: %w", m.ID, address, err)
 		}
 	}
-	return ctx.Err()
+	return errors.Join(ctx.Err(), k.saw(ctx, s, address))
 }
 
 func unreadable(err error) providers.Finding {
@@ -285,10 +289,39 @@ func (k *Keeper) Sweep(ctx context.Context, address string) (_ providers.Swept, 
 		return providers.Swept{}, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return s.Sweep(ctx, func(id providers.ArtifactID) bool {
+	if err := k.mayChange(ctx, s, address); err != nil {
+		return providers.Swept{}, err
+	}
+	swept, err := s.Sweep(ctx, func(id providers.ArtifactID) bool {
 		a, ok := valued[string(id)]
 		return keep[string(id)] || ok && !committed(ctx, s, a)
 	})
+	return swept, errors.Join(err, k.saw(ctx, s, address))
+}
+
+// mayChange refuses to change a store that knows more than the state.
+func (k *Keeper) mayChange(ctx context.Context, s providers.Store, address string) error {
+	snap, err := k.Backend.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	info, err := s.Stat(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect %s: %w", address, err)
+	}
+	if m := reconcile.Behind(snap, address, last(info)); m != nil {
+		return fmt.Errorf("%s %s: %s", address, m.Summary, m.Detail)
+	}
+	return nil
+}
+
+// saw records how far the catalogue of a store goes after it was changed here.
+func (k *Keeper) saw(ctx context.Context, s providers.Store, address string) error {
+	info, err := s.Stat(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect %s: %w", address, err)
+	}
+	return k.Backend.PutSight(ctx, state.StoreSight{Store: address, Heads: heads(info)})
 }
 
 func committed(ctx context.Context, s providers.Store, a state.Artifact) bool {

@@ -88,7 +88,11 @@ func (k *Keeper) Rescan(ctx context.Context, l state.Lock, address string, plans
 			r.catalogue(s, found.Manifest)
 		}
 	}
-	return r.out, r.end()
+	info, err := s.Stat(ctx)
+	if err != nil {
+		return r.out, fmt.Errorf("inspect %s: %w", address, err)
+	}
+	return r.out, r.end(heads(info))
 }
 
 // fits refuses a place that is not the recorded store.
@@ -144,7 +148,7 @@ func (r *rescan) take(found providers.Recovered) error {
 	if r.pending = append(r.pending, a); len(r.pending) < batch {
 		return nil
 	}
-	return r.flush(nil)
+	return r.flush(nil, nil)
 }
 
 // catalogue has the store take an artifact into its catalogue, so that it would be missed. The first that it cannot take is told, and the last tried.
@@ -228,8 +232,8 @@ func nominal(bp config.BackupPlan, text string) (time.Time, error) {
 	return at.UTC(), nil
 }
 
-func (r *rescan) flush(cursors []state.Cursor) error {
-	n, err := r.write(cursors)
+func (r *rescan) flush(cursors []state.Cursor, seen []state.Head) error {
+	n, err := r.write(cursors, seen)
 	if err != nil {
 		return err
 	}
@@ -242,10 +246,10 @@ func (r *rescan) flush(cursors []state.Cursor) error {
 	return nil
 }
 
-func (r *rescan) write(cursors []state.Cursor) (state.RecoveryResult, error) {
+func (r *rescan) write(cursors []state.Cursor, seen []state.Head) (state.RecoveryResult, error) {
 	if !r.out.DryRun {
 		return r.Backend.Recover(r.ctx, r.lock, state.Recovery{
-			Store: r.out.Store, Found: r.pending, Cursors: cursors, Hold: r.hold, Actor: r.Actor, At: r.Now(),
+			Store: r.out.Store, Found: r.pending, Cursors: cursors, Hold: r.hold, Seen: seen, Actor: r.Actor, At: r.Now(),
 		})
 	}
 	var n state.RecoveryResult
@@ -272,8 +276,8 @@ func (r *rescan) write(cursors []state.Cursor) (state.RecoveryResult, error) {
 	return n, nil
 }
 
-// end takes in the rest and looks for what the record has and the store does not know.
-func (r *rescan) end() error {
+// end takes in the rest, with how far the catalogue went, and looks for what the record has and the store does not know.
+func (r *rescan) end(seen []state.Head) error {
 	for _, plan := range slices.Sorted(maps.Keys(r.cursors)) {
 		r.out.Cursors = append(r.out.Cursors, r.cursors[plan])
 	}
@@ -282,7 +286,7 @@ func (r *rescan) end() error {
 			r.out.Skipped = append(r.out.Skipped, plan)
 		}
 	}
-	if err := r.flush(r.out.Cursors); err != nil {
+	if err := r.flush(r.out.Cursors, seen); err != nil {
 		return err
 	}
 	snap, err := r.Backend.Snapshot(r.ctx)

@@ -54,7 +54,11 @@ func (k *Keeper) Status(ctx context.Context, snap *state.Snapshot, address strin
 	if info.Unmounted != "" && err == nil {
 		st.Problems = append(st.Problems, "It is not mounted: "+info.Unmounted+". Mount it at its path.")
 	}
-	switch m := reconcile.Mark(rec).Misfit(address, mark(info)); {
+	m := reconcile.Mark(rec).Misfit(address, mark(info))
+	if m == nil && recorded {
+		m = reconcile.Behind(snap, address, last(info))
+	}
+	switch {
 	case err != nil:
 		st.Problems = append(st.Problems, fmt.Sprintf("It cannot be inspected: %v.", err))
 	case !recorded && info.Unmounted != "":
@@ -111,6 +115,13 @@ func tally(snap *state.Snapshot, address string) map[state.ArtifactState]Tally {
 		}
 	}
 	return all
+}
+
+func last(info providers.StoreInfo) *reconcile.StoreEvent {
+	if info.Last == nil {
+		return nil
+	}
+	return &reconcile.StoreEvent{Writer: info.Last.Writer, Seq: info.Last.Seq, Artifact: string(info.Last.Artifact), Deleted: info.Last.Deleted}
 }
 
 func mark(info providers.StoreInfo) reconcile.StoreMark {

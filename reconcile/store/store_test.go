@@ -451,8 +451,9 @@ func (f *fixture) forgetful() {
 	f.ok(errors.Join(os.RemoveAll(filepath.Join(f.path, ".holdfast", "catalog")), os.RemoveAll(filepath.Join(f.path, ".holdfast", "heads"))))
 	found, err := f.keeper().Check(f.Context(), nas)
 	f.ok(err)
-	if len(found.Findings) != 2 || found.Findings[0].Kind != providers.NotCatalogued {
-		f.Fatalf("without a catalogue: %+v", found.Findings)
+	holes := slices.DeleteFunc(found.Findings, func(x providers.Finding) bool { return x.Kind != providers.NotCatalogued })
+	if len(holes) != 2 {
+		f.Fatalf("without a catalogue: %+v", holes)
 	}
 }
 
@@ -476,8 +477,6 @@ func TestHolesInTheCatalogueAreMended(t *testing.T) {
 			f := newFixture(t)
 			f.init(false)
 			all := f.fill(2)
-			_, err := f.rescan()
-			f.ok(err)
 			f.forgetful()
 			if n := mend(f); n != 2 {
 				t.Errorf("%d artifacts were put into the catalogue, want 2", n)
@@ -497,8 +496,6 @@ func TestDryRescanOfHoles(t *testing.T) {
 	f := newFixture(t)
 	f.init(false)
 	f.fill(2)
-	_, err := f.rescan()
-	f.ok(err)
 	f.forgetful()
 	got, err := f.keeper().Rescan(t.Context(), state.Lock{}, nas, hourly, true, nil)
 	f.ok(err)

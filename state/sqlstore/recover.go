@@ -74,6 +74,11 @@ func (t *tx) recover(r state.Recovery) (state.RecoveryResult, error) {
 		}
 		n.Cursors += int(moved)
 	}
+	if len(r.Seen) > 0 {
+		if err := t.saw(state.StoreSight{Store: r.Store, Heads: r.Seen}); err != nil {
+			return n, err
+		}
+	}
 	if n.Added+n.Changed+n.Cursors == 0 {
 		return n, nil
 	}
@@ -145,6 +150,14 @@ func (t *tx) reserveRun(a *state.Artifact) error {
 	}
 	_, err = t.Exec(`UPDATE counter SET value = ? WHERE name = 'run' AND value < ?`, run, run)
 	return err
+}
+
+// PutSight raises what is recorded of a store to what was seen of it outside a run.
+func (s *Store) PutSight(ctx context.Context, seen state.StoreSight) error {
+	if err := s.write(ctx, func(t *tx) error { return t.saw(seen) }); err != nil {
+		return fmt.Errorf("record what was seen of %s: %w", seen.Store, err)
+	}
+	return nil
 }
 
 // saw raises what is recorded of a store to what was seen of it.

@@ -30,6 +30,15 @@ var readingTests = map[string]func(*fixture){
 		equal(f, "damaged still", f.artifact("b"), b)
 		equal(f, "quarantined by an early reading", f.reading(state.Reading{Artifact: "a", At: put, Error: "gone"}), state.ArtifactQuarantined)
 	},
+	"what was seen of a store outside a run": func(f *fixture) {
+		f.record(f.lock(f.session()), []state.Change{f.put("store.nas", 0)})
+		head := state.Head{Writer: "w", Seq: 7, SHA256: "s"}
+		f.ok(f.b.PutSight(f.ctx(), state.StoreSight{Store: "store.nas", Heads: []state.Head{head}}))
+		equal(f, "heads", f.snapshot().Objects["store.nas"].Heads, []state.Head{head})
+		f.ok(f.b.PutSight(f.ctx(), state.StoreSight{Store: "store.nas", Heads: []state.Head{{Writer: "w", Seq: 6, SHA256: "r"}}}))
+		equal(f, "heads after an older sight", f.snapshot().Objects["store.nas"].Heads, []state.Head{head})
+		f.ok(f.b.PutSight(f.ctx(), state.StoreSight{Store: "store.none", Heads: []state.Head{head}}))
+	},
 	"a reading outside a run": func(f *fixture) {
 		f.kept("ab")
 		equal(f, "good", f.reading(state.Reading{Artifact: "a", At: f.tick()}), state.ArtifactGood)

@@ -331,6 +331,8 @@ func locate(path string, create bool) (string, error) {
 		return "", err
 	case fi.IsDir():
 		return "", errors.New("it is a directory; name a file in it")
+	case !fi.Mode().IsRegular():
+		return "", errors.New("it is not a regular file")
 	}
 	return path, nil
 }

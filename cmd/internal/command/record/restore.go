@@ -36,12 +36,13 @@ restored from a backup of it. A state that is damaged, or has nothing in it, is.
 			if err != nil {
 				return notReplaced(err)
 			}
+			const next = "Next, for each store: holdfast store rescan STORE takes in what was backed up since; then holdfast plan"
 			what := map[string]any{"state": path, "file": args[0]}
 			if kept == "" {
-				return c.Done(what, "The state %s was restored from %s. Next: holdfast plan", path, args[0])
+				return c.Done(what, "The state %s was restored from %s. %s", path, args[0], next)
 			}
 			what["kept"] = kept
-			return c.Done(what, "The state %s was restored from %s. The one before is kept in %s. Next: holdfast plan", path, args[0], kept)
+			return c.Done(what, "The state %s was restored from %s. The one before is kept in %s. %s", path, args[0], kept, next)
 		},
 	}
 	cmd.Flags().BoolVar(&other, "allow-other-lineage", false, "also replace a state that the backup is not one of")
