@@ -123,6 +123,23 @@ func (w *work) until(d state.Duty) time.Time {
 	return end
 }
 
+// letGo releases what the task quiesced when that cannot be recorded any more: a device that takes no work is worse than a record that a
+// resume corrects, since it releases once more. What a switchover froze stays: whether it may go on only the record says.
+func (w *work) letGo() {
+	for _, d := range slices.Backward(w.duties) {
+		if w.base.Err() != nil || !isHold(d) || mutant == mutantLostDuty {
+			continue
+		}
+		e := w.t.event(DutyStarted)
+		e.Step, e.Until = d.Name, w.until(d)
+		w.emit(e)
+		e = w.t.event(DutyPaid)
+		if e.Step = d.Name; w.payOne(d) == nil {
+			w.emit(e)
+		}
+	}
+}
+
 func (w *work) payOne(d state.Duty) error {
 	if isHold(d) {
 		return w.payHold(w.base, d)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -404,4 +406,37 @@ func TestWindowClosesWhileQuiesced(t *testing.T) {
 	q.wantTask(ended, state.Cancelled, execute.CancelledWindow)
 	q.wantBox(providers.Normal)
 	q.clean()
+}
+
+// fullBackend is a state whose disk is full from the moment that something says so.
+type fullBackend struct {
+	state.Backend
+	full func() bool
+}
+
+func (b *fullBackend) Journal(ctx context.Context, c state.Claim, e state.Entry) error {
+	if b.full() {
+		return &fs.PathError{Op: "write", Path: "holdfast.db", Err: syscall.ENOSPC}
+	}
+	return b.Backend.Journal(ctx, c, e)
+}
+
+// TestReleasedWithoutARecord: when the state's disk is full while a device is quiesced, it is released although that cannot be recorded, and a
+// resume goes on when there is room.
+func TestReleasedWithoutARecord(t *testing.T) {
+	for _, after := range []string{"quiesce", "capture", "unquiesce"} {
+		t.Run(after, func(t *testing.T) {
+			q := newQuietRig(t)
+			full := true
+			q.o.Backend = &fullBackend{q.b, func() bool { return full && len(q.called(after)) > 0 }}
+			_, err := execute.New(q.o).Apply(t.Context(), q.plan(manual(q.quietTask("D2", "export_domain"))))
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("got %v", err)
+			}
+			q.wantBox(providers.Normal)
+			full = false
+			q.resume()
+			q.clean()
+		})
+	}
 }

@@ -71,6 +71,9 @@ func (w *work) perform() ended {
 	if errors.Is(err, state.ErrFenced) {
 		return ended{t: w.t, rec: w.rec, lost: true}
 	}
+	if err != nil {
+		w.letGo()
+	}
 	if w.stopping() && errors.Is(err, context.Canceled) {
 		err = nil // the session's end leaves the task interrupted
 	}

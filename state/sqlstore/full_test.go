@@ -67,8 +67,8 @@ func TestDiskFull(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		megabytes int
-		reserve   bool
-	}{{"without a reserve", 12, false}, {"with a reserve", 90, true}} {
+		whole     bool
+	}{{"with a small reserve", 12, false}, {"with a reserve", 90, true}} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := smallDisk(t, test.megabytes)
 			path, ballast := filepath.Join(dir, "state.db"), filepath.Join(dir, "ballast")
@@ -78,10 +78,13 @@ func TestDiskFull(t *testing.T) {
 				t.Fatal(err)
 			}
 			reserve := s.Files()[4]
-			if _, err := os.Stat(reserve); (err == nil) != test.reserve {
-				t.Fatalf("reserve: %v", err)
+			if fi, err := os.Stat(reserve); err != nil || (fi.Size() == 16<<20) != test.whole {
+				t.Fatalf("reserve: %v, %v", fi, err)
 			}
 			fillDisk(t, ballast)
+			if err := s.Room(); err != nil {
+				t.Errorf("with a reserve there is no room: %v", err)
+			}
 			n, err := fillState(t.Context(), s, c, 0)
 			if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "disk full") {
 				t.Fatalf("got %v", err)
@@ -89,11 +92,14 @@ func TestDiskFull(t *testing.T) {
 			if _, err := os.Stat(reserve); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the reserve was not given back: %v", err)
 			}
-			if test.reserve && n < 200 {
+			if test.whole && n < 200 {
 				t.Errorf("%d entries of 20 kB in 16 MiB of reserve", n)
 			}
 			if _, err := s.Snapshot(t.Context()); err != nil {
 				t.Errorf("read on a full disk: %v", err)
+			}
+			if err := s.Room(); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "make room first") {
+				t.Errorf("room on a full disk: %v", err)
 			}
 			if err := os.Remove(ballast); err != nil {
 				t.Fatal(err)
@@ -109,6 +115,42 @@ func TestDiskFull(t *testing.T) {
 			steps, err := s.Steps(t.Context(), c.Task)
 			if err != nil || len(steps) != n+1 {
 				t.Errorf("%d steps, %d were acknowledged (%v)", len(steps), n+1, err)
+			}
+		})
+	}
+}
+
+// TestOpenOnAFullDisk: what only looks works on a full disk, whether or not there is a reserve; what writes spends the reserve.
+func TestOpenOnAFullDisk(t *testing.T) {
+	for _, reserve := range []bool{true, false} {
+		t.Run(fmt.Sprintf("reserve %t", reserve), func(t *testing.T) {
+			dir := smallDisk(t, 12)
+			path := used(t, dir)
+			if !reserve {
+				if err := os.Remove(path + ".reserve"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fillDisk(t, filepath.Join(dir, "ballast"))
+			r, err := open(t, sqlstore.Options{Path: path, Reading: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Snapshot(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(path + ".reserve"); (err == nil) != reserve {
+				t.Errorf("the reserve after looking: %v", err)
+			}
+			s, err := open(t, sqlstore.Options{Path: path})
+			if reserve && err != nil || !reserve && !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("for writing: %v", err)
+			}
+			if reserve {
+				begin(t, s, "on the reserve", 1)
 			}
 		})
 	}

@@ -65,5 +65,8 @@ func (s *Store) Files() []string { return s.db.Files() }
 // ReadOnly reports whether nothing can be written to the state, because it was opened so or is where nothing can be written.
 func (s *Store) ReadOnly() bool { return s.db.ReadOnly() }
 
+// Room says why nothing new should be begun: what becomes of it could not be written. It wraps ENOSPC; nil: there is room.
+func (s *Store) Room() error { return s.db.Room() }
+
 // Close ends the Store. Sessions that were not closed count as dead from then on.
 func (s *Store) Close() error { return s.db.Close() }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-dr/holdfast/sampletest"
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 )
 
 // appliance is a command device that can be quiesced: what it is lies in a file beside it.

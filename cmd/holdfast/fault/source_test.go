@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-dr/holdfast/sampletest"
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 )
 
 // A source that fails after it wrote, hangs, is killed, writes nothing or too little. The device is quiesced meanwhile.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-dr/holdfast/sampletest"
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 )
 
 // The disk below the state fills up at byte n of a run, for many n. What was done is finished when there is room again.
@@ -16,17 +16,22 @@ func TestFaultStateDisk(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, oneDevice+`store "plain" "vault" { path = "${var.root}/vault" }`)
 	disk := r.path("disk")
-	tmpfs(t, disk, "size=3m") // too small for the reserve that a state keeps on a larger disk
+	tmpfs(t, disk, "size=6m")
 	r.env = append(r.env, "HOLDFAST_STATE="+filepath.Join(disk, "holdfast.db"))
 	r.write("source", prints)
 	r.write("payload", "content")
 	r.ok("init")
 	r.ok("apply", "--auto-approve")
 	r.ok("run", "nightly")
-	room := append(sampletest.Of(t, []int64{64, 128, 160, 192, 224, 256, 320}, 2), 0, 512) // KiB
+	room := append(sampletest.Of(t, []int64{64, 128, 192, 224, 256, 320, 512}, 2), 0, 1200) // KiB
 	stopped, resumed := 0, 0
 	for _, n := range room {
+		_ = os.Remove(filepath.Join(disk, "holdfast.db.reserve")) // as if it had been spent
 		ballast(t, disk, n<<10)
+		for _, look := range [][]string{{"status"}, {"history"}, {"verify", "--list"}, {"restore", "--device", "web", "--dir", r.path("out")}} {
+			r.ok(look...)
+		}
+		r.remove("out")
 		got := r.want([]int{0, 1, 10}, "run", "nightly")
 		check(t, os.Remove(filepath.Join(disk, "ballast")))
 		if got.code != 0 {

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/holdfast-dr/holdfast/sampletest"
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 )
 
 // oneDevice is a device whose capture is what a script prints, and a plan that takes it by hand.

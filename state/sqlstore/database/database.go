@@ -129,14 +129,17 @@ func open(ctx context.Context, o Options, schema Schema) (_ *DB, err error) {
 	}
 	processSetup.Do(func() { _ = lockByDescription() })
 	if o.ReadOnly {
-		if err := d.openReading(ctx); err != nil {
-			return nil, err
-		}
-		d.stop = func() {}
-		close(d.done)
-		return d, nil
+		return d, d.onlyRead(ctx, unwritable(d.path))
 	}
-	if err := d.openWriting(ctx, setup, o.Existing); err != nil {
+	err = d.openWriting(ctx, setup, o.Existing)
+	if diskFull(err) && o.Reading {
+		return d, d.insteadOfWriting(ctx, err)
+	}
+	if diskFull(err) && d.reserve.spend() {
+		_ = d.hangUp() // it has said what is wrong
+		err = d.openWriting(ctx, setup, o.Existing)
+	}
+	if err != nil {
 		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -377,11 +380,16 @@ func (d *DB) Close() error {
 
 // release gives back what open took. The lock file goes last: until then nobody may replace the database.
 func (d *DB) release() error {
+	return errors.Join(d.hangUp(), d.unchanged(), d.lock.close())
+}
+
+// hangUp closes the connections.
+func (d *DB) hangUp() error {
 	var errs []error
 	for _, db := range []*sql.DB{d.reader, d.writer} {
 		if db != nil {
 			errs = append(errs, explain(db.Close()))
 		}
 	}
-	return errors.Join(append(errs, d.unchanged(), d.lock.close())...)
+	return errors.Join(errs...)
 }

@@ -41,13 +41,37 @@ func unreadable(path string) error {
 	return fmt.Errorf("%w: %s. Use the account that holdfast runs as, or name a copy with --state that you may read (holdfast state backup makes one)", fs.ErrPermission, whose)
 }
 
+// onlyRead makes d one that never writes. Stuck says that nothing can be made beside the database, also no index of its log.
+func (d *DB) onlyRead(ctx context.Context, stuck bool) error {
+	if err := d.openReading(ctx, stuck); err != nil {
+		return err
+	}
+	d.readOnly, d.stop = true, func() {}
+	close(d.done)
+	return nil
+}
+
+// insteadOfWriting opens for reading only a database that could not be opened otherwise because its disk is full. When it cannot be read
+// so either, the reserve is spent for the index of its log.
+func (d *DB) insteadOfWriting(ctx context.Context, full error) error {
+	_ = d.hangUp() // it has said what is wrong
+	err := d.onlyRead(ctx, true)
+	if err != nil && d.reserve.spend() {
+		err = d.onlyRead(ctx, true)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; for reading only: %w", full, err)
+	}
+	return nil
+}
+
 // openReading opens the database without a right to write.
 //
 // The engine reads a database with a write-ahead log only where it can keep the index of the log, or finds it. Where it cannot, and there is
 // nothing in the log, the file alone is the whole database: then it is read as one that nobody changes, and release makes sure of that.
-func (d *DB) openReading(ctx context.Context) error {
+func (d *DB) openReading(ctx context.Context, stuck bool) error {
 	err := d.openReader(ctx, readingFile)
-	if !errors.Is(err, syscall.EACCES) || !unwritable(d.path) {
+	if !errors.Is(err, syscall.EACCES) && !diskFull(err) || !stuck {
 		return err
 	}
 	for _, side := range []string{"-wal", "-journal"} {

@@ -43,6 +43,14 @@ func Do(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, wo
 	return command.Exit(code, err)
 }
 
+// Begin is Do for work that was not begun before: it is refused where what becomes of it could not be recorded.
+func Begin(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Store, work func(context.Context, *execute.Executor) (execute.Result, error)) error {
+	if err := st.Room(); err != nil {
+		return command.Exit(command.ExitFault, err)
+	}
+	return Do(ctx, c, a, st, work)
+}
+
 // watch shows the events of the work; end is called after the last one.
 func watch(c *command.Call) (show func(execute.Event), end func()) {
 	if s := c.Stream(); s != nil {

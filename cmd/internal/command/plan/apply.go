@@ -123,7 +123,7 @@ func planAndDo(ctx context.Context, c *command.Call, o app.PlanOptions, allowed 
 	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
 		return err
 	}
-	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
+	return execution.Begin(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
 }
 
 // mentionHold tells of a person's hold after an apply that found nothing to do: one with work would have been refused.
@@ -172,7 +172,7 @@ func applyFile(ctx context.Context, c *command.Call, path string, allowed reconc
 		return err
 	}
 	defer st.Close()
-	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
+	return execution.Begin(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Apply(ctx, p) })
 }
 
 func resume(ctx context.Context, c *command.Call, run string) error {

@@ -74,7 +74,7 @@ wait for an apply.`,
 			if err := execution.Confirm(cmd.Context(), c, p, allowed, execution.Question{Approved: true}); err != nil {
 				return err
 			}
-			return execution.Do(cmd.Context(), c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Run(ctx, p) })
+			return execution.Begin(cmd.Context(), c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Run(ctx, p) })
 		},
 		ValidArgsFunction: c.CompleteObjects(config.KindBackupPlan, config.KindMirror, config.KindFailover),
 	}

@@ -282,7 +282,7 @@ func restore(ctx context.Context, c *command.Call, a *app.App, st *sqlstore.Stor
 	if err := execution.Confirm(ctx, c, p, allowed, question); err != nil {
 		return err
 	}
-	return execution.Do(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Run(ctx, p) })
+	return execution.Begin(ctx, c, a, st, func(ctx context.Context, x *execute.Executor) (execute.Result, error) { return x.Run(ctx, p) })
 }
 
 func restoreFile(ctx context.Context, c *command.Call, path string, allowed reconcile.Allowed) error {
