@@ -192,6 +192,9 @@ func (s *Store) Tasks(ctx context.Context, run string) ([]state.TaskRun, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := s.db.Verify(ctx, s.db, "task", "run_id = ?", n); err != nil {
+		return nil, fmt.Errorf("list tasks of run %s: %w", run, err)
+	}
 	tasks, err := database.List(ctx, s.db, scanTask, `SELECT `+taskColumns+` FROM task WHERE run_id = ? ORDER BY seq`, n)
 	if err != nil {
 		return nil, fmt.Errorf("list tasks of run %s: %w", run, err)
@@ -205,6 +208,9 @@ func (s *Store) Steps(ctx context.Context, task string) ([]state.StepRun, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.db.Verify(ctx, s.db, "step", "run_id = ? AND seq = ?", k.run, k.seq); err != nil {
+		return nil, fmt.Errorf("list steps of task %s: %w", task, err)
+	}
 	steps, err := database.List(ctx, s.db, scanStep, `SELECT `+stepColumns+` FROM step WHERE run_id = ? AND seq = ? ORDER BY idx`, k.run, k.seq)
 	if err != nil {
 		return nil, fmt.Errorf("list steps of task %s: %w", task, err)
@@ -217,6 +223,9 @@ func (s *Store) Duties(ctx context.Context, task string) ([]state.Duty, error) {
 	k, err := parseTask(task)
 	if err != nil {
 		return nil, err
+	}
+	if err := s.db.Verify(ctx, s.db, "duty", "run_id = ? AND seq = ?", k.run, k.seq); err != nil {
+		return nil, fmt.Errorf("list duties of task %s: %w", task, err)
 	}
 	duties, err := database.List(ctx, s.db, scanDuty, `SELECT `+dutyColumns+` FROM duty WHERE run_id = ? AND seq = ? ORDER BY name`, k.run, k.seq)
 	if err != nil {
@@ -237,6 +246,9 @@ func (s *Store) Artifacts(ctx context.Context, by state.ArtifactFilter) ([]state
 	f.is("task", by.Task)
 	f.is("state", string(by.State))
 	query, args := f.sql(`SELECT `+artifactColumns+` FROM artifact`, "started_at DESC, id DESC", by.Limit)
+	if err := s.db.Verify(ctx, s.db, "artifact", strings.Join(append(f.where, "1"), " AND "), f.args...); err != nil {
+		return nil, fmt.Errorf("list artifacts: %w", err)
+	}
 	artifacts, err := database.List(ctx, s.db, scanArtifact, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list artifacts: %w", err)
@@ -248,6 +260,11 @@ func (s *Store) Artifacts(ctx context.Context, by state.ArtifactFilter) ([]state
 func (s *Store) Snapshot(ctx context.Context) (*state.Snapshot, error) {
 	n := &state.Snapshot{}
 	err := s.db.Read(ctx, func(q database.Querier) (err error) {
+		for _, table := range []string{"meta", "counter", "object", "role", "mirror_position", "schedule_cursor", "run_head"} {
+			if err := s.db.Verify(ctx, q, table, "1"); err != nil {
+				return err
+			}
+		}
 		if n.Meta, err = s.meta(ctx, q); err != nil {
 			return err
 		}

@@ -175,6 +175,13 @@ func (r Replacement) take(ctx context.Context, path, to string) (err error) {
 	if _, _, err := versions(ctx, db, r.Migrations); err != nil {
 		return err
 	}
+	rows, err := readSums(ctx, db)
+	if err != nil {
+		return err
+	}
+	if err := rows.verifyAll(ctx, db); err != nil {
+		return fmt.Errorf("the backup is not good: %w", err)
+	}
 	if err := r.compare(ctx, to, db); err != nil {
 		return err
 	}
@@ -183,6 +190,9 @@ func (r Replacement) take(ctx context.Context, path, to string) (err error) {
 		return explain(err)
 	}
 	if err := r.Adopt(executor(ctx, t)); err != nil {
+		return errors.Join(err, t.Rollback())
+	}
+	if err := rows.sealAll(executor(ctx, t)); err != nil {
 		return errors.Join(err, t.Rollback())
 	}
 	return explain(t.Commit())

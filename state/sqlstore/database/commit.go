@@ -91,7 +91,7 @@ func (r *request) afterEnd() error {
 
 func (d *DB) commitLoop(ctx context.Context) {
 	defer close(d.done)
-	c := &connection{db: d.writer, schema: d.schema}
+	c := &connection{db: d.writer, schema: d.schema, sums: d.sums, touched: touched{}}
 	defer c.drop()
 	last := 0
 	for {
@@ -181,6 +181,9 @@ type connection struct {
 	schema Schema
 	conn   *sql.Conn
 	stmts  map[string]*sql.Stmt
+
+	sums    sums
+	touched touched // by the open transaction
 }
 
 // begin starts a transaction. Waiting for other processes happens only here, and ends with the context.
@@ -193,7 +196,12 @@ func (c *connection) begin(ctx context.Context) error {
 			return explain(err)
 		}
 		c.conn, c.stmts = conn, map[string]*sql.Stmt{}
+		if err := c.touched.watch(conn, c.sums); err != nil {
+			c.drop()
+			return err
+		}
 	}
+	clear(c.touched)
 	if _, err := c.conn.ExecContext(ctx, beginWrite); err != nil {
 		c.drop()
 		return explain(err)
@@ -213,6 +221,10 @@ func (c *connection) apply(ctx context.Context, batch []*request) error {
 		}
 	}
 	if err := c.schema.Settle(t); err != nil {
+		c.drop()
+		return err
+	}
+	if err := c.seal(t); err != nil {
 		c.drop()
 		return err
 	}

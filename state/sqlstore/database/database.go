@@ -56,6 +56,7 @@ type DB struct {
 	engine   string
 	frozen   fs.FileInfo // of the file, when it is read without any locks
 
+	sums    sums
 	lock    *lockFile
 	reader  *sql.DB
 	writer  *sql.DB
@@ -190,11 +191,22 @@ func (d *DB) setUp(ctx context.Context, existing bool) (err error) {
 			return err
 		}
 	}
-	if err := migrate(ctx, d.writer, d.schema.Migrations); err != nil {
+	upgraded, err := migrate(ctx, d.writer, d.schema.Migrations)
+	if err != nil {
+		return err
+	}
+	if d.sums, err = readSums(ctx, d.writer); err != nil {
 		return err
 	}
 	if err := d.schema.Ready(executor(ctx, d.writer)); err != nil {
 		return err
+	}
+	for table := range d.sums { // meta alone is written by Ready
+		if upgraded || table == "meta" {
+			if err := d.sums.seal(executor(ctx, d.writer), table, "sum IS NULL"); err != nil {
+				return err
+			}
+		}
 	}
 	used, err := d.lock.used()
 	if err != nil || used {
@@ -300,7 +312,10 @@ func (d *DB) checkIfNeeded(ctx context.Context, db *sql.DB) error {
 			return err
 		}
 	}
-	return check(ctx, db, false)
+	if err := check(ctx, db, fi.Size() <= smallFile); err != nil {
+		return err
+	}
+	return d.sums.verifyAll(ctx, db)
 }
 
 // locate gives the real path of the database file.
@@ -353,7 +368,7 @@ func remedy(err error) error {
 type remediedError struct{ error }
 
 func (e *remediedError) Error() string {
-	return e.error.Error() + "; restore a backup with `holdfast state restore FILE`, " +
+	return e.error.Error() + "; restore a backup with `holdfast state restore FILE` and then `holdfast store rescan STORE`, " +
 		"but look in the kernel's log first: where the disk cannot be read, the engine says the same, and nothing may be wrong with the file"
 }
 

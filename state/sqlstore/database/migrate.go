@@ -21,25 +21,42 @@ func migrator(db *sql.DB, files fs.FS) (*goose.Provider, error) {
 }
 
 // migrate brings the schema to the newest version this program knows. The caller holds the setup lock.
-func migrate(ctx context.Context, db *sql.DB, files fs.FS) error {
+func migrate(ctx context.Context, db *sql.DB, files fs.FS) (upgraded bool, err error) {
 	m, err := migrator(db, files)
 	if err != nil {
-		return err
+		return false, err
 	}
 	have, want, err := m.GetVersions(ctx)
 	if err != nil {
-		return suspect(ctx, db, err)
+		return false, suspect(ctx, db, err)
 	}
 	if have > want {
-		return newerSchema(have, want)
+		return false, newerSchema(have, want)
 	}
 	if have == want {
-		return nil
+		return false, nil
+	}
+	if err := unseal(ctx, db); err != nil {
+		return false, err
 	}
 	if _, err := m.Up(ctx); err != nil {
-		return fmt.Errorf("upgrade from schema %d to %d: %w", have, want, suspect(ctx, db, err))
+		return false, fmt.Errorf("upgrade from schema %d to %d: %w", have, want, suspect(ctx, db, err))
 	}
-	return nil
+	return true, nil
+}
+
+// unseal compares all rows with their checksums and takes these away: an upgrade changes what they are of.
+func unseal(ctx context.Context, db *sql.DB) error {
+	s, err := readSums(ctx, db)
+	if err == nil {
+		err = s.verifyAll(ctx, db)
+	}
+	for table := range s {
+		if err == nil {
+			err = executor(ctx, db)("UPDATE " + table + " SET sum = NULL")
+		}
+	}
+	return err
 }
 
 // suspect looks for damage behind an error of the migrations. A table whose pages are zeros is there and is empty to them, and what

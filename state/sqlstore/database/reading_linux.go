@@ -118,6 +118,9 @@ func (d *DB) openReader(ctx context.Context, a access) (err error) {
 		}
 		return fmt.Errorf("it has schema %d, this program needs %d; %s", have, want, todo)
 	}
+	if d.sums, err = readSums(ctx, db); err != nil {
+		return err
+	}
 	if err := d.checkIfNeeded(ctx, db); err != nil {
 		return err
 	}

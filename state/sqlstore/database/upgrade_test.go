@@ -3,6 +3,7 @@ package database
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,14 +25,18 @@ var tables = Schema{
 
 // The next schema does not exist yet, so this test makes one and looks from inside.
 func TestUpgrade(t *testing.T) {
+	known, err := fs.Glob(tables.Migrations, "migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	with := func(next string) fs.FS {
-		all := fstest.MapFS{"migrations/00006_next.sql": {Data: []byte("-- +goose Up\n" + next)}}
-		for _, name := range []string{"00001_init.sql", "00002_retention.sql", "00003_stores.sql", "00004_waiting.sql", "00005_source.sql"} {
-			data, err := fs.ReadFile(tables.Migrations, "migrations/"+name)
+		all := fstest.MapFS{fmt.Sprintf("migrations/%05d_next.sql", len(known)+1): {Data: []byte("-- +goose Up\n" + next)}}
+		for _, name := range known {
+			data, err := fs.ReadFile(tables.Migrations, name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			all["migrations/"+name] = &fstest.MapFile{Data: data}
+			all[name] = &fstest.MapFile{Data: data}
 		}
 		return all
 	}
@@ -50,15 +55,15 @@ func TestUpgrade(t *testing.T) {
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 
-	err = migrate(t.Context(), db, with("ALTER TABLE run ADD COLUMN note TEXT;\nALTER TABLE nowhere ADD COLUMN note TEXT;"))
-	if err == nil || !strings.Contains(err.Error(), "upgrade from schema 5 to 6") {
+	_, err = migrate(t.Context(), db, with("ALTER TABLE run ADD COLUMN note TEXT;\nALTER TABLE nowhere ADD COLUMN note TEXT;"))
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("upgrade from schema %d to %d", len(known), len(known)+1)) {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := db.Exec("SELECT note FROM run"); err == nil {
 		t.Error("half of an upgrade stayed")
 	}
 	for range 2 {
-		if err := migrate(t.Context(), db, with("ALTER TABLE run ADD COLUMN note TEXT;")); err != nil {
+		if _, err := migrate(t.Context(), db, with("ALTER TABLE run ADD COLUMN note TEXT;")); err != nil {
 			t.Fatal(err)
 		}
 	}

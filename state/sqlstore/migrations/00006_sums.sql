@@ -1,0 +1,19 @@
+-- +goose Up
+-- A checksum of the other columns of the row. Null: the row was written by something older.
+ALTER TABLE meta ADD COLUMN sum BIGINT;
+ALTER TABLE counter ADD COLUMN sum BIGINT;
+ALTER TABLE object ADD COLUMN sum BIGINT;
+ALTER TABLE role ADD COLUMN sum BIGINT;
+ALTER TABLE mirror_position ADD COLUMN sum BIGINT;
+ALTER TABLE schedule_cursor ADD COLUMN sum BIGINT;
+ALTER TABLE observation ADD COLUMN sum BIGINT;
+ALTER TABLE plan ADD COLUMN sum BIGINT;
+ALTER TABLE run ADD COLUMN sum BIGINT;
+ALTER TABLE run_head ADD COLUMN sum BIGINT;
+ALTER TABLE task ADD COLUMN sum BIGINT;
+ALTER TABLE step ADD COLUMN sum BIGINT;
+ALTER TABLE duty ADD COLUMN sum BIGINT;
+ALTER TABLE artifact ADD COLUMN sum BIGINT;
+ALTER TABLE audit ADD COLUMN sum BIGINT;
+ALTER TABLE session ADD COLUMN sum BIGINT;
+ALTER TABLE held_lock ADD COLUMN sum BIGINT;
