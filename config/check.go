@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net/url"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -320,6 +322,16 @@ func (c *checker) mirror(m *Mirror) {
 
 // nested reports whether one URL lies below the other.
 func nested(a, b string) bool {
+	a, b = place(a), place(b)
 	below := func(dir, p string) bool { return strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/") }
-	return below(a, b) || below(b, a)
+	return a == b || below(a, b) || below(b, a)
+}
+
+// place gives one form to the URLs of one place.
+func place(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	return u.Scheme + "://" + u.Host + path.Clean("/"+u.Path)
 }

@@ -27,6 +27,7 @@ var (
 	ErrStaleEpoch     = errors.New("a newer epoch is already there")
 	ErrTooManyDeletes = errors.New("too many deletes")
 	ErrEmptySource    = errors.New("source is empty")
+	ErrNested         = errors.New("one side of the mirror lies in the other")
 	ErrCorrupt        = errors.New("content does not match its checksum")
 	ErrNoKey          = errors.New("cannot be decrypted")
 	ErrSecret         = errors.New("the secret cannot be had")

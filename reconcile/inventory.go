@@ -79,6 +79,7 @@ type MirrorSeen struct {
 	Seen
 	Source       string   `json:"source"` // endpoint URLs compared
 	Target       string   `json:"target"`
+	Nested       bool     `json:"nested,omitempty"` // one lies in the other, under whatever names
 	First        bool     `json:"first,omitempty"`
 	SourceFiles  int64    `json:"source_files"`
 	SourceBytes  int64    `json:"source_bytes"`

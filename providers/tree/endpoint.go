@@ -159,7 +159,7 @@ func (s *sides) apart() error {
 		return nil
 	}
 	return &providers.Error{
-		Op: "open target", Target: s.dstPath, Err: fmt.Errorf("it %s %s", overlap, s.srcPath),
+		Op: "open target", Target: s.dstPath, Err: fmt.Errorf("%w: it %s %s", providers.ErrNested, overlap, s.srcPath),
 		Hint: "Choose two directories that do not contain each other.",
 	}
 }

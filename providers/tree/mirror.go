@@ -54,8 +54,6 @@ func (m *mirror) Close() error { return nil }
 
 func workers() int { return 2 * runtime.GOMAXPROCS(0) }
 
-var errNested = errors.New("one side of the mirror is mounted inside the other")
-
 func (m *mirror) Compare(ctx context.Context, req providers.MirrorRequest) (providers.MirrorDiff, error) {
 	exclude, err := glob.Compile(req.Exclude)
 	if err != nil {
@@ -87,8 +85,8 @@ func failed(op string, req providers.MirrorRequest, err error) error {
 	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
 		e.Err = providers.NoSpace(err)
 		e.Hint = "Make room at the target; what was copied stays and is not copied again."
-	case errors.Is(err, errNested):
-		e.Hint = "Unmount it there, or exclude that path."
+	case errors.Is(err, providers.ErrNested):
+		e.Hint = "It is mounted there: unmount it, or exclude that path."
 	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
 		e.Hint = "Give holdfast the right to these files, or exclude them."
 	case errors.Is(err, providers.ErrChanged):

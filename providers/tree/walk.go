@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/attribute"
 	"github.com/holdfast-dr/holdfast/providers/glob"
 )
@@ -235,7 +236,7 @@ func (w *walk) entry(b *both, e *entry) (descend bool, err error) {
 		return false, nil
 	}
 	if e.inSrc && e.src.isDir() && e.src.id == w.roots[1] || e.inDst && e.dst.isDir() && e.dst.id == w.roots[0] {
-		return false, at(join(b.path, e.name), errNested)
+		return false, at(join(b.path, e.name), providers.ErrNested)
 	}
 	return w.v.visit(b, e)
 }

@@ -209,7 +209,7 @@ func mirror(ctx context.Context, doc *config.Document, opener *providers.Opener,
 		err = errors.Join(err, m.Close())
 	}
 	if err != nil {
-		got.Error = err.Error()
+		got.Error, got.Nested = err.Error(), errors.Is(err, providers.ErrNested)
 	}
 	return got
 }

@@ -3,6 +3,7 @@ package planner
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -77,7 +78,7 @@ func roleOf(endpoint string) config.Address {
 }
 
 // roleEndpoint gives the tree that "active" or "standby" stands for: the path of the member of the group's only files target.
-func (b *builder) roleEndpoint(f *config.Failover, endpoint string, active config.Address) (url, problem string) {
+func (b *builder) roleEndpoint(f *config.Failover, endpoint string, active config.Address) (place, problem string) {
 	if roleOf(endpoint) == "" {
 		return endpoint, ""
 	}
@@ -105,7 +106,7 @@ func (b *builder) roleEndpoint(f *config.Failover, endpoint string, active confi
 	if len(trees) != 1 || trees[0] == "" {
 		return "", fmt.Sprintf("%s, which has %d files targets: a mirror can follow a group with one", f.Address, len(trees))
 	}
-	return "file://" + trees[0], ""
+	return (&url.URL{Scheme: "file", Path: trees[0]}).String(), ""
 }
 
 // filesTarget is the type of failover target whose members are directory trees.
@@ -263,9 +264,9 @@ func (b *builder) mirrorSafe(m *config.Mirror, r route) bool {
 }
 
 // localPath gives the cleaned path of a file URL; empty: it is none.
-func localPath(url string) string {
-	if p, ok := strings.CutPrefix(url, "file://"); ok {
-		return path.Clean(p)
+func localPath(endpoint string) string {
+	if u, err := url.Parse(endpoint); err == nil && u.Scheme == "file" {
+		return path.Clean(u.Path)
 	}
 	return ""
 }
@@ -324,6 +325,11 @@ func (b *builder) mirrorSummary(m *config.Mirror, r route, maxPercent int) strin
 	}
 	seen, ok := b.mirrorSeen(m.Address, r)
 	if !ok {
+		return where
+	}
+	if seen.Nested {
+		b.errorf(m.Address, "HF-MIR-004", m.At("target"), "One side of the mirror lies in the other",
+			"%s: %s. Every pass would copy the copy. Choose two directories that do not contain each other.", m.Address, seen.Error)
 		return where
 	}
 	if seen.Error != "" {
