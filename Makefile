@@ -45,11 +45,10 @@ lint:
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run 'TestImports' ./cmd/holdfast
 
-# Speed, next to peers measured in the same run.
+# Speed of whole commands, next to peers measured in the same run.
 bench: deps build
 	$(call install,restic borg=borgbackup)
 	HOLDFAST=$(BIN) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./cmd/holdfast
-	$(GO) test -run '^$$' -bench . -timeout 60m ./config/... ./reconcile/... ./state/... ./providers/...
 
 # Programs that tests, demo and benchmarks start: installed only when one is missing.
 deps:

@@ -144,6 +144,16 @@ func (c *copying) mend(b *both, e *entry) error {
 	if now, err := (dir{to}).stat(); err != nil || now.id != e.dst.id {
 		return errors.Join(providers.ErrChanged, err)
 	}
+	if sameOwner(&e.src, &e.dst) && !before(e.src.ctime, e.dst.ctime) {
+		// Something else changed. It may be the content: a file of the same size can be put there with the time of the old one.
+		same, err := c.sameBytes(from, to, e.src.size)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return c.bring(b, e)
+		}
+	}
 	loosen(to)
 	if err := c.describe(path, attribute.Opened(from), attribute.Opened(to), &e.src); err != nil {
 		return err

@@ -110,6 +110,24 @@ func TestEveryKindOfEntryKeepsWhatItCarries(t *testing.T) {
 	p.sameEntries(t, names)
 }
 
+// Reproducible builds, archives and package managers put other content in place with the same size and time.
+func TestOtherContentWithTheSameSizeAndTime(t *testing.T) {
+	p := newPair(t, "a", "b")
+	p.copy(t)
+	i, err := os.Stat(filepath.Join(p.src, "a"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(p.src, "new"), []byte("CONTENT of a"[:i.Size()]), 0o644))
+	must(t, os.Chtimes(filepath.Join(p.src, "new"), i.ModTime(), i.ModTime()))
+	must(t, os.Rename(filepath.Join(p.src, "new"), filepath.Join(p.src, "a")))
+	if res := p.copy(t); res.CopiedFiles != 1 {
+		t.Errorf("result = %+v", res)
+	}
+	sameFile(t, filepath.Join(p.src, "a"), filepath.Join(p.dst, "a"))
+	if res := p.copy(t); res.CopiedFiles != 0 {
+		t.Errorf("another pass: %+v", res)
+	}
+}
+
 // A pass that was cut off between a rename and what follows it is made up for, although the target was written last.
 func TestAfterAPassThatWasCutOffEverythingIsLookedAt(t *testing.T) {
 	p := newPair(t, "a")

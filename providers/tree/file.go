@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -247,6 +248,28 @@ func (c *copying) part(from, to int, start, end int64) error {
 		c.progress(0, int64(n))
 	}
 	return nil
+}
+
+// sameBytes compares the content of two open files.
+func (c *copying) sameBytes(a, b int, size int64) (bool, error) {
+	x, y := copyBuffers.Get().(*[]byte), copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(x)
+	defer copyBuffers.Put(y)
+	for pos := int64(0); pos < size; {
+		if c.ctx.Err() != nil {
+			return false, context.Cause(c.ctx)
+		}
+		n, err := retry(func() (int, error) { return unix.Pread(a, *x, pos) })
+		if err != nil || n == 0 {
+			return false, err
+		}
+		m, err := retry(func() (int, error) { return unix.Pread(b, (*y)[:n], pos) })
+		if err != nil || !bytes.Equal((*x)[:n], (*y)[:m]) {
+			return false, err
+		}
+		pos += int64(n)
+	}
+	return true, nil
 }
 
 func cannotCopy(err error) bool {

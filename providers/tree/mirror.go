@@ -2,7 +2,8 @@
 //
 // A pass walks both trees as one merge of sorted listings, so its memory does
 // not grow with the number of files. A file counts as unchanged when type,
-// size, modification time (to the nanosecond), mode and, for root, owner are the same.
+// size, modification time (to the nanosecond), mode and, for root, owner are the same, and when it was
+// changed in another way since, content: a file can be put in another's place with its size and time.
 // Files arrive under a temporary name and are renamed. Symbolic links are recreated and never
 // followed on either side; so are fifos, sockets and, for root, device nodes; lost+found at the top is left out.
 //
