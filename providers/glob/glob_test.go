@@ -3,6 +3,7 @@ package glob_test
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -269,11 +270,21 @@ func TestHostilePatternIsFast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
+	start := worked(t)
 	m.Match(strings.Repeat(strings.Repeat("a", 200)+"/", 20)+"x", false)
-	if d := time.Since(start); d > 2*time.Second {
+	if d := worked(t) - start; d > 2*time.Second {
 		t.Errorf("took %v", d)
 	}
+}
+
+// worked is how long the processor worked for this process, whatever else it does.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkMatch is one path of a usual tree against a usual list.
