@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/plain"
 	"github.com/holdfast-dr/holdfast/reconcile/store"
-	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/state"
 	"github.com/holdfast-dr/holdfast/state/sqlstore"
 	"github.com/holdfast-dr/holdfast/state/statetest"
