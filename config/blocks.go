@@ -42,12 +42,15 @@ type Site struct {
 // Device is a system to protect. Its provider's settings stand beside its own.
 type Device struct {
 	Header
-	Type     string            `hcl:"type,label" json:"type" doc:"The provider: how this device is reached and captured."`
-	Site     Address           `hcl:"site,optional" json:"site,omitempty" ref:"site" doc:"Where the device is."`
-	Labels   map[string]string `hcl:"labels,optional" json:"labels,omitempty" doc:"Free labels; activities can select by them."`
-	MinFree  unit.Size         `hcl:"min_free,optional" json:"min_free,omitempty" min:"1B" doc:"Space that must be free on the device itself, where it puts a secure backup together; with less the backup does not begin. Not checked when absent."`
-	Exclude  *Exclusion        `hcl:"exclude,block" json:"exclude,omitempty" doc:"Leaves the device out of all backups until a date; shown as skipped, never silent."`
-	Settings any               `json:"-"` // a pointer to the provider's settings struct
+	Type      string            `hcl:"type,label" json:"type" doc:"The provider: how this device is reached and captured."`
+	Site      Address           `hcl:"site,optional" json:"site,omitempty" ref:"site" doc:"Where the device is."`
+	Labels    map[string]string `hcl:"labels,optional" json:"labels,omitempty" doc:"Free labels; activities can select by them."`
+	MinFree   unit.Size         `hcl:"min_free,optional" json:"min_free,omitempty" min:"1B" doc:"Space that must be free on the device itself, where it puts a secure backup together; with less the backup does not begin. Not checked when absent."`
+	Bandwidth unit.Size         `hcl:"bandwidth,optional" json:"bandwidth,omitempty" min:"1KiB" doc:"Most bytes a second that one capture puts into its store, as they are captured: compressed where the device compresses. Not limited when absent."`
+	Nice      int               `hcl:"nice,optional" json:"nice,omitempty" min:"0" max:"19" doc:"How much captures give way to other programs for the processor, as of nice(1); 0 not at all. What the device does elsewhere, such as a database server, is not affected."`
+	IONice    string            `hcl:"ionice,optional" json:"ionice,omitempty" enum:"idle|best-effort" doc:"How captures give way for the disk, as of ionice(1): idle, only when nobody else uses it, or best-effort, after all others. Some schedulers of disks do not heed it."`
+	Exclude   *Exclusion        `hcl:"exclude,block" json:"exclude,omitempty" doc:"Leaves the device out of all backups until a date; shown as skipped, never silent."`
+	Settings  any               `json:"-"` // a pointer to the provider's settings struct
 }
 
 func (d *Device) providerSettings() any { return d.Settings }

@@ -131,15 +131,18 @@ const (
 
 // CaptureArgs is one capture into one store.
 type CaptureArgs struct {
-	Device     string `json:"device"`
-	Domain     string `json:"domain"`
-	Action     string `json:"action"`
-	Variant    string `json:"variant,omitempty"`
-	Store      string `json:"store"`
-	BackupPlan string `json:"backup_plan"`
-	Activity   string `json:"activity"`
-	Nominal    string `json:"nominal,omitempty"`
-	IfUnsaved  bool   `json:"if_unsaved,omitempty"` // only when device.unsaved said yes; otherwise its steps are skipped
+	Device     string    `json:"device"`
+	Domain     string    `json:"domain"`
+	Action     string    `json:"action"`
+	Variant    string    `json:"variant,omitempty"`
+	Store      string    `json:"store"`
+	BackupPlan string    `json:"backup_plan"`
+	Activity   string    `json:"activity"`
+	Nominal    string    `json:"nominal,omitempty"`
+	Bandwidth  unit.Size `json:"bandwidth,omitempty"` // bytes a second; 0: not limited
+	Nice       int       `json:"nice,omitempty"`      // with IONice how it gives way; see package priority
+	IONice     string    `json:"ionice,omitempty"`
+	IfUnsaved  bool      `json:"if_unsaved,omitempty"` // only when device.unsaved said yes; otherwise its steps are skipped
 }
 
 // ExpireArgs is the deletion of one artifact.

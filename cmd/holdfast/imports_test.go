@@ -27,7 +27,8 @@ var imports = map[string][]string{
 	"providers/ahead":      {},
 	"providers/attribute":  {},
 	"providers/glob":       {},
-	"providers/process":    {},
+	"providers/priority":   {},
+	"providers/process":    {"providers/priority"},
 	"providers/opened":     {},
 	"providers/scratch":    {},
 	"providers/secrets":    {"providers", "providers/process"},
@@ -35,7 +36,7 @@ var imports = map[string][]string{
 	"providers/files":      {"providers", "providers/attribute", "providers/files/archive", "providers/opened", "providers/glob"},
 	"providers/postgresql": {"providers", "providers/glob", "providers/process", "providers/scratch", "config/unit"},
 	"providers/files/archive": {
-		"providers", "providers/ahead", "providers/attribute", "providers/opened", "providers/glob", "providers/scratch",
+		"providers", "providers/ahead", "providers/attribute", "providers/opened", "providers/glob", "providers/priority", "providers/scratch",
 	},
 	"providers/providertest/faulty": {
 		"providers",
@@ -53,7 +54,7 @@ var imports = map[string][]string{
 	"providers/plain/codec":  {"providers"},
 	"providers/plain/disk":   {"providers"},
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
-	"providers/sqlite":       {"providers", "providers/attribute", "providers/glob", "providers/opened", "providers/scratch"},
+	"providers/sqlite":       {"providers", "providers/attribute", "providers/glob", "providers/opened", "providers/priority", "providers/scratch"},
 	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/attribute", "providers/opened", "providers/glob"},
 	"providers/providertest": {"providers"}, // a test kit, as are its children
@@ -87,7 +88,7 @@ var imports = map[string][]string{
 	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
 	"reconcile/artifact": {"providers", "providers/ahead", "providers/glob", "state"},
 	"reconcile/recovery": {"config/diag", "config/unit", "reconcile", "state"},
-	"reconcile/execute":  {"providers", "providers/ahead", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
+	"reconcile/execute":  {"providers", "providers/ahead", "providers/priority", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
 	"cmd/internal/view": {"config/diag", "config/unit", "reconcile", "reconcile/artifact", "reconcile/status", "reconcile/store", "state"},
 	"cmd/internal/app": {

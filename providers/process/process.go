@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dr/holdfast/providers/priority"
 )
 
 // Conditions a caller decides on. Match with errors.Is.
@@ -79,7 +81,7 @@ func (e *ExitError) Error() string {
 // Run starts the program in a process group of its own and waits for it.
 // Whatever is left of the group when the program ended is killed. When ctx
 // is done or the time is over the group gets SIGTERM and, after the grace, SIGKILL. Should
-// this process die, the kernel kills the program.
+// this process die, the kernel kills the program. It has the priority of the context (package priority).
 //
 // The error is ErrStart, an *ExitError, ErrTimeout, ErrOpenOutput, the cause of
 // ctx, or the error of Stdin or Stdout. The result is set in all cases but ErrStart.
@@ -125,8 +127,10 @@ func Run(ctx context.Context, spec Spec) (Result, error) {
 	ended := make(chan error, 1)
 	go func() {
 		// The kernel sends the parent death signal when the starting thread ends, so the thread is kept.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		if !priority.Join(ctx) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+		}
 		err := cmd.Start()
 		p.closeChildEnds()
 		started <- err

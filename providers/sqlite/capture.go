@@ -18,6 +18,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/priority"
 	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
@@ -36,7 +37,22 @@ const (
 
 // Capture copies each database, checks the copy, and streams it. Only a copy that passed its check is given away.
 func (d *device) Capture(ctx context.Context, req providers.CaptureRequest, sink providers.Sink) (providers.CaptureResult, error) {
+	if priority.Given(ctx) {
+		return d.captureApart(ctx, req, sink)
+	}
 	res, err := d.capture(ctx, req, sink)
+	return res, d.wrap("capture", err)
+}
+
+// captureApart captures in a thread of its own, which gives way to other programs.
+func (d *device) captureApart(ctx context.Context, req providers.CaptureRequest, sink providers.Sink) (res providers.CaptureResult, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		priority.Join(ctx)
+		res, err = d.capture(ctx, req, sink)
+	}()
+	<-done
 	return res, d.wrap("capture", err)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/ahead"
+	"github.com/holdfast-dr/holdfast/providers/priority"
 	"github.com/holdfast-dr/holdfast/reconcile"
 	"github.com/holdfast-dr/holdfast/state"
 )
@@ -135,7 +136,8 @@ func capture(ctx context.Context, c *call) (outcome, error) {
 		return outcome{}, fmt.Errorf("stage in %s: %w", a.Store, err)
 	}
 	c.space.writing(c.rec.ID, a.Store, c.spec.Estimate, stage)
-	to := &sink{Stage: stage, meter: c.meter(c.spec.Estimate)}
+	ctx = priority.With(ctx, priority.Priority{Nice: a.Nice, IONice: a.IONice})
+	to := &sink{Stage: stage, meter: c.meter(c.spec.Estimate), ctx: ctx, rate: int64(a.Bandwidth)}
 	place, err := c.opener().Place(a.Store)
 	if err != nil {
 		return outcome{}, err
@@ -361,6 +363,8 @@ type sink struct {
 	providers.Stage
 	meter  *meter
 	failed bool
+	ctx    context.Context
+	rate   int64 // bytes a second; 0: as many as there are
 }
 
 func (s *sink) Create(name string) (io.WriteCloser, error) {
@@ -369,7 +373,16 @@ func (s *sink) Create(name string) (io.WriteCloser, error) {
 		s.failed = true
 		return nil, err
 	}
-	return &countingFile{w, s}, nil
+	f := &countingFile{w, s}
+	if s.rate > 0 {
+		return throttled{&throttle{ctx: s.ctx, w: f, rate: s.rate}, f}, nil
+	}
+	return f, nil
+}
+
+type throttled struct {
+	io.Writer
+	io.Closer
 }
 
 type countingFile struct {

@@ -257,6 +257,9 @@ func (b *builder) backupTask(t reconcile.Task, bp *config.BackupPlan, act *confi
 		Device: t.Device, Domain: domain, Action: act.Action, Store: string(bp.Store),
 		BackupPlan: string(bp.Address), Activity: act.Name, Nominal: nominal,
 	}
+	if d, ok := config.Lookup[*config.Device](b.doc, config.Address(t.Device)); ok {
+		args.Bandwidth, args.Nice, args.IONice = d.Bandwidth, d.Nice, d.IONice
+	}
 	if act.Action == "export_domain" {
 		args.Variant = reconcile.Persisted
 	}
