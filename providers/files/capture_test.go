@@ -240,7 +240,12 @@ func TestUnreadableIsAnError(t *testing.T) {
 	write(t, dir, "ok", "x")
 	write(t, dir, "dir/file", "x")
 	must(t, os.Chmod(filepath.Join(dir, "dir"), 0))
+	must(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
 	for i := range 25 {
+		if path := filepath.Join(dir, "sub", fmt.Sprintf("%02d", i)); i == 1 { // another name of what cannot be read
+			must(t, os.Link(filepath.Join(dir, "sub", "00"), path))
+			continue
+		}
 		write(t, dir, fmt.Sprintf("sub/%02d", i), "x")
 		must(t, os.Chmod(filepath.Join(dir, "sub", fmt.Sprintf("%02d", i)), 0))
 	}
@@ -254,7 +259,7 @@ func TestUnreadableIsAnError(t *testing.T) {
 		t.Errorf("result %v", res)
 	}
 	lines, _ := listing(t, art)
-	if lines["dir"]["type"] != "skipped" || lines["sub/07"]["type"] != "skipped" || lines["ok"]["type"] != "file" {
+	if lines["dir"]["type"] != "skipped" || lines["sub/01"]["type"] != "skipped" || lines["ok"]["type"] != "file" {
 		t.Errorf("listing %v", lines)
 	}
 	out := t.TempDir()
