@@ -23,18 +23,19 @@ var imports = map[string][]string{
 	"providers":       {"config/unit"},
 	"state":           {},
 
-	"config":               {"config/diag", "config/schedule", "config/unit"},
-	"providers/ahead":      {},
-	"providers/attribute":  {},
-	"providers/glob":       {},
-	"providers/priority":   {},
-	"providers/process":    {"providers/priority"},
-	"providers/opened":     {},
-	"providers/scratch":    {},
-	"providers/secrets":    {"providers", "providers/process"},
-	"providers/command":    {"providers", "providers/process", "providers/scratch", "config/unit"},
-	"providers/files":      {"providers", "providers/attribute", "providers/files/archive", "providers/opened", "providers/glob"},
-	"providers/postgresql": {"providers", "providers/glob", "providers/process", "providers/scratch", "config/unit"},
+	"config":                    {"config/diag", "config/schedule", "config/unit"},
+	"providers/ahead":           {},
+	"providers/attribute":       {},
+	"providers/glob":            {},
+	"providers/priority":        {},
+	"providers/process":         {"providers/priority"},
+	"providers/opened":          {},
+	"providers/scratch":         {},
+	"providers/secrets":         {"providers", "providers/process"},
+	"providers/command":         {"providers", "providers/process", "providers/scratch", "config/unit"},
+	"providers/files":           {"providers", "providers/attribute", "providers/files/archive", "providers/opened", "providers/glob"},
+	"providers/postgresql":      {"providers", "providers/glob", "providers/postgresql/dump", "providers/process", "providers/scratch", "config/unit"},
+	"providers/postgresql/dump": {},
 	"providers/files/archive": {
 		"providers", "providers/ahead", "providers/attribute", "providers/opened", "providers/glob", "providers/priority", "providers/scratch",
 	},
@@ -128,7 +129,7 @@ var imports = map[string][]string{
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/planner", "reconcile/recovery", "reconcile/retention", "reconcile/status", "reconcile/verification", "providers/glob", "providers/plain/chain", "providers/plain/layout"}
+var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/planner", "reconcile/recovery", "reconcile/retention", "reconcile/status", "reconcile/verification", "providers/glob", "providers/plain/chain", "providers/plain/layout", "providers/postgresql/dump"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (

@@ -98,14 +98,14 @@ func (a *artifact) part(ctx context.Context, tool program, include []string) ([]
 	if err != nil {
 		return nil, nil, err
 	}
-	in, err := list.choose(objects, true)
+	in, err := entries(list, objects, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	if missing := list.missing(in, a); len(missing) > 0 {
+	if missing := a.missing(in); len(missing) > 0 {
 		return nil, nil, fmt.Errorf("views among what is chosen need %s: choose these, too", strings.Join(missing, ", "))
 	}
-	return list.useList(in), a.Facts.of(objects), nil
+	return in.List, a.Facts.of(objects), nil
 }
 
 // keeps tells what an empty database that was there has of its own, and keeps.

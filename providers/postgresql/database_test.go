@@ -306,19 +306,3 @@ func TestFaultyDump(t *testing.T) {
 		t.Errorf("of a damaged dump: got %v", err)
 	}
 }
-
-func TestFaults(t *testing.T) {
-	text := "pg_restore: error: could not execute query: ERROR:  violates\nDETAIL:  Key.\nCommand was: ALTER TABLE ONLY t\n    ADD CONSTRAINT c (a);\n\nDETAIL: of the command\n" +
-		"pg_restore: error: could not execute query: ERROR:  no wrapper\nCommand was: CREATE USER MAPPING FOR a SERVER b OPTIONS (\n    password 'c4n4ry'\n);\n\n\n" +
-		"pg_restore: error: COPY failed for table \"t\": ERROR:  x\nCONTEXT:  COPY t, line 1\npg_restore: warning: errors ignored on restore: 7\n"
-	all, count := postgresql.Faults(text)
-	want := []string{"ALTER TABLE ONLY t ADD CONSTRAINT c: ERROR:  violates (Key.)", "CREATE USER MAPPING FOR a SERVER b OPTIONS: ERROR:  no wrapper", `COPY failed for table "t": ERROR:  x`}
-	if !slices.Equal(all, want) || count != 7 {
-		t.Errorf("got %q, %d", all, count)
-	}
-	for text, n := range map[string]int{"pg_restore: error: could not read from input file: end of file\n": 1, "": 0, "Command was: x\nDETAIL: y": 0} {
-		if all, count := postgresql.Faults(text); len(all) != n || count != 0 {
-			t.Errorf("of %q: got %q, %d", text, all, count)
-		}
-	}
-}

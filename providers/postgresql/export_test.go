@@ -64,6 +64,3 @@ func OldName(name string) string { return besideName(oldPrefix, name) }
 func WithoutProperties(b []byte) ([]byte, error) {
 	return changed(b, func(r *record) { r.Database.Properties, r.Database.Objects = nil, nil })
 }
-
-// Faults reads what pg_restore says of what it could not load.
-func Faults(stderr string) ([]string, int) { return faults(stderr) }

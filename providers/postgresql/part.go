@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/glob"
+	"github.com/holdfast-dr/holdfast/providers/postgresql/dump"
 	"github.com/holdfast-dr/holdfast/providers/process"
 	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
@@ -109,158 +108,43 @@ func (a *artifact) chosen(include []string) ([]object, error) {
 	return all, nil
 }
 
-// toc is pg_restore's list of a dump, in its order.
-type toc []tocEntry
-
-type tocEntry struct {
-	id      int
-	class   uint32 // of the catalogue that has it; 0 for what has no row of its own
-	oid     uint32
-	kind    string // its first words, up to the schema
-	depends []int
-}
-
-var (
-	tocLine    = regexp.MustCompile(`^(\d+); (\d+) (\d+) (.*)$`)
-	tocDepends = regexp.MustCompile(`^;\s+depends on: ([\d ]+)`)
-)
-
-// What an entry is: a relation, which is chosen; or of one, and comes with all of those that it is of. Others, such as types, come where
-// something needs them.
-var (
-	relations = []string{"TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE"}
-	attached  = []string{
-		"TABLE DATA", "TABLE ATTACH", "SEQUENCE OWNED BY", "SEQUENCE SET", "DEFAULT", "CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT", "INDEX ATTACH", "INDEX",
-		"STATISTICS", "TRIGGER", "RULE", "POLICY", "ROW SECURITY", "COMMENT", "ACL", "SECURITY LABEL", "MATERIALIZED VIEW DATA",
-	}
-	neverPart = []string{"DATABASE", "DATABASE PROPERTIES", "PUBLICATION", "PUBLICATION TABLE", "SUBSCRIPTION", "EVENT TRIGGER"}
-)
-
-// tocKind is the longest kind that a line begins with; empty for one that is none of these.
-func tocKind(text string) (kind string) {
-	for _, list := range [][]string{relations, attached, neverPart} {
-		for _, k := range list {
-			if strings.HasPrefix(text, k+" ") && len(k) > len(kind) {
-				kind = k
-			}
-		}
-	}
-	return kind
-}
-
 // readTOC has pg_restore list a dump. No more of it is read than that needs.
-func (a *artifact) readTOC(ctx context.Context, tool program) (toc, error) {
+func (a *artifact) readTOC(ctx context.Context, tool program) (dump.TOC, error) {
 	r, err := a.Open(ctx, dumpName)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dumpName, err)
 	}
 	defer r.Close()
-	list, lines := toc{}, &strings.Builder{}
-	_, err = process.Run(ctx, process.Spec{Argv: []string{tool.path, "--list", "--verbose"}, Env: map[string]string{"LC_ALL": "C"}, Stdin: r, Stdout: lines})
+	list := &strings.Builder{}
+	_, err = process.Run(ctx, process.Spec{Argv: []string{tool.path, "--list", "--verbose"}, Env: map[string]string{"LC_ALL": "C"}, Stdin: r, Stdout: list})
 	var exit *process.ExitError
 	if errors.As(err, &exit) {
 		return nil, fmt.Errorf("%w: list %s: %w", providers.ErrCorrupt, dumpName, err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	for line := range strings.SplitSeq(lines.String(), "\n") {
-		if m := tocDepends.FindStringSubmatch(line); m != nil && len(list) > 0 {
-			for _, f := range strings.Fields(m[1]) {
-				n, _ := strconv.Atoi(f)
-				list[len(list)-1].depends = append(list[len(list)-1].depends, n)
-			}
-		} else if m := tocLine.FindStringSubmatch(line); m != nil {
-			id, _ := strconv.Atoi(m[1])
-			class, _ := strconv.ParseUint(m[2], 10, 32)
-			oid, _ := strconv.ParseUint(m[3], 10, 32)
-			list = append(list, tocEntry{id: id, class: uint32(class), oid: uint32(oid), kind: tocKind(m[4])})
-		}
-	}
-	return list, nil
+	return dump.ReadTOC(list.String()), err
 }
 
-// choose gives the entries of the objects, with all that is only of them. With needs it adds what they need that is no relation.
-func (l toc) choose(objects []object, needs bool) (map[int]bool, error) {
-	oids, by, in := map[uint32]bool{}, map[int]tocEntry{}, map[int]bool{}
+// entries gives those of the objects in the list, as pg_restore reads them; see dump.TOC.
+func entries(list dump.TOC, objects []object, needs bool) (*dump.Selection, error) {
+	oids := map[uint32]bool{}
 	for _, o := range objects {
 		oids[o.OID] = true
 	}
-	const classOfRelations = 1259
-	for _, e := range l {
-		by[e.id] = e
-		if e.class == classOfRelations && oids[e.oid] && slices.Contains(relations, e.kind) {
-			in[e.id] = true
-		}
-	}
-	if len(in) != len(objects) {
-		return nil, fmt.Errorf("%w: %s has %d of %d tables that its record lists", providers.ErrCorrupt, dumpName, len(in), len(objects))
-	}
-	for before := -1; before != len(in); {
-		before = len(in)
-		for _, e := range l {
-			if !in[e.id] && e.belongs(by, in) {
-				in[e.id] = true
-			}
-			for _, id := range e.depends {
-				if of, is := by[id]; needs && in[e.id] && is && of.kind == "" {
-					in[id] = true
-				}
-			}
-		}
+	in := list.Choose(oids, needs)
+	if in.Relations != len(objects) {
+		return nil, fmt.Errorf("%w: %s has %d of %d tables that its record lists", providers.ErrCorrupt, dumpName, in.Relations, len(objects))
 	}
 	return in, nil
 }
 
-// belongs reports whether an entry is of entries that are in, and of no relation that is not. A sequence may be one of a column.
-func (e tocEntry) belongs(by map[int]tocEntry, in map[int]bool) bool {
-	if e.kind != "SEQUENCE" && !slices.Contains(attached, e.kind) {
-		return false
-	}
-	some := false
-	for _, id := range e.depends {
-		of, is := by[id]
-		if is && of.kind != "" && !in[id] {
-			return false
-		}
-		some = some || in[id]
-	}
-	return some
-}
-
-// useList writes entries as pg_restore reads them, in the order of the dump.
-func (l toc) useList(in map[int]bool) []byte {
-	b := []byte{} // not nil, which would be everything
-	for _, e := range l {
-		if in[e.id] {
-			b = fmt.Appendf(b, "%d;\n", e.id)
+// missing names the relations that are needed and not chosen.
+func (a *artifact) missing(in *dump.Selection) (names []string) {
+	for _, o := range *a.Database.Objects {
+		if slices.Contains(in.Missing, o.OID) {
+			names = append(names, o.path())
 		}
 	}
-	return b
-}
-
-// missing names the relations that views among the entries need and that are not among them.
-func (l toc) missing(in map[int]bool, a *artifact) (names []string) {
-	all, _ := a.objects()
-	byOID, byID := map[uint32]object{}, map[int]tocEntry{}
-	for _, o := range all {
-		byOID[o.OID] = o
-	}
-	for _, e := range l {
-		byID[e.id] = e
-	}
-	found := map[string]bool{}
-	for _, e := range l {
-		if !in[e.id] || e.kind != "VIEW" && e.kind != "MATERIALIZED VIEW" {
-			continue
-		}
-		for _, id := range e.depends {
-			if of := byID[id]; !in[id] && slices.Contains(relations, of.kind) {
-				found[byOID[of.oid].path()] = true
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(found))
+	return names
 }
 
 // restoreTool finds a pg_restore that reads the dump.
@@ -301,12 +185,11 @@ func (d *device) writePart(ctx context.Context, a *artifact, req providers.Resto
 	for batch := range slices.Chunk(objects, atOnce) {
 		var uses []func(io.Reader) error
 		for _, o := range batch {
-			in, err := list.choose([]object{o}, false)
+			in, err := entries(list, []object{o}, false)
 			if err != nil {
 				return err
 			}
-			ids := list.useList(in)
-			uses = append(uses, func(r io.Reader) error { return writeSQL(ctx, out, tool, ids, o.path(), r) })
+			uses = append(uses, func(r io.Reader) error { return writeSQL(ctx, out, tool, in.List, o.path(), r) })
 		}
 		if err := a.read(ctx, dumpName, func(r io.Reader) error { return spread(r, uses) }); err != nil {
 			return err
@@ -339,7 +222,7 @@ func (c chosenFiles) Files() []providers.File {
 }
 
 // writeSQL has pg_restore write entries of a dump into a file.
-func writeSQL(ctx context.Context, out *unpacker, tool program, ids []byte, name string, dump io.Reader) error {
+func writeSQL(ctx context.Context, out *unpacker, tool program, ids []byte, name string, from io.Reader) error {
 	list, err := scratch.Secret(ids)
 	if err != nil {
 		return err
@@ -356,7 +239,7 @@ func writeSQL(ctx context.Context, out *unpacker, tool program, ids []byte, name
 	_, err = process.Run(ctx, process.Spec{
 		Argv:  []string{tool.path, "--file=-", "--use-list=" + scratch.Path(process.FirstFile)},
 		Env:   map[string]string{"LC_ALL": "C"},
-		Files: []*os.File{list}, Stdin: dump, Stdout: buffer,
+		Files: []*os.File{list}, Stdin: from, Stdout: buffer,
 	})
 	if err := errors.Join(err, buffer.Flush(), file.Close()); err != nil {
 		return noRoom(err)
