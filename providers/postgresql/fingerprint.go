@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // facts are what a restored database is compared with.
@@ -83,18 +84,19 @@ func (r *reader) try(ctx context.Context, read func() error) error {
 		}
 		r.begun = true
 	}
-	first := read()
-	if first == nil {
-		return nil
+	first := lost(r.conn, read())
+	if first == nil || errors.Is(first, errLost) || ctx.Err() != nil {
+		return first
 	}
-	if r.conn.IsClosed() || ctx.Err() != nil {
-		return lost(r.conn, first)
-	}
-	path, err := r.path(ctx)
-	if err != nil {
+	if err := execAll(ctx, r.conn, "ROLLBACK TO facts"); err != nil {
 		return err
 	}
-	if err := execAll(ctx, r.conn, "ROLLBACK TO facts"); err != nil || path == "" {
+	var refused *pgconn.PgError
+	if !errors.As(first, &refused) || !strings.HasPrefix(refused.Code, "42") { // names that are not found, and the like
+		return first
+	}
+	path, err := r.path(ctx)
+	if err != nil || path == "" {
 		return errors.Join(first, err)
 	}
 	if err := execAll(ctx, r.conn, "SELECT set_config('search_path', "+literal(path)+", true)"); err != nil {
@@ -111,15 +113,17 @@ func (r *reader) try(ctx context.Context, read func() error) error {
 
 // rows counts the rows of a table.
 func (r *reader) rows(ctx context.Context, t table) (n int64, err error) {
-	return n, r.try(ctx, func() error { return r.conn.QueryRow(ctx, "SELECT pg_catalog.count(*) FROM ONLY "+t.String()).Scan(&n) })
+	err = r.try(ctx, func() error { return r.conn.QueryRow(ctx, "SELECT pg_catalog.count(*) FROM ONLY "+t.String()).Scan(&n) })
+	return n, err
 }
 
 // sum adds up a column.
 func (r *reader) sum(ctx context.Context, c column) (sum string, found bool, err error) {
-	return sum, found, r.try(ctx, func() (err error) {
+	err = r.try(ctx, func() (err error) {
 		sum, found, err = c.sum(ctx, r.conn)
 		return err
 	})
+	return sum, found, err
 }
 
 // ownPath is the search path of sessions in the connection's database.
@@ -129,7 +133,8 @@ func (t *target) ownPath(ctx context.Context, database string) (path string, err
 		return "", err
 	}
 	defer closeConn(ctx, conn)
-	return path, conn.QueryRow(ctx, "SELECT pg_catalog.current_setting('search_path')").Scan(&path)
+	err = conn.QueryRow(ctx, "SELECT pg_catalog.current_setting('search_path')").Scan(&path)
+	return path, err
 }
 
 // measure takes the facts in the connection's transaction. What was asked for and is not there, or cannot be read, is told as a warning.
