@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/process"
 )
 
-// A dump can have faults that were in the database, such as rows that violate a foreign key, or an index on a function that only works with
-// a search path. pg_dump takes them, no server loads them.
+// A dump can have faults that were in the database, such as rows that violate a foreign key, or an index on a function
+// that only works with a search path. pg_dump takes them, no server loads them.
 
 // maxFaults is how many of them are told.
 const maxFaults = 20
@@ -49,7 +49,9 @@ func named(err error, database string) error {
 		return err
 	}
 	return &providers.Error{
-		Op: "restore into", Target: database, Err: fmt.Errorf("%w: the server refuses a part of the dump: %s", providers.ErrSourceExit, all[0]),
-		Hint: "If it was so in the database that was captured, --lenient restores into a new database what can be, and lists what cannot.",
+		Op: "restore into", Target: database,
+		Err: fmt.Errorf("%w: the server refuses a part of the dump: %s", providers.ErrSourceExit, all[0]),
+		Hint: "If it was so in the database that was captured, --lenient restores into a new database what can be, " +
+			"and lists what cannot.",
 	}
 }

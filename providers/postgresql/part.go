@@ -22,8 +22,9 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/scratch"
 )
 
-// An export can be put back in parts: its tables and what is like them, each with what belongs to it. What there is stands in the record,
-// because pg_restore's own list does not tell names with spaces apart; the list tells what belongs together.
+// An export can be put back in parts: its tables and what is like them, each with what belongs to it. What there is
+// stands in the record, because pg_restore's own list does not tell names with spaces apart; the list tells what
+// belongs together.
 
 // object is a table, or what is like one, in an export.
 type object struct {
@@ -45,13 +46,15 @@ func pathName(name string) string {
 
 // readObjects lists what a dump of the database holds. A sequence of a column comes with its table.
 func readObjects(ctx context.Context, conn *pgx.Conn) ([]object, error) {
-	return collect[object](ctx, conn, `SELECT c.oid, CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
-			WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname, c.relname
+	return collect[object](ctx, conn, `SELECT c.oid, CASE c.relkind
+			WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname, c.relname
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
+		AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
 		AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
 			AND (d.deptype = 'e' OR c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0))
-		AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
+		AND NOT EXISTS (SELECT FROM pg_depend d
+			WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
 		ORDER BY 3, 4`)
 }
 
@@ -86,7 +89,8 @@ var parts = &providers.Parts{
 
 func (a *artifact) objects() ([]object, error) {
 	if a.Database.Objects == nil {
-		return nil, fmt.Errorf("the export is of a version that did not record what is in it, and is put back whole: %w", errors.ErrUnsupported)
+		return nil, fmt.Errorf("the export is of a version that did not record what is in it, and is put back whole: %w",
+			errors.ErrUnsupported)
 	}
 	return *a.Database.Objects, nil
 }
@@ -116,7 +120,9 @@ func (a *artifact) readTOC(ctx context.Context, tool program) (dump.TOC, error) 
 	}
 	defer r.Close()
 	list := &strings.Builder{}
-	_, err = process.Run(ctx, process.Spec{Argv: []string{tool.path, "--list", "--verbose"}, Env: map[string]string{"LC_ALL": "C"}, Stdin: r, Stdout: list})
+	_, err = process.Run(ctx, process.Spec{
+		Argv: []string{tool.path, "--list", "--verbose"}, Env: map[string]string{"LC_ALL": "C"}, Stdin: r, Stdout: list,
+	})
 	var exit *process.ExitError
 	if errors.As(err, &exit) {
 		return nil, fmt.Errorf("%w: list %s: %w", providers.ErrCorrupt, dumpName, err)
@@ -132,7 +138,8 @@ func entries(list dump.TOC, objects []object, needs bool) (*dump.Selection, erro
 	}
 	in := list.Choose(oids, needs)
 	if in.Relations != len(objects) {
-		return nil, fmt.Errorf("%w: %s has %d of %d tables that its record lists", providers.ErrCorrupt, dumpName, in.Relations, len(objects))
+		return nil, fmt.Errorf("%w: %s has %d of %d tables that its record lists",
+			providers.ErrCorrupt, dumpName, in.Relations, len(objects))
 	}
 	return in, nil
 }
@@ -218,7 +225,9 @@ type chosenFiles struct {
 }
 
 func (c chosenFiles) Files() []providers.File {
-	return slices.DeleteFunc(slices.Clone(c.Source.Files()), func(f providers.File) bool { return !c.patterns.Match(f.Name, false) })
+	return slices.DeleteFunc(slices.Clone(c.Source.Files()), func(f providers.File) bool {
+		return !c.patterns.Match(f.Name, false)
+	})
 }
 
 // writeSQL has pg_restore write entries of a dump into a file.

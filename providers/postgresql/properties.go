@@ -10,7 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// properties are what belongs to a database itself and is in no dump of its content: what pg_dump knows with --create. Roles are named.
+// properties are what belongs to a database itself and is in no dump of its content: what pg_dump knows with --create.
+// Roles are named.
 type properties struct {
 	Tablespace      string    `json:"tablespace"`
 	ConnectionLimit int       `json:"connection_limit"` // -1: none
@@ -42,24 +43,29 @@ type label struct {
 
 func readProperties(ctx context.Context, conn *pgx.Conn, name string) (*properties, error) {
 	p := new(properties)
-	if err := conn.QueryRow(ctx, `SELECT t.spcname, greatest(d.datconnlimit, -1), coalesce(shobj_description(d.oid, 'pg_database'), ''), d.datacl IS NOT NULL
+	if err := conn.QueryRow(ctx, `SELECT t.spcname, greatest(d.datconnlimit, -1),
+		coalesce(shobj_description(d.oid, 'pg_database'), ''), d.datacl IS NOT NULL
 		FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = $1`, name).
 		Scan(&p.Tablespace, &p.ConnectionLimit, &p.Comment, &p.OwnAccess); err != nil {
 		return nil, lost(conn, err)
 	}
 	p.Comment = bareComment(p.Comment)
 	var err error
-	if p.Grants, err = collect[grant](ctx, conn, `SELECT CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, privilege_type, is_grantable
+	if p.Grants, err = collect[grant](ctx, conn, `SELECT
+		CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END, privilege_type, is_grantable
 		FROM pg_database, aclexplode(datacl) WHERE datname = $1 ORDER BY 1, 2`, name); err != nil {
 		return nil, err
 	}
-	if p.Settings, err = collect[setting](ctx, conn, `SELECT CASE setrole WHEN 0 THEN '' ELSE pg_get_userbyid(setrole) END,
+	if p.Settings, err = collect[setting](ctx, conn, `SELECT
+		CASE setrole WHEN 0 THEN '' ELSE pg_get_userbyid(setrole) END,
 		split_part(entry, '=', 1), substr(entry, strpos(entry, '=') + 1)
-		FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase, unnest(setconfig) WITH ORDINALITY AS e (entry, n)
+		FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase,
+			unnest(setconfig) WITH ORDINALITY AS e (entry, n)
 		WHERE d.datname = $1 ORDER BY 1, n`, name); err != nil {
 		return nil, err
 	}
-	p.Labels, err = collect[label](ctx, conn, `SELECT provider, label FROM pg_shseclabel JOIN pg_database d ON d.oid = objoid
+	p.Labels, err = collect[label](ctx, conn, `SELECT provider, label FROM pg_shseclabel
+		JOIN pg_database d ON d.oid = objoid
 		WHERE classoid = 'pg_database'::regclass AND d.datname = $1 ORDER BY 1`, name)
 	return p, err
 }
@@ -90,7 +96,9 @@ func (p *properties) roles() (all []string) {
 func (p *properties) without(roles []string) *properties {
 	q := *p
 	q.Grants = slices.DeleteFunc(slices.Clone(p.Grants), func(g grant) bool { return slices.Contains(roles, g.Role) })
-	q.Settings = slices.DeleteFunc(slices.Clone(p.Settings), func(s setting) bool { return slices.Contains(roles, s.Role) })
+	q.Settings = slices.DeleteFunc(slices.Clone(p.Settings), func(s setting) bool {
+		return slices.Contains(roles, s.Role)
+	})
 	return &q
 }
 
@@ -129,7 +137,8 @@ func (p *properties) access(name, owner string) []string {
 	return all
 }
 
-// optional is what a server may be unable to set, such as a setting of a library that it does not have. People are told of it.
+// optional is what a server may be unable to set, such as a setting of a library that it does not have. People are told
+// of it.
 type optional struct {
 	what       string
 	statements []string
@@ -144,7 +153,9 @@ func (p *properties) optionals(name string) (all []optional) {
 		}
 		o := optional{what, []string{"ALTER " + of + " SET " + ident(s.Name) + " TO " + settingValue(s.Name, s.Value)}}
 		if s.Value == "" { // which would be a list of one empty name
-			o.statements = []string{"SELECT set_config(" + literal(s.Name) + ", '', true)", "ALTER " + of + " SET " + ident(s.Name) + " FROM CURRENT"}
+			o.statements = []string{
+				"SELECT set_config(" + literal(s.Name) + ", '', true)", "ALTER " + of + " SET " + ident(s.Name) + " FROM CURRENT",
+			}
 		}
 		all = append(all, o)
 	}
@@ -179,8 +190,10 @@ func (p *properties) differ(from *properties) (words []string) {
 		word string
 		a, b any
 	}{
-		{"access rights", []any{p.OwnAccess, p.Grants}, []any{from.OwnAccess, from.Grants}}, {"connection limit", p.ConnectionLimit, from.ConnectionLimit},
-		{"comment", p.Comment, from.Comment}, {"settings", p.Settings, from.Settings}, {"security labels", p.Labels, from.Labels},
+		{"access rights", []any{p.OwnAccess, p.Grants}, []any{from.OwnAccess, from.Grants}},
+		{"connection limit", p.ConnectionLimit, from.ConnectionLimit},
+		{"comment", p.Comment, from.Comment}, {"settings", p.Settings, from.Settings},
+		{"security labels", p.Labels, from.Labels},
 	} {
 		if text(f.a) != text(f.b) {
 			words = append(words, f.word)

@@ -21,9 +21,10 @@ const dieAt = "HOLDFAST_TEST_DIE_AT"
 // Dying reports whether this process is one that Canary started.
 func Dying() bool { return os.Getenv(dieAt) != "" }
 
-// Canary runs work in processes of the calling test, each of which is killed (SIGKILL) one step later than the one before, until one
-// comes to its end. A step is what is asked of the sinks and sources that work passes through steps. What is left in the system's temporary
-// directory, and what everybody sees of running programs, must not hold the canary; of a process that comes to its end nothing is left.
+// Canary runs work in processes of the calling test, each of which is killed (SIGKILL) one step later than the one
+// before, until one comes to its end. A step is what is asked of the sinks and sources that work passes through steps.
+// What is left in the system's temporary directory, and what everybody sees of running programs, must not hold the
+// canary; of a process that comes to its end nothing is left.
 func Canary(t *testing.T, canary string, work func(ctx context.Context, s *Steps) error) {
 	t.Helper()
 	if Dying() {

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir is a directory for programs that need one. It is locked while its process lives, so that a later one can tell what is left.
+// Dir is a directory for programs that need one. It is locked while its process lives, so that a later one can tell
+// what is left.
 type Dir struct {
 	Path string
 	lock *os.File
@@ -62,14 +63,15 @@ func claim(path string) (*os.File, error) {
 	return f, nil
 }
 
-// former are the names of what versions before this package made, with what may be in it: a password, or a copy of a database.
+// former are the names of what versions before this package made, with what may be in it: a password, or a copy of a
+// database.
 var former = map[*regexp.Regexp]string{
 	regexp.MustCompile(`^holdfast-postgresql-[0-9]+$`): "pgpass",
 	regexp.MustCompile(`^holdfast-sqlite-[0-9]+$`):     "copy.db",
 }
 
-// Sweep removes from a directory what processes left there that are dead. It touches only what this package made, or versions before it did,
-// and what belongs to this user. A directory that is not there holds nothing.
+// Sweep removes from a directory what processes left there that are dead. It touches only what this package made, or
+// versions before it did, and what belongs to this user. A directory that is not there holds nothing.
 func Sweep(parent string) error {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, fs.ErrNotExist) {

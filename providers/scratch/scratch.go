@@ -1,5 +1,5 @@
-// Package scratch keeps what a process needs only while it runs: secrets for the programs it starts, copies it works on. Nothing of it is
-// found under a name after the process ended, however it ended. It is a leaf.
+// Package scratch keeps what a process needs only while it runs: secrets for the programs it starts, copies it works
+// on. Nothing of it is found under a name after the process ended, however it ended. It is a leaf.
 package scratch
 
 import (
@@ -15,7 +15,8 @@ import (
 // prefix begins every name that this package makes.
 const prefix = ".holdfast-scratch-"
 
-// Secret gives a file that is only in memory and that only this user may read. A program that has it among its files reads it at Path.
+// Secret gives a file that is only in memory and that only this user may read. A program that has it among its files
+// reads it at Path.
 func Secret(content []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("secret", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
 	if errors.Is(err, unix.EINVAL) { // a kernel before 6.3
@@ -55,7 +56,8 @@ func File(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Named gives an empty file that has its name only until unlink is called, for what must open it by name first. Unlinking again is harmless.
+// Named gives an empty file that has its name only until unlink is called, for what must open it by name first.
+// Unlinking again is harmless.
 func Named(dir string) (f *os.File, unlink func() error, err error) {
 	f, err = os.CreateTemp(dir, prefix+"*")
 	if err != nil {

@@ -11,7 +11,8 @@ var (
 	faultIgnored = regexp.MustCompile(`^pg_restore: warning: errors ignored on restore: (\d+)`)
 )
 
-// Faults reads what pg_restore says of what it could not load, in words. Count is what it says they are, 0 when it gave up at the first.
+// Faults reads what pg_restore says of what it could not load, in words. Count is what it says they are, 0 when it gave
+// up at the first.
 func Faults(stderr string) (all []string, count int) {
 	var command []string // that was refused, while its lines are read
 	reading := false
@@ -45,7 +46,8 @@ func Faults(stderr string) (all []string, count int) {
 	return all, count
 }
 
-// refused names what a command of a dump makes: its beginning, up to where values may follow, of which some are secrets.
+// refused names what a command of a dump makes: its beginning, up to where values may follow, of which some are
+// secrets.
 func refused(command string) string {
 	const most = 200
 	if i := strings.IndexAny(command, "('$;"); i >= 0 {

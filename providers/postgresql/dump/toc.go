@@ -1,4 +1,5 @@
-// Package dump understands what pg_restore says of a dump: its list of contents, and what it could not load. It is pure.
+// Package dump understands what pg_restore says of a dump: its list of contents, and what it could not load. It is
+// pure.
 package dump
 
 import (
@@ -26,15 +27,17 @@ var (
 	dependsForm = regexp.MustCompile(`^;\s+depends on: ([\d ]+)`)
 )
 
-// What an entry is: a relation, which can be chosen; or attached to relations, and comes with all of those that it is of. Others, such as
-// types, come where something needs them, except for those that are never part of a part.
+// What an entry is: a relation, which can be chosen; or attached to relations, and comes with all of those that it is
+// of. Others, such as types, come where something needs them, except for those that are never part of a part.
 var (
 	relations = []string{"TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE"}
 	attached  = []string{
-		"TABLE DATA", "TABLE ATTACH", "SEQUENCE OWNED BY", "SEQUENCE SET", "DEFAULT", "CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT", "INDEX ATTACH", "INDEX",
-		"STATISTICS", "TRIGGER", "RULE", "POLICY", "ROW SECURITY", "COMMENT", "ACL", "SECURITY LABEL", "MATERIALIZED VIEW DATA",
+		"TABLE DATA", "TABLE ATTACH", "SEQUENCE OWNED BY", "SEQUENCE SET", "DEFAULT", "CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT",
+		"INDEX ATTACH", "INDEX", "STATISTICS", "TRIGGER", "RULE", "POLICY", "ROW SECURITY", "COMMENT", "ACL", "SECURITY LABEL", "MATERIALIZED VIEW DATA",
 	}
-	neverPart = []string{"DATABASE", "DATABASE PROPERTIES", "PUBLICATION", "PUBLICATION TABLE", "SUBSCRIPTION", "EVENT TRIGGER"}
+	neverPart = []string{
+		"DATABASE", "DATABASE PROPERTIES", "PUBLICATION", "PUBLICATION TABLE", "SUBSCRIPTION", "EVENT TRIGGER",
+	}
 )
 
 const classOfRelations = 1259 // pg_class
@@ -63,7 +66,9 @@ func ReadTOC(list string) (t TOC) {
 				t[len(t)-1].Depends = append(t[len(t)-1].Depends, number(f))
 			}
 		} else if m := lineForm.FindStringSubmatch(line); m != nil {
-			t = append(t, Entry{ID: number(m[1]), Class: uint32(number(m[2])), OID: uint32(number(m[3])), Kind: kindOf(m[4])})
+			t = append(t, Entry{
+				ID: number(m[1]), Class: uint32(number(m[2])), OID: uint32(number(m[3])), Kind: kindOf(m[4]),
+			})
 		}
 	}
 	return t
@@ -76,7 +81,8 @@ type Selection struct {
 	Missing   []uint32 // OIDs of relations that views among it need and that are not in it
 }
 
-// Choose gives relations by their OIDs, with all that is of them and of no other one. With needs it adds what they need that is no relation.
+// Choose gives relations by their OIDs, with all that is of them and of no other one. With needs it adds what they need
+// that is no relation.
 func (t TOC) Choose(oids map[uint32]bool, needs bool) *Selection {
 	by, in, s := map[int]Entry{}, map[int]bool{}, &Selection{List: []byte{}}
 	for _, e := range t {
@@ -115,7 +121,8 @@ func (t TOC) Choose(oids map[uint32]bool, needs bool) *Selection {
 	return s
 }
 
-// belongs reports whether an entry is of entries that are in, and of no relation that is not. A sequence may be one of a column.
+// belongs reports whether an entry is of entries that are in, and of no relation that is not. A sequence may be one of
+// a column.
 func (e Entry) belongs(by map[int]Entry, in map[int]bool) bool {
 	if e.Kind != "SEQUENCE" && !slices.Contains(attached, e.Kind) {
 		return false
