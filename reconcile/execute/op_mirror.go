@@ -65,7 +65,7 @@ func mirrorCopy(ctx context.Context, c *call) (out outcome, err error) {
 			return fmt.Errorf("copy %s to %s: %w", req.Source, req.Target, err)
 		}
 		out.output = &mirrorOutput{
-			report: report{FilesDone: int(res.CopiedFiles), BytesDone: res.CopiedBytes, Warnings: res.Warnings},
+			report: report{FilesDone: int(res.CopiedFiles), BytesDone: res.CopiedBytes, Source: content{Files: res.Files}, Warnings: res.Warnings},
 			Result: mirrorResult{started, res},
 		}
 		return nil

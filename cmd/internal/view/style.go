@@ -147,6 +147,8 @@ func Protected(files, bytes int64) string {
 		return ""
 	case files == 0:
 		return unit.Bytes(bytes)
+	case bytes == 0:
+		return Count(int(files), "file", "files")
 	}
 	return Count(int(files), "file", "files") + ", " + unit.Bytes(bytes)
 }
