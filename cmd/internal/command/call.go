@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -146,8 +147,11 @@ func (c *Call) Zone() *time.Location {
 	return time.Local
 }
 
-// Time says an instant to people.
-func (c *Call) Time(t time.Time) string { return c.Style(c.Out).Time(t) }
+// Time says an instant to people in a form that --now and --at take, too, with the name of its zone.
+func (c *Call) Time(t time.Time) string {
+	text := t.In(c.Zone()).Format("2006-01-02T15:04:05Z07:00 MST")
+	return strings.TrimSuffix(text, " UTC")
+}
 
 // Style gives colours only on a terminal that wants them, and times in the zone of the call.
 func (c *Call) Style(w io.Writer) view.Style {

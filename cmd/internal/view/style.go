@@ -33,9 +33,6 @@ func (s Style) green(text string) string  { return s.paint("32", text) }
 func (s Style) yellow(text string) string { return s.paint("33", text) }
 func (s Style) cyan(text string) string   { return s.paint("36", text) }
 
-// Time gives an instant to the second in the style's zone, with its name, or "-" for none.
-func (s Style) Time(t time.Time) string { return s.time(t) }
-
 // time gives an instant to the second in the style's zone, or "-" for none.
 func (s Style) time(t time.Time) string {
 	if t.IsZero() {
