@@ -6,6 +6,7 @@ package load
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"reflect"
 	"runtime"
 	"slices"
@@ -153,6 +154,13 @@ func (l *loader) variable(b *declaration) *value.Variable {
 
 // mask overwrites credentials in the sources, which go into messages.
 func (l *loader) mask() {
+	for name, text := range l.doc.Sources {
+		l.doc.Sources[name] = Shown(name, text)
+	}
+	for _, f := range l.opts.VarFiles {
+		delete(l.doc.Sources, f.Name)
+	}
+	maps.DeleteFunc(l.doc.Sources, func(_ string, text []byte) bool { return text == nil })
 	for _, rng := range l.found.Hidden {
 		src := slices.Clone(l.doc.Sources[rng.Filename])
 		for i := rng.Start.Byte; i < min(rng.End.Byte, len(src)); i++ {

@@ -3,6 +3,7 @@
 package syntax
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -142,6 +143,9 @@ func (f *File) Parse() {
 		file, diags = hclsyntax.ParseConfig(f.Text, f.Name, hcl.InitialPos)
 	}
 	for _, d := range diags {
+		if isJSON && bytes.Contains(f.Text, []byte("sensitive")) {
+			d.Detail = "The text is not shown, because the file has a sensitive variable." // details quote it
+		}
 		f.Report.AddSyntax(d, start)
 		if d.Summary == "Invalid multi-line string" {
 			break // what follows is not what was meant
@@ -160,7 +164,7 @@ func (f *File) Parse() {
 func (f *File) recovered(rng hcl.Range) {
 	if p := recover(); p != nil {
 		f.Body = nil
-		f.Report.Add(problem.Defect, rng, "The file could not be parsed because of an error in holdfast (%v). Please report it with the file.", p)
+		f.Report.Add(problem.Defect, rng, "The file could not be parsed because of an error in holdfast. Please report it with the file, without what is secret in it.")
 	}
 }
 

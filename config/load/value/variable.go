@@ -95,17 +95,31 @@ func (e *Evaluator) declare(v *Variable) {
 		}
 	}
 	if x := written(v.Block.Default); x != nil && !rep.Incomplete {
-		if val, ok := e.Evaluate(x, e.Constant, rep); ok {
-			conv, err := v.convert(val)
-			if err != nil {
-				rep.Add(problem.BadVariable, x.Range(), "The default of %s does not have the declared type: %v.", diag.Quote(v.Name), err)
-			} else {
-				v.preset = conv
-			}
-		}
+		e.readDefault(v, x, rep)
 	}
 	v.Failed = rep.Incomplete
 	e.Take(rep)
+}
+
+func (e *Evaluator) readDefault(v *Variable, x hcl.Expression, rep *problem.Report) {
+	inner := &problem.Report{}
+	val, ok := e.Evaluate(x, e.Constant, inner)
+	if !ok && v.Block.Sensitive {
+		rep.Add(problem.BadVariable, x.Range(), "The default of %s cannot be evaluated. The reason is not shown, because it is sensitive.", diag.Quote(v.Name))
+		return
+	}
+	if rep.Take(inner); !ok {
+		return
+	}
+	conv, err := v.convert(val)
+	switch {
+	case err != nil && v.Block.Sensitive:
+		rep.Add(problem.BadVariable, x.Range(), "The default of %s does not have the declared type.", diag.Quote(v.Name))
+	case err != nil:
+		rep.Add(problem.BadVariable, x.Range(), "The default of %s does not have the declared type: %v.", diag.Quote(v.Name), err)
+	default:
+		v.preset = conv
+	}
 }
 
 // written is the expression of an argument that is kept as written, or nil.

@@ -149,7 +149,9 @@ func (d *formatted) file(c *command.Call, path string) error {
 
 // problems tells what is wrong with a file, and reports whether it can be formatted.
 func (d *formatted) problems(c *command.Call, path string, src []byte, diags diag.List) (ok bool, err error) {
-	diags.WithSnippets(map[string][]byte{path: src})
+	if shown := load.Shown(path, src); shown != nil {
+		diags.WithSnippets(map[string][]byte{path: shown})
+	}
 	d.Diagnostics = append(d.Diagnostics, diags...)
 	if !c.JSON {
 		err = view.Diagnostics(c.Err, diags, c.Style(c.Err))
