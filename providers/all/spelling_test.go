@@ -269,3 +269,11 @@ func tableOf(settings any) *language.Table {
 	}
 	return t
 }
+
+func TestAValueThatIsNotUTF8IsRefused(t *testing.T) {
+	_, list := load.Load(fstest.MapFS{"a.hold.hcl": {Data: []byte("variable \"a\" {}\n")}},
+		load.Options{Types: all.Types(all.Registry()), Environ: map[string]string{"HOLDFAST_VAR_a": "caf\xe9"}})
+	if len(list) != 1 || !strings.Contains(list[0].Detail, "not valid UTF-8") {
+		t.Errorf("%v", list)
+	}
+}

@@ -142,6 +142,8 @@ func TestPatterns(t *testing.T) {
 		"include":               {files.Root{Include: []string{"**/c.go"}}, []string{".", "src", "src/sub", "src/sub/c.go"}},
 		"include a directory":   {files.Root{Include: []string{"src/sub"}}, []string{".", "src", "src/sub", "src/sub/c.go"}},
 		"exclude wins":          {files.Root{Include: []string{"**/*.go"}, Exclude: []string{"src/sub", "cache"}}, []string{".", "a.go", "src", "src/b.go"}},
+		"taken back":            {files.Root{Exclude: []string{"*", "!*/", "!*.go"}}, []string{".", "a.go", "cache", "src", "src/b.go", "src/sub", "src/sub/c.go"}},
+		"only the top":          {files.Root{Exclude: []string{"/*.tmp", "/{cache,src}"}}, []string{".", "a.go"}},
 		"include at the bottom": {files.Root{Include: []string{"cache/k"}}, []string{".", "cache", "cache/k"}},
 	}
 	dir := t.TempDir()
@@ -156,6 +158,12 @@ func TestPatterns(t *testing.T) {
 				t.Errorf("got %q\nwant %q", paths, tt.want)
 			}
 		})
+	}
+	idle := &files.Root{Name: "content", Path: dir, Include: []string{"*.go", "*.c"}, Exclude: []string{"*.old", "src/sub", "src/gone"}}
+	_, res := capture(t, openDevice(t, providers.Env{}, idle), export)
+	want := []string{`root content: the include pattern "*.c" matched nothing`, `root content: the exclude pattern "src/gone" matched nothing`}
+	if !slices.Equal(res.Warnings, want) {
+		t.Errorf("warnings %q, want %q", res.Warnings, want)
 	}
 }
 

@@ -25,6 +25,7 @@ package glob
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -122,6 +123,19 @@ func (m Matcher) Idle() []string {
 	var idle []string
 	for _, p := range m.patterns {
 		if !p.met.Load() {
+			idle = append(idle, p.text)
+		}
+	}
+	return idle
+}
+
+// IdlePlaces is Idle without the patterns that are about every level: "*.tmp" is often
+// written in case there is one, "/var/cache" because there is.
+func (m Matcher) IdlePlaces() []string {
+	var idle []string
+	for _, p := range m.patterns {
+		anyLevel := slices.ContainsFunc(p.ways, func(w way) bool { return w.names[0].across })
+		if !p.met.Load() && !anyLevel {
 			idle = append(idle, p.text)
 		}
 	}

@@ -216,6 +216,13 @@ func TestIdle(t *testing.T) {
 	if got := copied.Idle(); !slices.Equal(got, []string{"!c.tmp", "gone/"}) {
 		t.Errorf("idle are %q", got)
 	}
+	if got := m.IdlePlaces(); len(got) != 0 {
+		t.Errorf("idle places are %q", got)
+	}
+	places, _ := glob.Compile([]string{"/gone", "**/gone", "a/{b,c}", "{gone,a/b}", "*.tmp"})
+	if got := places.IdlePlaces(); !slices.Equal(got, []string{"/gone", "a/{b,c}"}) {
+		t.Errorf("idle places are %q", got)
+	}
 	shadowed, _ := glob.Compile([]string{"*.log", "a.log"})
 	if shadowed.Match("a.log", false); len(shadowed.Idle()) != 0 {
 		t.Errorf("idle are %q, which did match", shadowed.Idle())

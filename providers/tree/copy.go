@@ -51,6 +51,9 @@ func (m *mirror) Copy(ctx context.Context, req providers.MirrorRequest, progress
 		return c
 	})
 	res := providers.MirrorResult{Files: c.files.Load(), CopiedFiles: c.copied.Load(), CopiedBytes: c.bytes.Load(), Warnings: c.losses.lines()}
+	for _, p := range exclude.IdlePlaces() {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("the exclude pattern %q matched nothing", p))
+	}
 	if err = c.outcome(err); err != nil {
 		return res, failed("copy", req, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -265,6 +266,16 @@ func TestLeftoversAreSweptAndOwnNamesLeftAlone(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(p.dst, "dir", old)); err == nil {
 		t.Error("a displaced directory was not pruned")
+	}
+}
+
+func TestAPatternOfAPlaceThatIsNotThereIsTold(t *testing.T) {
+	p := newPair(t, "x/a", "b")
+	p.req.Exclude = []string{"/gone", "*.tmp", "x/a", "x/*.old"}
+	res, err := open(t).Copy(t.Context(), p.req, nil)
+	want := []string{`the exclude pattern "/gone" matched nothing`, `the exclude pattern "x/*.old" matched nothing`}
+	if err != nil || !slices.Equal(res.Warnings, want) {
+		t.Errorf("%q, %v", res.Warnings, err)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +25,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := c.Signals()
 	defer stop()
 	root := tree(c)
+	if i := slices.IndexFunc(args, func(s string) bool { return !utf8.ValidString(s) }); i >= 0 {
+		return c.End(fmt.Errorf("the argument %q is not valid UTF-8, and would be recorded as something else", args[i]))
+	}
 	root.SetArgs(doubleDashes(root, args))
 	root.SetIn(stdin)
 	root.SetOut(c.Out)

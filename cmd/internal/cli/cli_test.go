@@ -19,6 +19,15 @@ func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
 	}
 }
 
+func TestArgumentsThatAreNotUTF8AreRefused(t *testing.T) {
+	for _, args := range [][]string{{"run", "backup_plan.\xff"}, {"--state", "/x\xe9.db", "status"}, {"validate", "--var", "a=caf\xe9"}} {
+		var out, err bytes.Buffer
+		if code := cli.Main(args, strings.NewReader(""), &out, &err); code != 1 || !strings.Contains(err.String(), "is not valid UTF-8") || out.Len() > 0 {
+			t.Errorf("%q: %d, %s%s", args, code, out.String(), err.String())
+		}
+	}
+}
+
 func TestEveryCommandExplainsItself(t *testing.T) {
 	walk(cli.Root(), func(cmd *cobra.Command) {
 		path := cmd.CommandPath()

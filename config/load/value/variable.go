@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -216,6 +217,10 @@ func (e *Evaluator) assign(v *Variable, g given, has bool) {
 // readGiven turns a value from outside into one of the variable's type.
 func (e *Evaluator) readGiven(v *Variable, g given, rep *problem.Report) cty.Value {
 	expr := g.expr
+	if !utf8.ValidString(g.text) {
+		rep.Add(problem.BadVariable, v.Range, "The value of the variable %s (%s) is not valid UTF-8. Give it as UTF-8.", diag.Quote(v.Name), g.from)
+		return cty.NilVal
+	}
 	if expr == nil {
 		want := v.typ
 		if want == cty.DynamicPseudoType && v.preset != cty.NilVal {

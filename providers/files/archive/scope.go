@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,18 @@ func NewScope(rules Rules) (s Scope, err error) {
 	}
 	s.exclude, err = glob.Compile(rules.Exclude)
 	return s, err
+}
+
+// Idle tells after a walk of the whole tree which patterns have matched nothing. Exclusions for every level are not told: they
+// are often written in case something is there.
+func (s *Scope) Idle() (all []string) {
+	for _, p := range s.include.Idle() {
+		all = append(all, fmt.Sprintf("the include pattern %q matched nothing", p))
+	}
+	for _, p := range s.exclude.IdlePlaces() {
+		all = append(all, fmt.Sprintf("the exclude pattern %q matched nothing", p))
+	}
+	return all
 }
 
 // takes reports whether the patterns take a path itself.

@@ -64,7 +64,13 @@ func Write(ctx context.Context, sink providers.Sink, name string, trees []*Tree,
 	if err := w.writeListing(sink); err != nil {
 		return res, fmt.Errorf("write %s: %w", listingName, err)
 	}
-	return w.result(), nil
+	res = w.result()
+	for _, t := range trees {
+		for _, idle := range t.Scope.Idle() {
+			res.Warnings = append(res.Warnings, fmt.Sprintf("root %s: %s", t.Name, idle))
+		}
+	}
+	return res, nil
 }
 
 // writer puts together what the readers give, in the order of the walk.
