@@ -192,6 +192,13 @@ func TestLaterPatternsTakeBack(t *testing.T) {
 		{"*.{a,b} !x.{a,c}", "x.a", false, false},
 		{"*.{a,b} !x.{a,c}", "x.b", false, true},
 		{"cache/ !cache", "cache", false, false},
+		// What people have asked of backup programs: restic/restic#2311, borgbackup/borg#2399, creativeprojects/resticprofile#599.
+		{"/* !/Users /Users/* !/Users/me", "Users/me/x", false, false},
+		{"/* !/Users /Users/* !/Users/me", "Users/you", true, true},
+		{"/* !/Users /Users/* !/Users/me", "bin", true, true},
+		{"/log/** !/log/**/", "log/a/b", true, false},
+		{"/log/** !/log/**/", "log/a/b/x", false, true},
+		{"data/* !data/volumes", "data/volumes/x", false, false},
 	} {
 		m, err := glob.Compile(strings.Fields(tt.patterns))
 		if err != nil {
@@ -243,6 +250,9 @@ func TestDoubts(t *testing.T) {
 		{patterns: "cache !cache/{keep,other}", want: []int{1}, why: `"cache/*"`},
 		{patterns: "cache !{cache/keep,else}"},
 		{patterns: "cache/* !cache/keep"},
+		// Questions of users: restic/restic#5353 and #1005.
+		{patterns: "/video/** !/video/series/Bean/", want: []int{1}, why: `"video/series/*"`},
+		{patterns: ".meteor/ !.meteor/local/db", want: []int{1}, why: `".meteor/*"`},
 		{patterns: "cache !cache !cache/keep"},
 		{patterns: `cache\tmp`, want: []int{0}, why: "separated by /"},
 		{patterns: `\!a \* \[`},
