@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,30 @@ func (s *surplus) visit(b *both, e *entry) (bool, error) {
 	if !e.inSrc && b.src.exists() {
 		b.changed.Store(true)
 	}
+	if !e.inSrc && e.name == storeDir && e.dst.isDir() {
+		if holds, err := isStore(b.dst); holds || err != nil {
+			return false, at(b.path, cmp.Or(err, errStore))
+		}
+	}
 	return s.comparison.visit(b, e)
+}
+
+// What tells that a directory is a store of artifacts: storeMark in storeDir.
+const (
+	storeDir  = ".holdfast"
+	storeMark = "store.json"
+)
+
+var errStore = errors.New("holds a store of artifacts, which no prune deletes; if it is not needed any more, remove it by hand")
+
+func isStore(d dir) (bool, error) {
+	meta, err := d.open(storeDir)
+	if err != nil {
+		return false, err
+	}
+	defer meta.close()
+	_, holds, err := meta.lstat(storeMark)
+	return holds, err
 }
 
 func (s *surplus) leave(b *both) error {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dr/holdfast/providers"
+	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
 // pair is a source and a target with a request between them.
@@ -276,6 +277,21 @@ func TestAPatternOfAPlaceThatIsNotThereIsTold(t *testing.T) {
 	want := []string{`the exclude pattern "/gone" matched nothing`, `the exclude pattern "x/*.old" matched nothing`}
 	if err != nil || !slices.Equal(res.Warnings, want) {
 		t.Errorf("%q, %v", res.Warnings, err)
+	}
+}
+
+func TestNoPruneDeletesAStore(t *testing.T) {
+	p := newPair(t, "a", "b", "copied/"+layout.MetaDir+"/"+layout.MarkerName, "copied/artifact")
+	p.copy(t)
+	must(t, os.RemoveAll(filepath.Join(p.src, "copied")))
+	must(t, os.Remove(filepath.Join(p.src, "b")))
+	p.copy(t)
+	if res, err := open(t).Prune(t.Context(), p.req); err == nil || !strings.Contains(err.Error(), `"copied": holds a store`) || res.DeletedFiles != 0 {
+		t.Errorf("prune: %+v, %v", res, err)
+	}
+	must(t, os.RemoveAll(filepath.Join(p.dst, "copied")))
+	if res, err := open(t).Prune(t.Context(), p.req); err != nil || res.DeletedFiles != 1 {
+		t.Errorf("prune: %+v, %v", res, err)
 	}
 }
 
