@@ -81,7 +81,7 @@ type Span struct {
 }
 
 // Unpacked is how many bytes a restore writes by the device's own format, as the capture told; zero when it did not. Unless it is exact, it
-// may be less: files with holes count as long as they are.
+// may be less: files with holes of older artifacts count as long as they are.
 func (m Manifest) Unpacked() (n int64, exact bool) {
 	if m.Result.Unpacked > 0 {
 		return m.Result.Unpacked, true

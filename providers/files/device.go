@@ -38,7 +38,7 @@ type Root struct {
 	ExcludeCaches    bool     `hcl:"exclude_caches,optional" json:"exclude_caches,omitempty" doc:"true: of directories with a valid CACHEDIR.TAG only that file is taken."`
 	ExcludeIfPresent []string `hcl:"exclude_if_present,optional" json:"exclude_if_present,omitempty" doc:"Names of files: of a directory that has one of them only that file is taken, such as .nobackup."`
 	ExcludeNoDump    bool     `hcl:"exclude_nodump,optional" json:"exclude_nodump,omitempty" doc:"true: files and directories with the flag nodump (chattr +d) are left out."`
-	OnUnreadable     string   `hcl:"on_unreadable,optional" json:"on_unreadable" default:"fail" enum:"fail|skip" doc:"What cannot be read. fail: the backup fails and names it; skip: it is left out, with a warning and a count."`
+	OnUnreadable     string   `hcl:"on_unreadable,optional" json:"on_unreadable,omitempty" enum:"fail|skip" doc:"What becomes of what cannot be read. fail, also when absent: the backup fails and names it all; skip: it is left out, with a warning and a count."`
 	OneFilesystem    bool     `hcl:"one_filesystem,optional" json:"one_filesystem,omitempty" doc:"true: directories where another file system is mounted are captured without their content."`
 	AllowEmpty       bool     `hcl:"allow_empty,optional" json:"allow_empty,omitempty" doc:"true: a root without a single file is no error. It usually means that something is not mounted."`
 }

@@ -228,3 +228,20 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+// TestOlderArtifact: files with holes were kept with their zeros, and there were no rules in the listing.
+func TestOlderArtifact(t *testing.T) {
+	content := string(make([]byte, 4<<20)) + "end"
+	old := file("disk.img", content)
+	old.line = map[string]any{
+		"path": "disk.img", "type": "file", "size": len(content), "sparse": true, "sha256": fmt.Sprintf("%x", sha256.Sum256([]byte(content))),
+	}
+	dir := t.TempDir()
+	must(t, restore(t, artifact(t, old), dir))
+	var st unix.Stat_t
+	must(t, unix.Stat(filepath.Join(dir, "disk.img"), &st))
+	got, err := os.ReadFile(filepath.Join(dir, "disk.img"))
+	if err != nil || string(got) != content || st.Blocks*512 > 1<<20 {
+		t.Errorf("%d bytes in %d blocks, %v", len(got), st.Blocks, err)
+	}
+}
