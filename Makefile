@@ -19,9 +19,9 @@ demo: deps build
 # only those where several things happen at a time. SEED draws the samples; what was drawn with one is drawn with it again.
 test: deps lint
 	@echo "samples: make test SEED=$(SEED)"
-	$(TEST) -timeout 10m $(PACKAGES)
-	$(TEST) -race -short -timeout 10m $$($(GO) list ./... | grep -v /cmd/holdfast)
-	$(TEST) -race -short -timeout 10m -run 'TestScript/(concurrent|first|lock|stop)$$' ./cmd/holdfast
+	$(TEST) -timeout 20m $(PACKAGES)
+	$(TEST) -race -short -timeout 20m $$($(GO) list ./... | grep -v /cmd/holdfast)
+	$(TEST) -race -short -timeout 20m -run 'TestScript/(concurrent|first|lock|stop)$$' ./cmd/holdfast
 
 # All that samples are drawn from: every crash point of every story, every weakened flush, every history. It prints what was covered.
 test-long: deps
@@ -33,7 +33,7 @@ test-long: deps
 PACKAGES := ./reconcile/execute ./providers/postgresql ./cmd/holdfast/... ./...
 
 SEED := $(or $(SEED),$(shell date +%s))
-TEST := HOLDFAST_TEST_SEED=$(SEED) .ci/in-memory $(GO) test -count=1 -vet=off
+TEST := HOLDFAST_TEST_SEED=$(SEED) .ci/in-memory $(GO) test -count=1 -vet=off -ldflags=-w
 
 test-short:
 	$(GO) test -short ./...
