@@ -58,7 +58,7 @@ var imports = map[string][]string{
 	"providers/sqlite":       {"providers", "providers/attribute", "providers/glob", "providers/opened", "providers/priority", "providers/scratch"},
 	"providers/symlink":      {"providers"},
 	"providers/tree":         {"providers", "providers/attribute", "providers/opened", "providers/glob"},
-	"providers/providertest": {"providers"}, // a test kit, as are its children
+	"providers/providertest": {"config/sampletest", "providers"}, // a test kit, as are its children
 	"state/sqlstore":         {"state", "state/sqlstore/database"},
 	"config/golden":          {}, // a test kit
 	"config/sampletest":      {}, // a test kit: how much of a long test is run

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
@@ -245,7 +247,8 @@ func (s DeviceSuite) faultySink(t *testing.T, req providers.CaptureRequest) {
 		sinks["create "+f.Name] = &FaultySink{FailCreate: f.Name}
 		sinks["close "+f.Name] = &FaultySink{FailClose: f.Name}
 	}
-	for where, sink := range sinks {
+	for _, where := range sampletest.Of(t, slices.Sorted(maps.Keys(sinks)), 5) {
+		sink := sinks[where]
 		sink.Sink = new(Artifact)
 		_, err := c.Device.Capture(t.Context(), req, sink)
 		if !errors.Is(err, ErrFault) {
@@ -279,8 +282,11 @@ func (s DeviceSuite) damage(t *testing.T, req providers.CaptureRequest) {
 	for _, f := range art.Files() {
 		whole := art.Bytes(f.Name)
 		damaged := map[string][]byte{"empty": {}, "cut by one": whole[:len(whole)-1], "cut in half": whole[:len(whole)/2]}
+		var places []int
 		for i := range 16 {
-			at := i * (len(whole) - 1) / 15
+			places = append(places, i*(len(whole)-1)/15)
+		}
+		for _, at := range sampletest.Of(t, places, 3) {
 			flipped := slices.Clone(whole)
 			flipped[at] ^= 0x10
 			damaged[fmt.Sprintf("bit in byte %d", at)] = flipped
