@@ -3,13 +3,17 @@ package files_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -243,5 +247,53 @@ func TestOlderArtifact(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(dir, "disk.img"))
 	if err != nil || string(got) != content || st.Blocks*512 > 1<<20 {
 		t.Errorf("%d bytes in %d blocks, %v", len(got), st.Blocks, err)
+	}
+}
+
+// countedSource counts the bytes that are read of an artifact.
+type countedSource struct {
+	providers.Source
+	n atomic.Int64
+}
+
+type countedBytes struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c countedBytes) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+func (s *countedSource) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	r, err := s.Source.Open(ctx, name)
+	return countedBytes{r, &s.n}, err
+}
+
+// TestOneFileDoesNotReadTheRest: the archive is read up to the last entry that is wanted.
+func TestOneFileDoesNotReadTheRest(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "first", "wanted")
+	noise := make([]byte, 32<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	write(t, root, "second", string(noise))
+	d := openDevice(t, providers.Env{}, &files.Root{Name: "content", Path: root})
+	art := new(providertest.Artifact)
+	if _, err := d.Capture(t.Context(), export, art); err != nil {
+		t.Fatal(err)
+	}
+	src := &countedSource{Source: art}
+	dir := t.TempDir()
+	req := providers.RestoreRequest{Action: export.Action, Domain: export.Domain, Variant: export.Variant, Dir: dir, Include: []string{"first"}}
+	if err := d.Restore(t.Context(), req, src); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "first")); err != nil || string(got) != "wanted" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if n := src.n.Load(); n > 16<<20 {
+		t.Errorf("%d bytes of an artifact of %d were read for its first file", n, len(noise))
 	}
 }
