@@ -26,9 +26,8 @@ const sumFunction = "holdfast_sum"
 var polynomial = crc64.MakeTable(crc64.ECMA)
 
 func init() {
-	sqlite.MustRegisterDeterministicScalarFunction(sumFunction, -1, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-		return checksum(args), nil
-	})
+	sum := func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) { return checksum(args), nil }
+	sqlite.MustRegisterDeterministicScalarFunction(sumFunction, -1, sum)
 }
 
 // checksum tells values apart by their types and lengths, too.
@@ -66,7 +65,8 @@ type sums map[string]string
 // readSums finds the tables with checksums.
 func readSums(ctx context.Context, q Querier) (sums, error) {
 	columns := map[string][]string{}
-	err := Each(ctx, q, `SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY m.name, c.cid`, nil, func(row Row) error {
+	const query = `SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY m.name, c.cid`
+	err := Each(ctx, q, query, nil, func(row Row) error {
 		var table, column string
 		err := row.Scan(&table, &column)
 		columns[table] = append(columns[table], column)
@@ -105,7 +105,8 @@ func (s sums) verify(ctx context.Context, q Querier, table, where string, args .
 	if s[table] == "" {
 		return nil
 	}
-	return Each(ctx, q, "SELECT rowid FROM "+table+" WHERE sum IS NOT NULL AND ("+where+") AND sum <> "+s[table]+" LIMIT 1", args, func(row Row) error {
+	query := "SELECT rowid FROM " + table + " WHERE sum IS NOT NULL AND (" + where + ") AND sum <> " + s[table] + " LIMIT 1"
+	return Each(ctx, q, query, args, func(row Row) error {
 		var id int64
 		if err := row.Scan(&id); err != nil {
 			return err
