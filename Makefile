@@ -52,7 +52,7 @@ bench: deps build
 
 # Programs that tests, demo and benchmarks start: installed only when one is missing.
 deps:
-	$(call install,git jq sqlite3 rsync zstd tar age /usr/lib/postgresql/*/bin/postgres=postgresql)
+	$(call install,git jq setfacl=acl setfattr=attr chattr=e2fsprogs sqlite3 rsync zstd tar age /usr/lib/postgresql/*/bin/postgres=postgresql)
 
 # Installs the Debian packages of the programs that are not there: PROGRAM, or PROGRAM=PACKAGE.
 define install

@@ -51,14 +51,14 @@ backup_plan "qa" {
   # windows-and-scripts. Those of an activity run around each of its tasks.
   activity "secure" {
     action  = "secure_backup"
-    devices = ["QA*"]
+    devices = ["appliance[\"QA*\"]"]
     quiesce { timeout = "120s" } # and three minutes, then the task is given up and the device taken back
     pre_script { command = [local.announce, "{device}", "begins"] }
     post_script { command = [local.announce, "{device}", "ends:", "{status}"] }
   }
   activity "domains" {
     action  = "export_domain"
-    devices = ["TEST8", "TEST9"]
+    devices = ["appliance[\"TEST8\"]", "appliance[\"TEST9\"]"]
     domains = ["DOMAIN*"]
     quiesce {}
   }
@@ -66,68 +66,24 @@ backup_plan "qa" {
 
 # ---- the simulated appliances -----------------------------------------------
 
-device "command" "QA1" {
-  command         = [local.appliance, "${var.root}/QA1", "backup", "{domain}"]
-  command_unsaved = [local.appliance, "${var.root}/QA1", "backup-unsaved", "{domain}"]
-  inspect         = [local.appliance, "${var.root}/QA1", "inspect"]
-  state           = [local.appliance, "${var.root}/QA1", "state", "{domain}"]
-  quiesce         = [local.appliance, "${var.root}/QA1", "quiesce", "{domain}", "{timeout}"]
-  unquiesce       = [local.appliance, "${var.root}/QA1", "unquiesce", "{domain}"]
-  unsaved         = [local.appliance, "${var.root}/QA1", "unsaved", "{domain}"]
-  free_space      = [local.appliance, "${var.root}/QA1", "free-space"]
-  min_free        = "100MB" # on the appliance, which puts the backup together before it is fetched
-  extension       = ".cfg"
-  compress        = false
-}
-
-device "command" "QA2" {
-  command         = [local.appliance, "${var.root}/QA2", "backup", "{domain}"]
-  command_unsaved = [local.appliance, "${var.root}/QA2", "backup-unsaved", "{domain}"]
-  inspect         = [local.appliance, "${var.root}/QA2", "inspect"]
-  state           = [local.appliance, "${var.root}/QA2", "state", "{domain}"]
-  quiesce         = [local.appliance, "${var.root}/QA2", "quiesce", "{domain}", "{timeout}"]
-  unquiesce       = [local.appliance, "${var.root}/QA2", "unquiesce", "{domain}"]
-  unsaved         = [local.appliance, "${var.root}/QA2", "unsaved", "{domain}"]
-  free_space      = [local.appliance, "${var.root}/QA2", "free-space"]
-  min_free        = "100MB" # on the appliance, which puts the backup together before it is fetched
-  extension       = ".cfg"
-  compress        = false
-}
-
-device "command" "QA3" {
-  command         = [local.appliance, "${var.root}/QA3", "backup", "{domain}"]
-  command_unsaved = [local.appliance, "${var.root}/QA3", "backup-unsaved", "{domain}"]
-  inspect         = [local.appliance, "${var.root}/QA3", "inspect"]
-  state           = [local.appliance, "${var.root}/QA3", "state", "{domain}"]
-  quiesce         = [local.appliance, "${var.root}/QA3", "quiesce", "{domain}", "{timeout}"]
-  unquiesce       = [local.appliance, "${var.root}/QA3", "unquiesce", "{domain}"]
-  unsaved         = [local.appliance, "${var.root}/QA3", "unsaved", "{domain}"]
-  free_space      = [local.appliance, "${var.root}/QA3", "free-space"]
-  min_free        = "100MB" # on the appliance, which puts the backup together before it is fetched
-  extension       = ".cfg"
-  compress        = false
-}
-
-device "command" "TEST8" {
-  command         = [local.appliance, "${var.root}/TEST8", "backup", "{domain}"]
-  command_unsaved = [local.appliance, "${var.root}/TEST8", "backup-unsaved", "{domain}"]
-  inspect         = [local.appliance, "${var.root}/TEST8", "inspect"]
-  state           = [local.appliance, "${var.root}/TEST8", "state", "{domain}"]
-  quiesce         = [local.appliance, "${var.root}/TEST8", "quiesce", "{domain}", "{timeout}"]
-  unquiesce       = [local.appliance, "${var.root}/TEST8", "unquiesce", "{domain}"]
-  unsaved         = [local.appliance, "${var.root}/TEST8", "unsaved", "{domain}"]
-  extension       = ".cfg"
-  compress        = false
-}
-
-device "command" "TEST9" {
-  command         = [local.appliance, "${var.root}/TEST9", "backup", "{domain}"]
-  command_unsaved = [local.appliance, "${var.root}/TEST9", "backup-unsaved", "{domain}"]
-  inspect         = [local.appliance, "${var.root}/TEST9", "inspect"]
-  state           = [local.appliance, "${var.root}/TEST9", "state", "{domain}"]
-  quiesce         = [local.appliance, "${var.root}/TEST9", "quiesce", "{domain}", "{timeout}"]
-  unquiesce       = [local.appliance, "${var.root}/TEST9", "unquiesce", "{domain}"]
-  unsaved         = [local.appliance, "${var.root}/TEST9", "unsaved", "{domain}"]
+# One block for all of them. Each is a device of its own: device.appliance["QA1"] and so on.
+device "command" "appliance" {
+  for_each = {
+    QA1   = { min_free = "100MB" } # on the appliance, which puts a secure backup together before it is fetched
+    QA2   = { min_free = "100MB" }
+    QA3   = { min_free = "100MB" }
+    TEST8 = { min_free = null }
+    TEST9 = { min_free = null }
+  }
+  command         = [local.appliance, "${var.root}/${each.key}", "backup", "{domain}"]
+  command_unsaved = [local.appliance, "${var.root}/${each.key}", "backup-unsaved", "{domain}"]
+  inspect         = [local.appliance, "${var.root}/${each.key}", "inspect"]
+  state           = [local.appliance, "${var.root}/${each.key}", "state", "{domain}"]
+  quiesce         = [local.appliance, "${var.root}/${each.key}", "quiesce", "{domain}", "{timeout}"]
+  unquiesce       = [local.appliance, "${var.root}/${each.key}", "unquiesce", "{domain}"]
+  unsaved         = [local.appliance, "${var.root}/${each.key}", "unsaved", "{domain}"]
+  free_space      = [local.appliance, "${var.root}/${each.key}", "free-space"]
+  min_free        = each.value.min_free
   extension       = ".cfg"
   compress        = false
 }
