@@ -8,14 +8,17 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/postgresql"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
@@ -59,6 +62,7 @@ func TestBaseBackupUnderWrites(t *testing.T) {
 }
 
 func TestBaseBackupOfAStandbyAndPauseReplay(t *testing.T) {
+	long(t)
 	c := shared(t)
 	s := newData(t)
 	run(t, "pg_basebackup", "-h", c.dir, "-U", "admin", "-D", s.data, "-R", "-X", "stream", "-c", "fast", "--no-sync")
@@ -114,6 +118,7 @@ func TestBaseBackupOfAStandbyAndPauseReplay(t *testing.T) {
 func readOnly(s *postgresql.Settings) { s.Quiesce = postgresql.ReadOnly }
 
 func TestReadOnly(t *testing.T) {
+	long(t)
 	c := own(t)
 	c.fill(t, "app", 1)
 	c.fill(t, "other", 1)
@@ -198,6 +203,7 @@ func TestReadOnly(t *testing.T) {
 
 // TestConfigurationElsewhere is Debian's way: the data directory has no configuration, and the one there is names the old places.
 func TestConfigurationElsewhere(t *testing.T) {
+	long(t)
 	c := own(t)
 	must(t, c.pgctl("stop", "-m", "fast"))
 	etc := filepath.Join(c.dir, "etc")
@@ -233,6 +239,7 @@ func TestConfigurationElsewhere(t *testing.T) {
 
 // TestVerifyBackup makes sure that the word of pg_verifybackup counts, at the capture with verify_dir and at a restore.
 func TestVerifyBackup(t *testing.T) {
+	long(t)
 	c := shared(t)
 	version := "case \"$1\" in --version) exec " + filepath.Join(binDir, "pg_verifybackup") + " --version;; esac\n"
 	link := "exec " + filepath.Join(binDir, "pg_basebackup") + ` "$@"`
@@ -264,6 +271,7 @@ func TestVerifyBackup(t *testing.T) {
 }
 
 func TestTablespacesAreRefused(t *testing.T) {
+	long(t)
 	c := own(t)
 	space := filepath.Join(c.dir, "space")
 	must(t, os.Mkdir(space, 0o700))
@@ -286,16 +294,19 @@ func TestTablespacesAreRefused(t *testing.T) {
 
 // TestHostileArchive restores archives that would leave the directory.
 func TestHostileArchive(t *testing.T) {
+	long(t)
 	c := shared(t)
 	dev := c.device(t)
 	good, _ := capture(t, dev, secure)
-	for name, h := range map[string]tar.Header{
+	leaving := map[string]tar.Header{
 		"parent":   {Name: "../evil", Typeflag: tar.TypeReg},
 		"absolute": {Name: "/tmp/evil", Typeflag: tar.TypeReg},
 		"link":     {Name: "pg_wal", Typeflag: tar.TypeSymlink, Linkname: "/tmp"},
 		"hardlink": {Name: "x", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"},
 		"device":   {Name: "x", Typeflag: tar.TypeChar},
-	} {
+	}
+	for _, name := range sampletest.Of(t, slices.Sorted(maps.Keys(leaving)), 2) {
+		h := leaving[name]
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
 		must(t, w.WriteHeader(&h))
@@ -319,7 +330,7 @@ func TestHostileArchive(t *testing.T) {
 	if err := dev.Restore(t.Context(), providers.RestoreRequest{Action: secure.Action, Domain: secure.Domain, Dir: t.TempDir()}, bad); !errors.Is(err, providers.ErrCorrupt) {
 		t.Errorf("the archive of another capture: got %v, want ErrCorrupt", err)
 	}
-	for name, edit := range map[string]func(*tar.Header) bool{
+	edits := map[string]func(*tar.Header) bool{
 		"file is missing":  func(h *tar.Header) bool { return h.Name != "PG_VERSION" },
 		"log is missing":   func(h *tar.Header) bool { return !strings.HasPrefix(h.Name, "pg_wal/0") },
 		"manifest missing": func(h *tar.Header) bool { return h.Name != "backup_manifest" },
@@ -327,7 +338,9 @@ func TestHostileArchive(t *testing.T) {
 			h.Name = strings.Replace(h.Name, "pg_wal/archive_status/0", "added", 1)
 			return true
 		},
-	} {
+	}
+	for _, name := range sampletest.Of(t, slices.Sorted(maps.Keys(edits)), 1) {
+		edit := edits[name]
 		bad := reseal(t, good, rewrite(t, good.Bytes("base.tar"), edit))
 		err := dev.Restore(t.Context(), providers.RestoreRequest{Action: secure.Action, Domain: secure.Domain, Dir: t.TempDir()}, bad)
 		if !errors.Is(err, providers.ErrCorrupt) {

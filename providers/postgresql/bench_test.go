@@ -35,6 +35,7 @@ func (d *discard) Write(b []byte) (int, error) {
 }
 
 func TestMemoryStaysConstant(t *testing.T) {
+	long(t)
 	c := own(t)
 	c.exec(t, "postgres", "CREATE DATABASE app")
 	c.exec(t, "app", "CREATE TABLE large AS SELECT i, repeat(md5(i::text), 30) AS v FROM generate_series(1, 150000) i")

@@ -13,6 +13,7 @@ import (
 
 // TestKilledLeavesNoPassword: neither a capture nor a restore that is killed leaves the password in a file, at whatever point.
 func TestKilledLeavesNoPassword(t *testing.T) {
+	long(t)
 	const dsn, programs = "HOLDFAST_TEST_DSN", "HOLDFAST_TEST_BIN"
 	var c *cluster
 	if !providertest.Dying() {

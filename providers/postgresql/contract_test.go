@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/postgresql"
 	"github.com/holdfast-dr/holdfast/providers/providertest"
@@ -19,13 +20,14 @@ var (
 )
 
 func TestContract(t *testing.T) {
-	requests := []providers.CaptureRequest{export, runs, secure}
-	if testing.Short() {
-		requests = requests[:1]
+	requests := []providers.CaptureRequest{export}
+	if !testing.Short() {
+		requests = append(requests, sampletest.Of(t, []providers.CaptureRequest{runs, secure}, 1)...)
 	}
 	providertest.Device(t, providertest.DeviceSuite{
 		Requests:    requests,
 		FindsDamage: true,
+		Slow:        true,
 		Parts:       postgresql.DeviceType().Parts,
 		New: func(t *testing.T) providertest.DeviceCase {
 			c := shared(t)

@@ -70,6 +70,7 @@ func (s watchedSource) Open(ctx context.Context, name string) (io.ReadCloser, er
 
 // TestDatabaseIsAsItWas: what belongs to a database itself comes back where there is none, and nobody may connect before.
 func TestDatabaseIsAsItWas(t *testing.T) {
+	long(t)
 	c := shared(t)
 	c.drop(t, "own_reader, own_gone, own_chief", "own", "own copy", "own old")
 	c.exec(t, "postgres", "CREATE ROLE own_reader LOGIN", "CREATE ROLE own_gone LOGIN", "CREATE ROLE own_chief", "CREATE DATABASE own OWNER own_chief CONNECTION LIMIT 20",
@@ -122,6 +123,7 @@ func TestDatabaseIsAsItWas(t *testing.T) {
 
 // TestNotASuperuser: a role that may make databases, and no roles, restores what it can, into absent databases and in place.
 func TestNotASuperuser(t *testing.T) {
+	long(t)
 	c := shared(t)
 	c.drop(t, "plain_app, plain_gone, plain_other", "plain", "plain_copy", "plain_foreign")
 	c.exec(t, "postgres", "CREATE ROLE plain_app LOGIN CREATEDB PASSWORD 'x'", "CREATE ROLE plain_gone", "CREATE ROLE plain_other", "CREATE DATABASE plain OWNER plain_app",
@@ -153,6 +155,7 @@ func TestNotASuperuser(t *testing.T) {
 
 // TestFactsNeedThePath: what needs the database's own search path is read with it; what cannot be read costs the fact, not the export.
 func TestFactsNeedThePath(t *testing.T) {
+	long(t)
 	c := shared(t)
 	c.drop(t, "", "paths", "paths copy")
 	c.exec(t, "postgres", "CREATE DATABASE paths", "ALTER DATABASE paths SET search_path = app, public")
@@ -246,6 +249,7 @@ func TestQueueBehindTheExport(t *testing.T) {
 
 // TestReservedName: a database with the name that means the whole device is told, not forgotten.
 func TestReservedName(t *testing.T) {
+	long(t)
 	c := shared(t)
 	c.drop(t, "", "all-domains", "reserved")
 	c.exec(t, "postgres", `CREATE DATABASE "all-domains"`, "CREATE DATABASE reserved")
@@ -265,6 +269,7 @@ func TestReservedName(t *testing.T) {
 
 // TestFaultyDump: a dump with faults of its own loads as far as it can when that is asked for, into a new database.
 func TestFaultyDump(t *testing.T) {
+	long(t)
 	c := shared(t)
 	c.drop(t, "", "faulty", "faulty copy")
 	c.exec(t, "postgres", "CREATE DATABASE faulty")

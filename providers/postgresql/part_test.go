@@ -14,6 +14,7 @@ import (
 
 // TestPart takes tables out of an export, as SQL and into another database, with all that is of them and nothing else.
 func TestPart(t *testing.T) {
+	long(t)
 	c := shared(t)
 	c.drop(t, "", "whole", "part", "part views", "part of it")
 	c.exec(t, "postgres", "CREATE DATABASE whole")

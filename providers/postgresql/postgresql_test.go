@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/postgresql"
@@ -37,6 +39,7 @@ func withSums(columns ...string) func(*postgresql.Settings) {
 
 // TestRestoreUnderWrites is the promise: what is restored is what the facts say, while the source goes on changing.
 func TestRestoreUnderWrites(t *testing.T) {
+	long(t)
 	c := shared(t)
 	c.fill(t, "busy", 2)
 	c.exec(t, "postgres", "CREATE ROLE clerk", "CREATE ROLE reader LOGIN PASSWORD 'hash4reader'")
@@ -97,6 +100,7 @@ func TestRestoreUnderWrites(t *testing.T) {
 
 // TestRestoreFindsDifferences restores artifacts that are whole but not what their facts say.
 func TestRestoreFindsDifferences(t *testing.T) {
+	long(t)
 	c := shared(t)
 	dev := c.device(t, withSums("public.part.id"))
 	art, _ := capture(t, dev, export)
@@ -107,7 +111,7 @@ func TestRestoreFindsDifferences(t *testing.T) {
 		return c.value(t, "postgres", "SELECT count(*) FROM pg_database WHERE datname = '"+name+"'")
 	}
 	into := providers.RestoreRequest{Action: export.Action, Domain: "different", Variant: export.Variant}
-	for name, change := range map[string]func(*providertest.Artifact){
+	changes := map[string]func(*providertest.Artifact){
 		"another dump": func(a *providertest.Artifact) { a.Set("export.pgdump", later.Bytes("export.pgdump")) },
 		"cut dump": func(a *providertest.Artifact) {
 			b := a.Bytes("export.pgdump")
@@ -121,7 +125,9 @@ func TestRestoreFindsDifferences(t *testing.T) {
 			}
 			a.Set("fingerprint.json", changed)
 		},
-	} {
+	}
+	for _, name := range sampletest.Of(t, slices.Sorted(maps.Keys(changes)), 2) {
+		change := changes[name]
 		bad := art.Clone()
 		change(bad)
 		if err := dev.Restore(t.Context(), into, bad); !errors.Is(err, providers.ErrCorrupt) {
@@ -155,8 +161,11 @@ func TestRestoreFindsDifferences(t *testing.T) {
 }
 
 func TestHostileNames(t *testing.T) {
+	long(t)
 	c := shared(t)
-	names := []string{"-x", "--help", `we"ird 'na\me`, "dbname=postgres user=nobody", "postgres://elsewhere/x", "ünï çödé 数", "a b", "semi;DROP", "$(id)", "%s{domain}", " lead"}
+	names := sampletest.Of(t, []string{
+		"-x", "--help", `we"ird 'na\me`, "dbname=postgres user=nobody", "postgres://elsewhere/x", "ünï çödé 数", "a b", "semi;DROP", "$(id)", "%s{domain}", " lead",
+	}, 3)
 	dev := c.device(t)
 	for _, name := range names {
 		c.exec(t, "postgres", "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
@@ -285,7 +294,7 @@ func noBackends(t *testing.T, c *cluster) {
 
 func TestServerDiesInTheMiddle(t *testing.T) {
 	c := own(t)
-	c.fill(t, "app", 5)
+	c.fill(t, "app", 2)
 	for _, req := range []providers.CaptureRequest{export, secure} {
 		art := new(providertest.Artifact)
 		die := sync.OnceFunc(func() { must(t, c.pgctl("stop", "-m", "immediate")) })
@@ -306,7 +315,7 @@ func TestServerDiesInTheMiddle(t *testing.T) {
 
 func TestCancelInTheMiddle(t *testing.T) {
 	c := own(t)
-	c.fill(t, "app", 5)
+	c.fill(t, "app", 2)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	for _, req := range []providers.CaptureRequest{export, secure} {
@@ -340,6 +349,7 @@ func TestCancelInTheMiddle(t *testing.T) {
 
 // TestSecretsStayAway looks at every argument list of the system, and at the environment, while programs run.
 func TestSecretsStayAway(t *testing.T) {
+	long(t)
 	c := shared(t)
 	lines := filepath.Join(t.TempDir(), "lines")
 	programs, wrappers := []string{"pg_dump", "pg_dumpall", "pg_basebackup", "pg_restore"}, map[string]string{}
@@ -401,7 +411,8 @@ func TestPrograms(t *testing.T) {
 		"globals fail":   {map[string]string{"pg_dump": version("pg_dump", major) + "echo x", "pg_dumpall": version("pg_dumpall", major) + "exit 1"}, export, providers.ErrSourceExit, "exit code 1"},
 		"is killed":      {map[string]string{"pg_dump": version("pg_dump", major) + "echo x; kill -9 $$", "pg_dumpall": dumpAll}, export, providers.ErrSourceExit, "signal 9"},
 	}
-	for name, tt := range tests {
+	for _, name := range sampletest.Of(t, slices.Sorted(maps.Keys(tests)), 6) {
+		tt := tests[name]
 		t.Run(name, func(t *testing.T) {
 			art := new(providertest.Artifact)
 			_, err := c.device(t, fakes(t, tt.scripts)).Capture(t.Context(), tt.req, art)

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/config/unit"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/postgresql"
@@ -43,6 +46,7 @@ const history = "SELECT count(*) FROM pgbench_history"
 
 // TestReplace puts an older state in the place of a database that people write to all the time.
 func TestReplace(t *testing.T) {
+	long(t)
 	c := own(t)
 	c.fill(t, "live", 2)
 	space := filepath.Join(c.dir, "space")
@@ -130,6 +134,7 @@ func TestReplace(t *testing.T) {
 // TestReplaceRepeated: a restore is known by its ID below the database's comment, whether it took a place or found none, and one
 // that died before it dropped what it replaced is finished.
 func TestReplaceRepeated(t *testing.T) {
+	long(t)
 	c := own(t)
 	c.fill(t, "live", 1)
 	dev := c.device(t, func(s *postgresql.Settings) { s.DropReplaced = true })
@@ -172,6 +177,7 @@ func TestReplaceRepeated(t *testing.T) {
 
 // TestReplaceFails makes sure that the old database is what it was, and that nothing is left beside it.
 func TestReplaceFails(t *testing.T) {
+	long(t)
 	c := own(t)
 	c.fill(t, "live", 1)
 	dev := c.device(t)
@@ -209,7 +215,7 @@ func TestReplaceFails(t *testing.T) {
 		}
 	}
 	check("cut dump", "live", cut, providers.ErrCorrupt, "")
-	for _, name := range []string{"globals.sql", "settings.json", "fingerprint.json"} {
+	for _, name := range sampletest.Of(t, []string{"globals.sql", "settings.json", "fingerprint.json"}, 1) {
 		bad := art.Clone()
 		b := art.Bytes(name)
 		bad.Set(name, b[:len(b)-1])
@@ -225,6 +231,7 @@ func TestReplaceFails(t *testing.T) {
 }
 
 func TestReplaceRefusesWhatStaysBehind(t *testing.T) {
+	long(t)
 	c := own(t)
 	must(t, c.pgctl("stop", "-m", "fast"))
 	c.startWith(t, "-c wal_level=logical -c max_prepared_transactions=3")
@@ -252,6 +259,7 @@ func TestReplaceRefusesWhatStaysBehind(t *testing.T) {
 
 // TestReplaceKilled kills the program, with SIGKILL, in the middle of a restore, and runs it again.
 func TestReplaceKilled(t *testing.T) {
+	long(t)
 	c := own(t)
 	c.fill(t, "live", 2)
 	req := export
@@ -277,7 +285,9 @@ func TestReplaceKilled(t *testing.T) {
 			t.Errorf("killed %s: the old database is not there any more", when)
 		}
 	}
-	for name, die := range map[string]int{"before the dump": 1, "in the dump": size / 2, "at its end": size - 1} {
+	places := map[string]int{"before the dump": 1, "in the dump": size / 2, "at its end": size - 1}
+	for _, name := range sampletest.Of(t, slices.Sorted(maps.Keys(places)), 2) {
+		die := places[name]
 		if err := start(die).Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 			t.Errorf("killed %s: got %v", name, err)
 		}

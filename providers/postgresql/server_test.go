@@ -61,6 +61,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// long leaves a test out of short passes: much is done in it, of which nothing happens at a time that does not in the tests that stay.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("NOT TESTED with -short: it takes long")
+	}
+}
+
 // bin finds the programs of version 15 or, on other systems, of whatever there is.
 func bin(t testing.TB) string {
 	t.Helper()

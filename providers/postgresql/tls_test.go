@@ -44,6 +44,7 @@ func certificate(t *testing.T, dir string) (cert, key string) {
 // TestTLS makes sure that the programs check the server's certificate as the library does: the server takes nothing else,
 // and another certificate is refused.
 func TestTLS(t *testing.T) {
+	long(t)
 	c := own(t)
 	c.exec(t, "postgres", "CREATE DATABASE app")
 	must(t, c.pgctl("stop", "-m", "fast"))

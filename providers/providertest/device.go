@@ -29,6 +29,8 @@ type DeviceSuite struct {
 	// Parts and Settings are those of the device type; nil: its artifacts are put back whole.
 	Parts    *providers.Parts
 	Settings any
+	// Slow says that every call takes long: a sample has fewer of the faults and damages.
+	Slow bool
 	// InPlace says which requests can be restored into the device itself; nil: that is not tested. Then DeviceCase.Change is needed.
 	InPlace func(req providers.CaptureRequest) bool
 }
@@ -64,6 +66,14 @@ func Device(t *testing.T, s DeviceSuite) {
 			t.Run("broken", func(t *testing.T) { s.broken(t, req) })
 		})
 	}
+}
+
+// few is how many of a kind are tried in a sample: of a slow device not half of those that others are tried with.
+func (s DeviceSuite) few(n int) int {
+	if s.Slow {
+		return (n + 2) / 3
+	}
+	return n
 }
 
 func name(req providers.CaptureRequest) string {
@@ -247,7 +257,7 @@ func (s DeviceSuite) faultySink(t *testing.T, req providers.CaptureRequest) {
 		sinks["create "+f.Name] = &FaultySink{FailCreate: f.Name}
 		sinks["close "+f.Name] = &FaultySink{FailClose: f.Name}
 	}
-	for _, where := range sampletest.Of(t, slices.Sorted(maps.Keys(sinks)), 5) {
+	for _, where := range sampletest.Of(t, slices.Sorted(maps.Keys(sinks)), s.few(5)) {
 		sink := sinks[where]
 		sink.Sink = new(Artifact)
 		_, err := c.Device.Capture(t.Context(), req, sink)
@@ -262,7 +272,7 @@ func (s DeviceSuite) faultySink(t *testing.T, req providers.CaptureRequest) {
 func (s DeviceSuite) faultySource(t *testing.T, req providers.CaptureRequest) {
 	c := s.open(t)
 	art, _ := c.capture(t, req)
-	for _, after := range []int64{0, art.Files()[0].Size / 2} {
+	for _, after := range sampletest.Of(t, []int64{0, art.Files()[0].Size / 2}, s.few(2)) {
 		err := c.Device.Restore(t.Context(), into(req, t.TempDir()), &FaultySource{Source: art, After: after})
 		if !errors.Is(err, ErrFault) {
 			t.Errorf("fault after %d bytes: got %v, want the fault", after, err)
@@ -291,7 +301,8 @@ func (s DeviceSuite) damage(t *testing.T, req providers.CaptureRequest) {
 			flipped[at] ^= 0x10
 			damaged[fmt.Sprintf("bit in byte %d", at)] = flipped
 		}
-		for how, content := range damaged {
+		for _, how := range sampletest.Of(t, slices.Sorted(maps.Keys(damaged)), s.few(len(damaged))) {
+			content := damaged[how]
 			bad := art.Clone()
 			bad.Set(f.Name, content)
 			dir := t.TempDir()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
@@ -151,19 +152,16 @@ func (s DeviceSuite) keeps(t *testing.T, req providers.CaptureRequest) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	fails("cancelled", cancelled, replacing(req), art, context.Canceled)
-	for _, f := range art.Files() {
-		places := []int64{0, f.Size / 2, f.Size - 1}
-		if testing.Short() {
-			places = places[1:2]
-		}
-		for _, after := range places {
-			fails(fmt.Sprintf("fault after %d bytes", after), t.Context(), replacing(req), &FaultySource{Source: art, After: after}, ErrFault)
+	for _, f := range sampletest.Of(t, art.Files(), s.few(len(art.Files()))) {
+		for _, after := range sampletest.Of(t, []int64{0, f.Size / 2, f.Size - 1}, s.few(3)) {
+			what := fmt.Sprintf("fault after %d bytes of %s", after, f.Name)
+			fails(what, t.Context(), replacing(req), &FaultySource{Source: art, After: after}, ErrFault)
 		}
 	}
-	if !s.FindsDamage || testing.Short() {
+	if !s.FindsDamage {
 		return
 	}
-	for _, f := range art.Files() {
+	for _, f := range sampletest.Of(t, art.Files(), s.few(len(art.Files()))) {
 		bad := art.Clone()
 		whole := art.Bytes(f.Name)
 		bad.Set(f.Name, whole[:len(whole)-1])
