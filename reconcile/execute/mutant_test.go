@@ -42,7 +42,7 @@ func TestMutantsAreCaught(t *testing.T) {
 		t.Skip("builds and runs another test binary")
 	}
 	bin := filepath.Join(t.TempDir(), "mutants.test")
-	if out, err := exec.Command("go", "test", "-c", "-tags", "mutant", "-o", bin, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "test", "-c", "-ldflags=-w", "-tags", "mutant", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	run := func(mutant, test, story string) (string, error) {
