@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/holdfast-dr/holdfast/config/sampletest"
@@ -31,6 +32,10 @@ func TestContract(t *testing.T) {
 		Parts:       postgresql.DeviceType().Parts,
 		New: func(t *testing.T) providertest.DeviceCase {
 			c := shared(t)
+			again := sync.OnceFunc(func() { // other tests share the server
+				c.exec(t, "postgres", "DROP DATABASE app WITH (FORCE)")
+				c.fill(t, "app", 1)
+			})
 			return providertest.DeviceCase{
 				Device:  c.device(t),
 				Secrets: []string{canary, "c4n4ry"},
@@ -40,7 +45,10 @@ func TestContract(t *testing.T) {
 						c.value(t, "app", "SELECT count(*) FROM pg_replication_slots")
 				},
 				Break:  func(t *testing.T) { must(t, c.pgctl("stop", "-m", "immediate")) },
-				Change: func(t *testing.T, _ providers.CaptureRequest) func(*testing.T) { return c.damage(t) },
+				Change: func(t *testing.T, _ providers.CaptureRequest) func(*testing.T) {
+					t.Cleanup(again)
+					return c.damage(t)
+				},
 			}
 		},
 		// Settings that run and are not saved, and whole clusters, do not go into a server.
@@ -71,10 +79,6 @@ func (c *cluster) damage(t *testing.T) func(*testing.T) {
 	const content = `SELECT concat_ws(E'\n', (SELECT md5(string_agg(a::text, ',' ORDER BY aid)) FROM pgbench_accounts a), (SELECT count(*) FROM "odd ""schema"."t.a'b"),
 		(SELECT string_agg(format('%s %s', relname, relkind), ',' ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace))`
 	want := c.value(t, "app", content)
-	t.Cleanup(func() { // other tests share the server
-		c.exec(t, "postgres", "DROP DATABASE app WITH (FORCE)")
-		c.fill(t, "app", 1)
-	})
 	c.exec(t, "app", "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 3 = 0", "DROP TABLE part CASCADE", "CREATE TABLE late (id int)", "DELETE FROM pgbench_tellers")
 	if c.value(t, "app", content) == want {
 		t.Fatal("nothing was changed")

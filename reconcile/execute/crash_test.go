@@ -64,6 +64,7 @@ var stories = map[string]story{
 	"everything": {
 		plan:    world.everything,
 		prepare: prepareMirrored,
+		few:     32,
 		end:     settledAt(right, 2),
 		again: func(w world) *reconcile.Plan {
 			return w.plan(w.backupAction("2026-10-26T02:30"), w.mirrorAction("mirror.live", "right", "left", orders, 2))
@@ -83,6 +84,7 @@ var stories = map[string]story{
 	// A device is quiesced for each of three tasks: whatever happens, it takes work again, and everything is backed up.
 	"quiesced": {
 		plan: world.quiet,
+		few:  20,
 		end: func(ctx context.Context, w world, b state.Backend, f *findings) {
 			w.eachTask(ctx, b, func(t state.TaskRun) {
 				if !t.Status.Good() {
@@ -345,7 +347,7 @@ func (k *killer) run(deaths []death) {
 
 // TestKilledAnywhere kills a process at crash points: before and after each write to the state and each call to a provider, and in their
 // streams. A second process goes on, is killed at some points itself, and a third one finishes. The long form takes every point, a sample one
-// of each third place in the protocol. HOLDFAST_CRASH_FULL=1 kills the second process at every point, too; HOLDFAST_CRASH_STORY=NAME tells one story.
+// of each of some places in the protocol. HOLDFAST_CRASH_FULL=1 kills the second process at every point, too; HOLDFAST_CRASH_STORY=NAME tells one story.
 func TestKilledAnywhere(t *testing.T) {
 	if raced {
 		t.Skip("what is killed are processes of one task at a time; the race detector makes them slow and finds nothing in them")

@@ -69,7 +69,7 @@ func TestEverythingOnce(t *testing.T) {
 
 // TestStoppedAnywhere: a friendly stop at any call never costs more than a resume, and never a person's attention.
 func TestStoppedAnywhere(t *testing.T) {
-	for n := range sampletest.Points(t, 4) {
+	for n := range sampletest.Points(t, 10) {
 		k := newRig(t)
 		ctx, stop := context.WithCancel(t.Context())
 		var calls atomic.Int64
@@ -147,7 +147,7 @@ func (l *lossy) Cancel(ctx context.Context, run string, status state.Status, rea
 
 // TestLostAnswers: a write whose answer is lost is made again, and nothing happens twice.
 func TestLostAnswers(t *testing.T) {
-	for at := range sampletest.Points(t, 4) {
+	for at := range sampletest.Points(t, 10) {
 		k := newRig(t)
 		l := &lossy{mortal: mortal{k.b, &crash{}}, at: at}
 		k.o.Backend = l
