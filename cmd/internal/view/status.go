@@ -26,64 +26,80 @@ func Status(w io.Writer, st status.Report, s Style) error {
 	if hold := st.State.Hold; hold.Holds(st.At) {
 		fmt.Fprintf(w, "%s\n", s.yellow(fmt.Sprintf("Nothing is deleted before %s: %s", s.time(hold.Until), Line(hold.Reason))))
 	}
-	if len(st.BackupPlans) > 0 {
-		var rows [][]string
-		for _, b := range st.BackupPlans {
-			next := s.time(b.Next)
-			if b.Overdue {
-				next = "due now"
-				if len(b.Missed) > 1 {
-					next = fmt.Sprintf("due now, %d passed", len(b.Missed))
-				}
-			}
-			if b.Stopped {
-				next = strings.TrimPrefix(next+", ", ", ") + "stopped: backups_enabled = false"
-			}
-			protected := ""
-			if b.LastGood != nil {
-				protected = Protected(b.LastGood.SourceFiles, b.LastGood.SourceBytes)
-			}
-			rows = append(rows, []string{b.Address, runText(b.Last), goodTime(b.Good, s), protected, next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
-		}
-		fmt.Fprintf(w, "\n%s\n", s.bold("Backup plans"))
-		if err := s.table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "PROTECTED", "NEXT", "ARTIFACTS", "SIZE"}, rows); err != nil {
+	for _, part := range []func(io.Writer, status.Report, Style) error{backupPlans, stores, mirrors, failovers, work} {
+		if err := part(w, st, s); err != nil {
 			return err
 		}
 	}
-	if err := stores(w, st, s); err != nil {
-		return err
+	return nil
+}
+
+// backupPlans prints when what was taken last, and what is next.
+func backupPlans(w io.Writer, st status.Report, s Style) error {
+	if len(st.BackupPlans) == 0 {
+		return nil
 	}
-	if len(st.Mirrors) > 0 {
-		var rows [][]string
-		for _, m := range st.Mirrors {
-			lag, health := "never synced", "healthy"
-			if m.Lag >= 0 {
-				lag = m.Lag.Round(time.Second).String()
+	var rows [][]string
+	for _, b := range st.BackupPlans {
+		next := s.time(b.Next)
+		if b.Overdue {
+			next = "due now"
+			if len(b.Missed) > 1 {
+				next = fmt.Sprintf("due now, %d passed", len(b.Missed))
 			}
-			if !m.Healthy {
-				health = "unhealthy"
-			}
-			direction := ""
-			if m.Position.Source != "" {
-				direction = m.Position.Source + " -> " + m.Position.Target
-			}
-			rows = append(rows, []string{m.Address, lag, health, runText(m.Last), direction})
 		}
-		fmt.Fprintf(w, "\n%s\n", s.bold("Mirrors"))
-		if err := s.table(w, []string{"OBJECT", "LAG", "HEALTH", "LAST RUN", "DIRECTION"}, rows); err != nil {
-			return err
+		if b.Stopped {
+			next = strings.TrimPrefix(next+", ", ", ") + "stopped: backups_enabled = false"
 		}
+		protected := ""
+		if b.LastGood != nil {
+			protected = Protected(b.LastGood.SourceFiles, b.LastGood.SourceBytes)
+		}
+		rows = append(rows, []string{b.Address, runText(b.Last), goodTime(b.Good, s), protected, next, strconv.Itoa(b.Artifacts.Count), unit.Bytes(b.Artifacts.Bytes)})
 	}
-	if len(st.Failovers) > 0 {
-		var rows [][]string
-		for _, r := range st.Failovers {
-			rows = append(rows, []string{r.Failover, r.Active, strconv.FormatInt(r.Epoch, 10), string(r.State), s.time(r.Since), r.Reason})
-		}
-		fmt.Fprintf(w, "\n%s\n", s.bold("Failovers"))
-		if err := s.table(w, []string{"OBJECT", "ACTIVE", "EPOCH", "STATE", "SINCE", "WHY"}, rows); err != nil {
-			return err
-		}
+	fmt.Fprintf(w, "\n%s\n", s.bold("Backup plans"))
+	return s.table(w, []string{"OBJECT", "LAST RUN", "LAST GOOD", "PROTECTED", "NEXT", "ARTIFACTS", "SIZE"}, rows)
+}
+
+// mirrors prints how old their targets are.
+func mirrors(w io.Writer, st status.Report, s Style) error {
+	if len(st.Mirrors) == 0 {
+		return nil
 	}
+	var rows [][]string
+	for _, m := range st.Mirrors {
+		lag, health := "never synced", "healthy"
+		if m.Lag >= 0 {
+			lag = m.Lag.Round(time.Second).String()
+		}
+		if !m.Healthy {
+			health = "unhealthy"
+		}
+		direction := ""
+		if m.Position.Source != "" {
+			direction = m.Position.Source + " -> " + m.Position.Target
+		}
+		rows = append(rows, []string{m.Address, lag, health, runText(m.Last), direction})
+	}
+	fmt.Fprintf(w, "\n%s\n", s.bold("Mirrors"))
+	return s.table(w, []string{"OBJECT", "LAG", "HEALTH", "LAST RUN", "DIRECTION"}, rows)
+}
+
+// failovers prints which side is active.
+func failovers(w io.Writer, st status.Report, s Style) error {
+	if len(st.Failovers) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for _, r := range st.Failovers {
+		rows = append(rows, []string{r.Failover, r.Active, strconv.FormatInt(r.Epoch, 10), string(r.State), s.time(r.Since), r.Reason})
+	}
+	fmt.Fprintf(w, "\n%s\n", s.bold("Failovers"))
+	return s.table(w, []string{"OBJECT", "ACTIVE", "EPOCH", "STATE", "SINCE", "WHY"}, rows)
+}
+
+// work prints what is at work, what did not end, what waits for a decision, and what is locked.
+func work(w io.Writer, st status.Report, s Style) error {
 	if len(st.Working) > 0 {
 		fmt.Fprintf(w, "\n%s\n", s.bold("Runs at work"))
 		if err := Runs(w, st.Working, s); err != nil {
