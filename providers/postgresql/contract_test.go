@@ -44,7 +44,7 @@ func TestContract(t *testing.T) {
 						c.value(t, "app", "SELECT string_agg(name || setting, ',' ORDER BY name) FROM pg_settings WHERE source = 'configuration file'") +
 						c.value(t, "app", "SELECT count(*) FROM pg_replication_slots")
 				},
-				Break:  func(t *testing.T) { must(t, c.pgctl("stop", "-m", "immediate")) },
+				Break: func(t *testing.T) { must(t, c.pgctl("stop", "-m", "immediate")) },
 				Change: func(t *testing.T, _ providers.CaptureRequest) func(*testing.T) {
 					t.Cleanup(again)
 					return c.damage(t)

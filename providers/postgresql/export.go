@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -135,10 +136,6 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if err != nil {
 		return res, err
 	}
-	dumpAll, err := d.find(ctx, "pg_dumpall", s.major(), false)
-	if err != nil {
-		return res, err
-	}
 	doc, err := readSettings(ctx, conn)
 	if err != nil {
 		return res, err
@@ -152,56 +149,10 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 		return res, err
 	}
 	res.Source.Bytes = databaseSize(ctx, conn)
-	snapshot, all, err := d.openSnapshot(ctx, conn, &rec.Position)
-	if err != nil {
-		return res, d.blocked(ctx, name, err)
-	}
-	objects, err := readObjects(ctx, conn)
-	if err != nil {
+	if res.Warnings, err = d.dumpWithFacts(ctx, t, conn, dump, name, &rec, sink); err != nil {
 		return res, err
 	}
-	args := []string{"--format=custom", "--no-password", "--snapshot=" + snapshot, "--dbname=" + pair("dbname", name)}
-	if d.Compression != 6 {
-		args = append(args, "--compress="+strconv.Itoa(d.Compression))
-	}
-	args = append(args, "--lock-wait-timeout="+strconv.FormatInt(d.dumpPatience().Milliseconds(), 10))
-	globals, err := scratch.File("") // the sink takes one file after another
-	if err != nil {
-		return res, err
-	}
-	defer globals.Close()
-	g, inner := errgroup.WithContext(ctx)
-	another := target{maps.Clone(t.dsn), t.password} // connecting writes into it
-	var found facts
-	var missing, notes []string
-	g.Go(func() (err error) {
-		r := &reader{conn: conn, path: func(ctx context.Context) (string, error) { return another.ownPath(ctx, name) }}
-		found, missing, err = d.Fingerprint.measure(inner, r, name, all)
-		return err
-	})
-	g.Go(func() (err error) {
-		notes, err = d.globals(inner, t, dumpAll, name, globals)
-		return err
-	})
-	g.Go(func() error {
-		notes, err := sink.stream(dumpName, func(w io.Writer) ([]string, error) { return t.run(inner, dump, nil, w, args...) })
-		res.Warnings = notes
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return res, d.blocked(ctx, name, err)
-	}
-	rec.Facts = &found
-	closeConn(ctx, conn)
-	if _, err := sink.stream(globalsName, func(w io.Writer) ([]string, error) {
-		_, err := io.Copy(w, scratch.Content(globals))
-		return nil, err
-	}); err != nil {
-		return res, err
-	}
-	res.Warnings = append(append(res.Warnings, notes...), missing...)
 	res.Warnings = append(res.Warnings, reserved...)
-	rec.Database.Objects = &objects
 	if dump.major > s.major() {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("made by %s: it may not go back into a server of version %d", dump.version, s.major()))
 	}
@@ -210,10 +161,75 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	}
 	res.Consistency, res.Tool = "application", dump.version
 	res.Fingerprint = map[string]any{
-		"rows": found.Rows, "sums": found.Sums, "system_identifier": s.Identity, "server_version": s.Version,
+		"rows": rec.Facts.Rows, "sums": rec.Facts.Sums, "system_identifier": s.Identity, "server_version": s.Version,
 		"timeline": rec.Position.Timeline, "extensions": rec.Database.Extensions,
 	}
 	return res, sink.record(rec)
+}
+
+// dumpWithFacts streams the dump and what belongs to the server, and puts position, objects and facts of the dump's snapshot into the record.
+// Notes are warnings for people.
+func (d *device) dumpWithFacts(
+	ctx context.Context, t *target, conn *pgx.Conn, dump program, name string, rec *record, sink *hashingSink,
+) (notes []string, err error) {
+	dumpAll, err := d.find(ctx, "pg_dumpall", rec.Server.major(), false)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, all, err := d.openSnapshot(ctx, conn, &rec.Position)
+	if err != nil {
+		return nil, d.blocked(ctx, name, err)
+	}
+	objects, err := readObjects(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	globals, err := scratch.File("") // the sink takes one file after another
+	if err != nil {
+		return nil, err
+	}
+	defer globals.Close()
+	g, inner := errgroup.WithContext(ctx)
+	another := target{maps.Clone(t.dsn), t.password} // connecting writes into it
+	var found facts
+	var missing, ofGlobals, ofDump []string
+	g.Go(func() (err error) {
+		r := &reader{conn: conn, path: func(ctx context.Context) (string, error) { return another.ownPath(ctx, name) }}
+		found, missing, err = d.Fingerprint.measure(inner, r, name, all)
+		return err
+	})
+	g.Go(func() (err error) {
+		ofGlobals, err = d.globals(inner, t, dumpAll, name, globals)
+		return err
+	})
+	g.Go(func() (err error) {
+		ofDump, err = sink.stream(dumpName, func(w io.Writer) ([]string, error) {
+			return t.run(inner, dump, nil, w, d.dumpArgs(name, snapshot)...)
+		})
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, d.blocked(ctx, name, err)
+	}
+	rec.Facts, rec.Database.Objects = &found, &objects
+	closeConn(ctx, conn)
+	_, err = sink.stream(globalsName, func(w io.Writer) ([]string, error) {
+		_, err := io.Copy(w, scratch.Content(globals))
+		return nil, err
+	})
+	return slices.Concat(ofDump, ofGlobals, missing), err
+}
+
+// dumpArgs are the arguments of pg_dump for a database, as a snapshot sees it.
+func (d *device) dumpArgs(name, snapshot string) []string {
+	args := []string{
+		"--format=custom", "--no-password", "--snapshot=" + snapshot, "--dbname=" + pair("dbname", name),
+		"--lock-wait-timeout=" + strconv.FormatInt(d.dumpPatience().Milliseconds(), 10),
+	}
+	if d.Compression != 6 {
+		args = append(args, "--compress="+strconv.Itoa(d.Compression))
+	}
+	return args
 }
 
 // globals writes the roles and tablespaces, of which each export has its own.
