@@ -26,18 +26,18 @@ var imports = map[string][]string{
 	"config":                    {"config/diag", "config/schedule", "config/unit"},
 	"providers/ahead":           {},
 	"providers/attribute":       {},
-	"providers/glob":            {},
+	"config/glob":               {},
 	"providers/priority":        {},
 	"providers/process":         {"providers/priority"},
 	"providers/opened":          {},
 	"providers/scratch":         {},
 	"providers/secrets":         {"providers", "providers/process"},
 	"providers/command":         {"providers", "providers/process", "providers/scratch", "config/unit"},
-	"providers/files":           {"providers", "providers/attribute", "providers/files/archive", "providers/opened", "providers/glob"},
-	"providers/postgresql":      {"providers", "providers/glob", "providers/postgresql/dump", "providers/process", "providers/scratch", "config/unit"},
+	"providers/files":           {"providers", "providers/attribute", "providers/files/archive", "providers/opened", "config/glob"},
+	"providers/postgresql":      {"providers", "config/glob", "providers/postgresql/dump", "providers/process", "providers/scratch", "config/unit"},
 	"providers/postgresql/dump": {},
 	"providers/files/archive": {
-		"providers", "providers/ahead", "providers/attribute", "providers/opened", "providers/glob", "providers/priority", "providers/scratch",
+		"providers", "providers/ahead", "providers/attribute", "providers/opened", "config/glob", "providers/priority", "providers/scratch",
 	},
 	"providers/providertest/faulty": {
 		"providers",
@@ -55,17 +55,17 @@ var imports = map[string][]string{
 	"providers/plain/codec":  {"providers"},
 	"providers/plain/disk":   {"providers"},
 	"providers/plain/layout": {"providers", "providers/plain/chain", "providers/plain/codec"},
-	"providers/sqlite":       {"providers", "providers/attribute", "providers/glob", "providers/opened", "providers/priority", "providers/scratch"},
+	"providers/sqlite":       {"providers", "providers/attribute", "config/glob", "providers/opened", "providers/priority", "providers/scratch"},
 	"providers/symlink":      {"providers"},
-	"providers/tree":         {"providers", "providers/attribute", "providers/opened", "providers/glob"},
+	"providers/tree":         {"providers", "providers/attribute", "providers/opened", "config/glob"},
 	"providers/providertest": {"config/sampletest", "providers"}, // a test kit, as are its children
 	"state/sqlstore":         {"state", "state/sqlstore/database"},
 	"config/golden":          {}, // a test kit
 	"config/sampletest":      {}, // a test kit: how much of a long test is run
 	"state/statetest":        {"state", "state/sqlstore"},
 
-	"config/language":      {"config", "config/diag", "config/schedule", "config/unit", "providers/glob"}, // what a pattern of paths may be
-	"config/load":          {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax", "config/load/value", "providers/glob"},
+	"config/language":      {"config", "config/diag", "config/schedule", "config/unit", "config/glob"}, // what a pattern of paths may be
+	"config/load":          {"config", "config/diag", "config/language", "config/load/problem", "config/load/syntax", "config/load/value", "config/glob"},
 	"config/source":        {"config/diag", "config/source/git", "config/source/remote"},
 	"config/source/git":    {}, // the git program, hardened: reads what the library for git cannot
 	"config/load/problem":  {"config/diag", "config/load/spelling"},
@@ -87,7 +87,7 @@ var imports = map[string][]string{
 
 	"reconcile/observe":  {"config", "providers", "reconcile", "reconcile/planner", "state"},
 	"reconcile/store":    {"config", "config/schedule", "providers", "reconcile", "state"},
-	"reconcile/artifact": {"providers", "providers/ahead", "providers/glob", "state"},
+	"reconcile/artifact": {"providers", "providers/ahead", "config/glob", "state"},
 	"reconcile/recovery": {"config/diag", "config/unit", "reconcile", "state"},
 	"reconcile/execute":  {"providers", "providers/ahead", "providers/priority", "providers/process", "providers/secrets", "reconcile", "reconcile/artifact", "state"},
 
@@ -115,7 +115,7 @@ var imports = map[string][]string{
 	},
 	"cmd/internal/command/recovery": {
 		"cmd/internal/app", "cmd/internal/command", "cmd/internal/command/execution", "cmd/internal/view", "cmd/internal/view/progress", "config/diag",
-		"config", "config/unit", "providers", "providers/glob",
+		"config", "config/unit", "providers", "config/glob",
 		"reconcile", "reconcile/artifact", "reconcile/execute", "reconcile/status", "reconcile/store", "reconcile/verification", "state", "state/sqlstore",
 	},
 	"cmd/internal/command/store": {
@@ -129,7 +129,7 @@ var imports = map[string][]string{
 }
 
 // pure packages decide; they read no clock, disk, network or randomness.
-var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/planner", "reconcile/recovery", "reconcile/retention", "reconcile/status", "reconcile/verification", "providers/glob", "providers/plain/chain", "providers/plain/layout", "providers/postgresql/dump"}
+var pure = []string{"config", "config/diag", "config/language", "config/schedule", "config/unit", "state", "reconcile", "reconcile/planner", "reconcile/recovery", "reconcile/retention", "reconcile/status", "reconcile/verification", "config/glob", "providers/plain/chain", "providers/plain/layout", "providers/postgresql/dump"}
 
 // impure is what a pure package may not import, and which calls of allowed packages it may not make.
 var (

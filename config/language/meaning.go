@@ -8,8 +8,8 @@ import (
 	"unicode"
 
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/config/schedule"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // meaning is what a string stands for, by the kind tag of its field.

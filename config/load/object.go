@@ -7,9 +7,9 @@ import (
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/config/diag"
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/config/language"
 	"github.com/holdfast-dr/holdfast/config/load/problem"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // decodeObject decodes one instance of a top-level block.

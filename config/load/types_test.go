@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/config/unit"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // Secret has the name that marks a credential.

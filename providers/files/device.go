@@ -19,9 +19,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/files/archive"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // Settings are the arguments of a device of type "files".

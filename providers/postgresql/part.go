@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 	"github.com/holdfast-dr/holdfast/providers/postgresql/dump"
 	"github.com/holdfast-dr/holdfast/providers/process"
 	"github.com/holdfast-dr/holdfast/providers/scratch"

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // parts are the databases of an artifact.

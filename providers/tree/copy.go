@@ -12,9 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/attribute"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // Copy makes a first or another copy. What it wrote is durable when it returns

@@ -31,8 +31,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // MirrorType copies file:// to file://.

@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/attribute"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // Prune first walks and counts; then, if the count is allowed, it goes to where there was something and deletes, never

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/providers"
 	"github.com/holdfast-dr/holdfast/providers/attribute"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 )
 
 // visitor is what a walk is for. Calls about one directory come from one goroutine,

@@ -7,8 +7,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/holdfast-dr/holdfast/config/glob"
 	"github.com/holdfast-dr/holdfast/providers"
-	"github.com/holdfast-dr/holdfast/providers/glob"
 	"github.com/holdfast-dr/holdfast/state"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-dr/holdfast/providers/glob"
+	"github.com/holdfast-dr/holdfast/config/glob"
 )
 
 func TestMatch(t *testing.T) {
