@@ -18,6 +18,8 @@ import (
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
+const maxBlocked = 10 // names beside a database that are tried
+
 // inPlace puts an export into a database of this device. A copy is made beside it and checked. Where there is no database the copy
 // gets its name; otherwise it is written into the database with SQLite's online backup, in one transaction: other connections
 // see the old content or the new one, a crash is rolled back by whoever opens the database next, and a database that somebody
@@ -30,8 +32,8 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 	if err != nil {
 		return err
 	}
-	beside := filepath.Join(filepath.Dir(path), ".holdfast-restore-"+filepath.Base(path))
-	if err := os.RemoveAll(beside); err != nil { // what a crash left
+	beside, err := workplace(path, req)
+	if err != nil {
 		return err
 	}
 	if done, err := marked(ctx, path, req.ID); err != nil || done {
@@ -70,6 +72,23 @@ func (d *device) inPlace(ctx context.Context, req providers.RestoreRequest, src 
 		return fmt.Errorf("%s: %w", path, providers.ErrNotEmpty)
 	}
 	return overwrite(ctx, copied, path, info)
+}
+
+// workplace gives a free name beside a database and removes what a crash left there. What cannot be removed, such as an immutable file,
+// must not be in the way of this restore or of the next: then it is another name.
+func workplace(path string, req providers.RestoreRequest) (string, error) {
+	for n := ""; len(n) < maxBlocked; n += "x" {
+		beside := filepath.Join(filepath.Dir(path), ".holdfast-restore"+n+"-"+filepath.Base(path))
+		err := os.RemoveAll(beside)
+		if err == nil {
+			return beside, nil
+		}
+		req.Warnf("what an interrupted restore left could not be removed: %v; remove it by hand (chattr -R -i -a makes that possible)", err)
+	}
+	return "", &providers.Error{
+		Op: "restore", Target: path, Err: fmt.Errorf("%d names beside it that begin with .holdfast-restore are taken, and cannot be freed", maxBlocked),
+		Hint: "Remove what interrupted restores left by hand; chattr -R -i -a makes that possible.",
+	}
 }
 
 // place gives the path of a database that is there or could be.

@@ -4,7 +4,9 @@ import (
 	"database/sql"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/holdfast-dr/holdfast/providers"
@@ -203,5 +205,31 @@ func TestRepeatedWhileItIsUsed(t *testing.T) {
 				t.Errorf("%d tables of holdfast are left; the database has %s, want %s", n, dump(t, path), later)
 			}
 		})
+	}
+}
+
+// TestInPlaceBesideALeftoverThatStays: what an interrupted restore left and nobody can remove is told, and in nobody's way.
+func TestInPlaceBesideALeftoverThatStays(t *testing.T) {
+	path, want, art := back(t, "delete")
+	left := filepath.Join(filepath.Dir(path), ".holdfast-restore-app.db")
+	must(t, os.Mkdir(left, 0o700))
+	must(t, os.WriteFile(filepath.Join(left, "app.db"), nil, 0o600))
+	if out, err := exec.Command("chattr", "+i", filepath.Join(left, "app.db"), left).CombinedOutput(); err != nil {
+		t.Skipf("chattr: %v: %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("chattr", "-R", "-i", left).Run() })
+	for range 2 {
+		var told []string
+		req := providers.RestoreRequest{Action: export.Action, Domain: "app.db", Replace: true, Warn: func(text string) { told = append(told, text) }}
+		must(t, openDevice(t, path).Restore(t.Context(), req, art))
+		if len(told) != 1 || !strings.Contains(told[0], left) {
+			t.Errorf("told %q, want the leftover", told)
+		}
+	}
+	if got := dump(t, path); got != want {
+		t.Errorf("the database has %s, want %s", got, want)
+	}
+	if all, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".holdfast*")); err != nil || len(all) != 1 {
+		t.Errorf("beside the database are %q, %v; want the leftover alone", all, err)
 	}
 }
