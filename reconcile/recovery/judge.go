@@ -44,7 +44,7 @@ func (b *builder) judge() {
 	b.judgeArtifact()
 	b.judgeStore()
 	if len(b.Include) > 0 && b.Seen.Whole != "" {
-		b.errorf("HF-RST-019", "The artifact cannot be put back in parts", "%s. Leave --include away, or choose among its files as they were captured: --dir with --raw; holdfast artifact files %s --raw lists them.", b.Seen.Whole, b.Source.Artifact)
+		b.errorf("HF-RST-019", "The artifact cannot be put back in parts", "%s. %s", b.Seen.Whole, b.instead())
 	}
 	if b.Dir != "" {
 		b.judgeDir()
@@ -54,6 +54,14 @@ func (b *builder) judge() {
 	if b.Lenient || b.Device != "" && len(b.Include) > 0 && b.Seen.Whole == "" {
 		b.judgePartial()
 	}
+}
+
+// instead says how parts of an artifact are had that do not go where they were to go.
+func (b *builder) instead() string {
+	if b.Dir == "" {
+		return "Leave --include away, or have the parts put into a directory with --dir."
+	}
+	return fmt.Sprintf("Leave --include away, or choose among its files as they were captured, with --raw; holdfast artifact files %s --raw lists them.", b.Source.Artifact)
 }
 
 // judgePartial has what may not be the whole go to where nothing is.

@@ -84,7 +84,7 @@ func choose(ctx context.Context, src providers.Source, patterns []string) (*part
 	if err := eachLine(ctx, src, p.note); err != nil {
 		return nil, err
 	}
-	if p.left == 0 {
+	if p.left == 0 && len(p.dirs) == 0 {
 		return nil, fmt.Errorf("nothing in the artifact matches %q: %w", patterns, providers.ErrNotFound)
 	}
 	p.left += len(p.instead) + len(p.dirs)
