@@ -276,6 +276,16 @@ func TestUnreadableIsAnError(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, os.Chmod(filepath.Join(dir, "dir"), 0o700))
+
+	dir = t.TempDir() // where nothing can be read there is no backup, whatever may be empty or skipped
+	write(t, dir, "dir/file", "x")
+	must(t, os.Chmod(filepath.Join(dir, "dir"), 0))
+	root := &files.Root{Name: "content", Path: dir, OnUnreadable: "skip", AllowEmpty: true}
+	_, err = openDevice(t, providers.Env{}, root).Capture(t.Context(), export, new(providertest.Artifact))
+	if !errors.Is(err, providers.ErrTooSmall) || !strings.Contains(fmt.Sprint(err), "names left out: 1") {
+		t.Errorf("nothing can be read: %v", err)
+	}
+	must(t, os.Chmod(filepath.Join(dir, "dir"), 0o700))
 }
 
 // asNobody runs tests of this program again without the rights of root.

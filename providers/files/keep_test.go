@@ -48,6 +48,12 @@ func TestScope(t *testing.T) {
 	if _, paths := listing(t, art); !slices.Equal(paths, want) {
 		t.Errorf("got %q\nwant %q", paths, want)
 	}
+	tagged := leaves(filepath.Join(dir, "tagged")) // the root itself
+	art, res := capture(t, openDevice(t, providers.Env{}, tagged), export)
+	if _, paths := listing(t, art); !slices.Equal(paths, []string{".", "CACHEDIR.TAG"}) || len(res.Warnings) == 0 ||
+		!strings.Contains(res.Warnings[0], "only CACHEDIR.TAG is taken") {
+		t.Errorf("a root that is a cache: %q, warnings %q", paths, res.Warnings)
+	}
 	run(t, dir, "chattr", "+d", "dump", "page")
 	art, _ = capture(t, openDevice(t, providers.Env{}, leaves(dir)), export)
 	want = slices.DeleteFunc(want, func(path string) bool { return path == "page" || strings.HasPrefix(path, "dump") })

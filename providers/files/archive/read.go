@@ -112,6 +112,7 @@ func (r *reader) cannotRead(b *batch, it *item, err error) error {
 		return nil
 	}
 	b.count.skipped++
+	it.dir.tree.skipped.Add(1)
 	b.warnings = append(b.warnings, "left out, it cannot be read: "+known.Error())
 	if r.e.path = it.dir.join(it.name); !r.e.incomplete {
 		r.e.kind, r.e.note = kindSkipped, "cannot be read: "+known.Error()

@@ -29,6 +29,7 @@ type Tree struct {
 	Leave         opened.Inode // a directory whose content is left out; zero: none
 
 	entries atomic.Int64 // what is in the archive, without directories
+	skipped atomic.Int64 // what could not be read
 }
 
 // dir is an open directory. The walker and every item in it hold a reference;
@@ -185,6 +186,11 @@ func (w *walker) level(ctx context.Context, l *level, rel string) error {
 		return w.emitLost(l, "", err)
 	}
 	if tag := t.Scope.Tag(d.fd); tag != "" {
+		if rel == "" {
+			if err := w.warn(fmt.Sprintf("root %s: only %s is taken, because it is in the root itself", t.Name, tag)); err != nil {
+				return err
+			}
+		}
 		names, dirs = slices.DeleteFunc(names, func(name string) bool { return name != tag }), nil
 	}
 	for _, name := range names {

@@ -32,8 +32,9 @@ const (
 )
 
 // Write writes trees into an archive of that name, and then its listing. It is not a point in time: each file is as it was
-// when it was read, and a file that changed meanwhile is a warning. What cannot be read is an error that names it all, unless its tree skips
-// it, and so is a tree without a single file that may not be empty. Holdfast's own open files are left out; the listing names them.
+// when it was read, and a file that changed meanwhile is a warning. What cannot be read is an error that names it all, unless its tree
+// skips it, and so is a tree without a single file that may not be empty, or of which nothing can be read. Holdfast's own open files are
+// left out; the listing names them.
 func Write(ctx context.Context, sink providers.Sink, name string, trees []*Tree, own opened.Own) (res providers.CaptureResult, err error) {
 	out, err := sink.Create(name)
 	if err != nil {
@@ -53,12 +54,8 @@ func Write(ctx context.Context, sink providers.Sink, name string, trees []*Tree,
 		return res, fmt.Errorf("write %s: %w", name, err)
 	}
 	for _, t := range trees {
-		if t.entries.Load() == 0 && !t.AllowEmpty {
-			return res, &providers.Error{
-				Op: "capture", Target: t.Name,
-				Err:  fmt.Errorf("%w: no files in %s", providers.ErrTooSmall, t.Path),
-				Hint: "Check that it is mounted and that the patterns match; allow_empty = true permits an empty root.",
-			}
+		if err := t.enough(); err != nil {
+			return res, err
 		}
 	}
 	if err := w.writeListing(sink); err != nil {
@@ -71,6 +68,26 @@ func Write(ctx context.Context, sink providers.Sink, name string, trees []*Tree,
 		}
 	}
 	return res, nil
+}
+
+// enough refuses a tree of which nothing was taken: its content may be somewhere else, or nobody may read it.
+func (t *Tree) enough() error {
+	skipped := t.skipped.Load()
+	switch {
+	case t.entries.Load() > 0:
+	case skipped > 0:
+		return &providers.Error{
+			Op: "capture", Target: t.Name,
+			Err:  fmt.Errorf("%w: nothing in %s can be read; names left out: %d", providers.ErrTooSmall, t.Path, skipped),
+			Hint: "Give holdfast the right to read it, or look at the disk.",
+		}
+	case !t.AllowEmpty:
+		return &providers.Error{
+			Op: "capture", Target: t.Name, Err: fmt.Errorf("%w: no files in %s", providers.ErrTooSmall, t.Path),
+			Hint: "Check that it is mounted and that the patterns match; allow_empty = true permits an empty root.",
+		}
+	}
+	return nil
 }
 
 // writer puts together what the readers give, in the order of the walk.
