@@ -98,3 +98,25 @@ func FuzzExpression(f *testing.F) {
 		}
 	})
 }
+
+// TestTooManyTokens has text that costs the parser gigabytes, though no file is too large.
+func TestTooManyTokens(t *testing.T) {
+	line := "locals { a = [" + strings.Repeat("1,", 1<<17) + "] }\n"
+	for name, fsys := range map[string]fstest.MapFS{
+		"one list":      {"a.hold.hcl": {Data: []byte("locals { a = [" + strings.Repeat("1,", 1<<20) + "] }")}},
+		"lines":         {"a.hold.hcl": {Data: []byte(strings.Repeat("\n", 1<<21))}},
+		"words":         {"a.hold.hcl": {Data: []byte(strings.Repeat("a ", 1<<21))}},
+		"templates":     {"a.hold.hcl": {Data: []byte("locals {\n a = <<E\n#" + strings.Repeat("${1}", 1<<19) + "\nE\n}")}},
+		"JSON":          {"a.hold.json": {Data: []byte(`{"locals":{"a":[` + strings.Repeat("1,", 1<<20) + `1]}}`)}},
+		"several files": {"a.hold.hcl": {Data: []byte(line)}, "b.hold.hcl": {Data: []byte(line + line)}, "c.hold.hcl": {Data: []byte(line + line)}},
+	} {
+		_, list := load.Load(fsys, load.Options{Types: registry{}, Version: "1.0.0"})
+		if len(list) != 1 || !strings.Contains(list[0].Detail, "words, signs and lines") {
+			t.Errorf("%s: %v", name, list)
+		}
+	}
+	comments := fstest.MapFS{"a.hold.hcl": {Data: []byte(strings.Repeat("# "+strings.Repeat("why, ", 1000)+"\n", 1<<10))}}
+	if _, list := load.Load(comments, load.Options{Types: registry{}, Version: "1.0.0"}); list.HasErrors() {
+		t.Errorf("comments: %v", list)
+	}
+}

@@ -109,8 +109,16 @@ func unwrapPath(err error) error {
 	return err
 }
 
-// ParseAll parses the files that could be read, several at a time.
+// ParseAll parses the files that could be read, several at a time; or none, if they are
+// together more than a parser should have.
 func ParseAll(files []*File) {
+	all := 0
+	for _, f := range files {
+		if all += tokens(f.Text); all > maxTokens {
+			f.Report.Add(problem.BadFile, startOf(f.Name), "%s", tooMany)
+			return
+		}
+	}
 	var wg sync.WaitGroup
 	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for _, f := range files {

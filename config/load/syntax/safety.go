@@ -16,6 +16,7 @@ const (
 	maxFileSize = 16 << 20 // bytes; package source has the same limit
 	maxDepth    = 100      // brackets inside brackets
 	maxOperands = 1_000    // operators in one expression
+	maxTokens   = 1 << 20  // of all files together: the parser needs up to 400 bytes of memory for each
 	MaxString   = 16_384   // bytes of one string, computed or not
 )
 
@@ -35,6 +36,9 @@ func unsafeText(text []byte, name string, isJSON bool) (hcl.Range, string) {
 	if i := invalidUTF8(text); i >= 0 {
 		return rangeAt(text, name, i), "The file is not valid UTF-8 from here on. Save it as UTF-8."
 	}
+	if tokens(text) > maxTokens {
+		return start, tooMany
+	}
 	if isJSON {
 		return deepJSON(text, name)
 	}
@@ -42,6 +46,32 @@ func unsafeText(text []byte, name string, isJSON bool) (hcl.Range, string) {
 		return rng, why
 	}
 	return deepNative(text, name)
+}
+
+var tooMany = fmt.Sprintf("The configuration has more than %d words, signs and lines. Generate less, or make several configurations of it.", maxTokens)
+
+// tokens is about how many tokens a parser makes of a text, found without making them:
+// signs, words and lines, also those within strings. Lines of comments count as one, if
+// they cannot be text with a template in it.
+func tokens(text []byte) int {
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		if start := bytes.TrimLeft(line, " \t"); bytes.HasPrefix(start, []byte("#")) || bytes.HasPrefix(start, []byte("//")) {
+			if bytes.IndexByte(line, '$') < 0 && bytes.IndexByte(line, '%') < 0 {
+				continue
+			}
+		}
+		inWord := false
+		for _, c := range line {
+			isWord := c == '_' || c >= utf8.RuneSelf || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+			if isWord && !inWord || !isWord && c > ' ' {
+				n++
+			}
+			inWord = isWord
+		}
+	}
+	return n
 }
 
 func invalidUTF8(text []byte) int {
