@@ -34,6 +34,7 @@ func restored(t *testing.T, dev providers.Device, art providers.Source) *cluster
 }
 
 func TestBaseBackupUnderWrites(t *testing.T) {
+	t.Parallel()
 	c := own(t)
 	c.fill(t, "app", 2)
 	c.write(t, "app")
@@ -119,6 +120,7 @@ func readOnly(s *postgresql.Settings) { s.Quiesce = postgresql.ReadOnly }
 
 func TestReadOnly(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	c.fill(t, "app", 1)
 	c.fill(t, "other", 1)
@@ -204,6 +206,7 @@ func TestReadOnly(t *testing.T) {
 // TestConfigurationElsewhere is Debian's way: the data directory has no configuration, and the one there is names the old places.
 func TestConfigurationElsewhere(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	must(t, c.pgctl("stop", "-m", "fast"))
 	etc := filepath.Join(c.dir, "etc")
@@ -272,6 +275,7 @@ func TestVerifyBackup(t *testing.T) {
 
 func TestTablespacesAreRefused(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	space := filepath.Join(c.dir, "space")
 	must(t, os.Mkdir(space, 0o700))

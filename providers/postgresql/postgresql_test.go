@@ -41,7 +41,8 @@ func withSums(columns ...string) func(*postgresql.Settings) {
 func TestRestoreUnderWrites(t *testing.T) {
 	long(t)
 	c := shared(t)
-	c.fill(t, "busy", 2)
+	c.drop(t, "", "busy", "busy copy", "prepared") // base backups of other tests need not have them
+	c.fill(t, "busy", 1)
 	c.exec(t, "postgres", "CREATE ROLE clerk", "CREATE ROLE reader LOGIN PASSWORD 'hash4reader'")
 	c.exec(t, "busy", "ALTER TABLE part OWNER TO clerk", "GRANT SELECT ON pgbench_accounts TO reader")
 	c.write(t, "busy")
@@ -293,6 +294,7 @@ func noBackends(t *testing.T, c *cluster) {
 }
 
 func TestServerDiesInTheMiddle(t *testing.T) {
+	t.Parallel()
 	c := own(t)
 	c.fill(t, "app", 2)
 	for _, req := range []providers.CaptureRequest{export, secure} {
@@ -441,6 +443,7 @@ func TestPrograms(t *testing.T) {
 }
 
 func TestUnsaved(t *testing.T) {
+	t.Parallel()
 	c := own(t)
 	dev := c.device(t)
 	unsaved := func() bool {

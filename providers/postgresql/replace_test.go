@@ -47,6 +47,7 @@ const history = "SELECT count(*) FROM pgbench_history"
 // TestReplace puts an older state in the place of a database that people write to all the time.
 func TestReplace(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	c.fill(t, "live", 2)
 	space := filepath.Join(c.dir, "space")
@@ -135,6 +136,7 @@ func TestReplace(t *testing.T) {
 // that died before it dropped what it replaced is finished.
 func TestReplaceRepeated(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	c.fill(t, "live", 1)
 	dev := c.device(t, func(s *postgresql.Settings) { s.DropReplaced = true })
@@ -178,6 +180,7 @@ func TestReplaceRepeated(t *testing.T) {
 // TestReplaceFails makes sure that the old database is what it was, and that nothing is left beside it.
 func TestReplaceFails(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	c.fill(t, "live", 1)
 	dev := c.device(t)
@@ -232,6 +235,7 @@ func TestReplaceFails(t *testing.T) {
 
 func TestReplaceRefusesWhatStaysBehind(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	must(t, c.pgctl("stop", "-m", "fast"))
 	c.startWith(t, "-c wal_level=logical -c max_prepared_transactions=3")
@@ -260,6 +264,7 @@ func TestReplaceRefusesWhatStaysBehind(t *testing.T) {
 // TestReplaceKilled kills the program, with SIGKILL, in the middle of a restore, and runs it again.
 func TestReplaceKilled(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	c.fill(t, "live", 2)
 	req := export

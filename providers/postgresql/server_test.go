@@ -164,9 +164,11 @@ var initialised = struct {
 // newCluster starts a server on a copy of what initdb makes.
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	binDir, credential = bin(t), unprivileged(t)
 	initialised.Lock()
 	defer initialised.Unlock()
+	if binDir == "" {
+		binDir, credential = bin(t), unprivileged(t)
+	}
 	if initialised.dir == "" {
 		dir := newDir(t)
 		pwfile := filepath.Join(dir, "pw")
@@ -184,7 +186,7 @@ func newCluster(t testing.TB) *cluster {
 	return c
 }
 
-// own makes a cluster for one test.
+// own makes a cluster for one test, which can be parallel to others that have theirs.
 func own(t testing.TB) *cluster {
 	t.Helper()
 	c := newCluster(t)
@@ -237,7 +239,7 @@ func (c *cluster) startWith(t testing.TB, options string) {
 	t.Helper()
 	log := filepath.Join(c.dir, "log")
 	if out, err := command(context.Background(), "pg_ctl", "start", "-w", "-t", "60", "-D", c.data, "-l", log,
-		"-o", "-k "+c.dir+" -c listen_addresses= -c fsync=off -c wal_level=replica "+options).CombinedOutput(); err != nil {
+		"-o", "-k "+c.dir+" -c listen_addresses= -c fsync=off -c autovacuum=off -c wal_level=replica "+options).CombinedOutput(); err != nil {
 		text, _ := os.ReadFile(log)
 		t.Fatalf("start: %v\n%s\n%s", err, out, text)
 	}

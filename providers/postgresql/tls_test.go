@@ -45,6 +45,7 @@ func certificate(t *testing.T, dir string) (cert, key string) {
 // and another certificate is refused.
 func TestTLS(t *testing.T) {
 	long(t)
+	t.Parallel()
 	c := own(t)
 	c.exec(t, "postgres", "CREATE DATABASE app")
 	must(t, c.pgctl("stop", "-m", "fast"))

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/holdfast-dr/holdfast/config/sampletest"
 	"github.com/holdfast-dr/holdfast/providers"
 )
 
@@ -22,7 +23,7 @@ const dieAt = "HOLDFAST_TEST_DIE_AT"
 func Dying() bool { return os.Getenv(dieAt) != "" }
 
 // Canary runs work in processes of the calling test, each of which is killed (SIGKILL) one step later than the one
-// before, until one comes to its end. A step is what is asked of the sinks and sources that work passes through steps.
+// before, in a sample about two, until one comes to its end. A step is what is asked of the sinks and sources that work passes through steps.
 // What is left in the system's temporary directory, and what everybody sees of running programs, must not hold the
 // canary; of a process that comes to its end nothing is left.
 func Canary(t *testing.T, canary string, work func(ctx context.Context, s *Steps) error) {
@@ -38,7 +39,7 @@ func Canary(t *testing.T, canary string, work func(ctx context.Context, s *Steps
 		return
 	}
 	temp := t.TempDir()
-	for n := 1; ; n++ {
+	for n := range sampletest.Points(t, 2) {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 		cmd.Env = append(os.Environ(), dieAt+"="+strconv.Itoa(n), "TMPDIR="+temp)
 		out, err := cmd.CombinedOutput()
