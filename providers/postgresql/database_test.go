@@ -247,8 +247,8 @@ func TestQueueBehindTheExport(t *testing.T) {
 	must(t, <-asked)
 }
 
-// TestReservedName: a database with the name that means the whole device is told, not forgotten.
-func TestReservedName(t *testing.T) {
+// TestMissedDatabases: a database that is asked for and cannot be a domain is told, not forgotten.
+func TestMissedDatabases(t *testing.T) {
 	long(t)
 	c := shared(t)
 	c.drop(t, "", "all-domains", "reserved")
@@ -259,6 +259,11 @@ func TestReservedName(t *testing.T) {
 	named := c.device(t, func(s *postgresql.Settings) { s.Databases = []string{"reserv*"} })
 	if _, res := captureOf(t, named, "reserved"); len(res.Warnings) > 0 {
 		t.Errorf("warnings %q of a database that is not asked for", res.Warnings)
+	}
+	named = c.device(t, func(s *postgresql.Settings) { s.Databases = []string{"reserv*", "no such", "template1", "gone_*"} })
+	if _, res := captureOf(t, named, "reserved"); len(res.Warnings) != 3 || !has(res.Warnings, `"no such"`) ||
+		!has(res.Warnings, `"template1"`, "template") || !has(res.Warnings, `"gone_*"`) {
+		t.Errorf("warnings %q", res.Warnings)
 	}
 	req := export
 	req.Domain = providers.AllDomains

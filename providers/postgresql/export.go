@@ -140,7 +140,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if err != nil {
 		return res, err
 	}
-	reserved, err := d.reserved(ctx, conn)
+	missed, err := d.missed(ctx, conn)
 	if err != nil {
 		return res, err
 	}
@@ -152,7 +152,7 @@ func (d *device) export(ctx context.Context, t *target, conn *pgx.Conn, s server
 	if res.Warnings, err = d.dumpWithFacts(ctx, t, conn, dump, name, &rec, sink); err != nil {
 		return res, err
 	}
-	res.Warnings = append(res.Warnings, reserved...)
+	res.Warnings = append(res.Warnings, missed...)
 	if dump.major > s.major() {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("made by %s: it may not go back into a server of version %d", dump.version, s.major()))
 	}

@@ -89,14 +89,22 @@ func databases(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return all, err
 }
 
-// reserved warns of a database that would be a domain if it had another name. Each export tells, because nothing else would.
-func (d *device) reserved(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+// missed warns of databases that are asked for and in no export. Each export tells, because nothing else would.
+func (d *device) missed(ctx context.Context, conn *pgx.Conn) (told []string, err error) {
 	all, err := databases(ctx, conn)
-	if err != nil || !matchAny(d.Databases, providers.AllDomains) || !slices.Contains(all, providers.AllDomains) {
+	if err != nil {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("the database %q is in no export, because that name means the whole device: rename it, or leave it out with databases",
-		providers.AllDomains)}, nil
+	if matchAny(d.Databases, providers.AllDomains) && slices.Contains(all, providers.AllDomains) {
+		told = append(told, fmt.Sprintf("the database %q is in no export, because that name means the whole device: rename it, or leave it out with databases",
+			providers.AllDomains))
+	}
+	for _, p := range d.Databases {
+		if !slices.ContainsFunc(all, func(name string) bool { return match(p, name) }) {
+			told = append(told, fmt.Sprintf("databases has %q, but there is no such database that accepts connections and is no template", p))
+		}
+	}
+	return told, nil
 }
 
 // domain checks that a database is a domain of this device.
