@@ -163,7 +163,8 @@ type Store interface {
 	Staged(ctx context.Context, id ArtifactID, name string) (io.ReadCloser, error)
 	// Commit publishes the staged files under their final names and then the
 	// manifest, the commit point. It sets the files' paths and returns the manifest as stored. Committing again
-	// what is committed returns the stored manifest, and finishes what a crash after the commit point left undone.
+	// what is committed returns the stored manifest. What a crash or a lack of room after the commit point left undone, the next
+	// Commit finishes, of whatever artifact.
 	Commit(ctx context.Context, m Manifest) (Manifest, error)
 	// Discard removes a staging area; none is no error. An artifact that came to its commit point stays, and is in the catalogue.
 	Discard(ctx context.Context, id ArtifactID) error
@@ -181,7 +182,7 @@ type Store interface {
 	// Delete removes a committed artifact, manifest first; none is no error.
 	Delete(ctx context.Context, ref ArtifactRef) error
 	// Sweep removes what crashes left of artifacts that keep does not want: staging areas that nobody
-	// wrote to for SweepAge, and it finishes deletions that broke off. Committed artifacts stay. What cannot be
+	// wrote to for SweepAge, and it finishes commits and deletions that broke off, at any age. Committed artifacts stay. What cannot be
 	// removed is told when the rest is done.
 	Sweep(ctx context.Context, keep func(ArtifactID) bool) (Swept, error)
 	// Check compares catalogue, manifests and files without reading the files' content, and yields what does not

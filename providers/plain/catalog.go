@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-dr/holdfast/providers/plain/layout"
 )
 
+// recordCommitted makes durable what is published, and then puts it into the catalogue.
 func (s *store) recordCommitted(ctx context.Context, root *os.Root, m providers.Manifest, p layout.Place) error {
 	dir, err := disk.Sub(root, p.Dir)
 	if err != nil {
@@ -26,7 +27,27 @@ func (s *store) recordCommitted(ctx context.Context, root *os.Root, m providers.
 	if err != nil {
 		return s.fault("record", p.ManifestPath(), err)
 	}
+	if err := s.syncPublished(root, p); err != nil {
+		return err
+	}
 	return s.record(ctx, root, layout.Committed, m, p, stored)
+}
+
+// syncPublished syncs the directory with the name that the commit point of an artifact gave.
+func (s *store) syncPublished(root *os.Root, p layout.Place) error {
+	rel := path.Dir(p.ManifestPath())
+	if p.Manifest == layout.SecureManifest {
+		rel = path.Dir(rel)
+	}
+	if err := s.step("commit: sync home"); err != nil {
+		return err
+	}
+	home, err := disk.Sub(root, rel)
+	if err != nil {
+		return s.fault("commit", rel, err)
+	}
+	defer home.Close()
+	return s.fault("commit", rel, disk.SyncDir(home))
 }
 
 // record writes an event to the catalogue once: its name is made of the artifact's

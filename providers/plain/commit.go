@@ -21,8 +21,9 @@ import (
 //	               name), then one rename of that directory: the commit point
 //	export         intent (the final names) into the staging area, files under
 //	               their final names, then the manifest: the commit point
-//	both           catalogue event, then the staging area goes: what clears it
-//	               after a crash makes up for the event by the intent
+//	both           sync, catalogue event, then the staging area goes: what clears
+//	               it after a crash, and the next commit of any artifact, makes up for
+//	               the event by the intent
 //
 // Of the two directories of a rename only the new one is synced: a name in the staging area that comes back with the power is
 // a second name of the same file, which every way knows.
@@ -59,6 +60,7 @@ func (s *store) Commit(ctx context.Context, m providers.Manifest) (providers.Man
 	if err := s.wipe(root, m.ID); err != nil {
 		return providers.Manifest{}, err
 	}
+	s.finishOthers(ctx, root)
 	return stored, nil
 }
 
@@ -185,10 +187,7 @@ func (c *committing) wholeDirectory(ctx context.Context, p layout.Place, shift i
 	} else if err != nil {
 		return m, s.fault("commit", rel, err)
 	}
-	if err := s.step("commit: sync home"); err != nil {
-		return m, err
-	}
-	return m, s.fault("commit", rel, disk.SyncDir(c.home))
+	return m, nil
 }
 
 // manifestLast publishes an export: its files, then its manifest beside them.
@@ -237,10 +236,7 @@ func (c *committing) manifestLast(ctx context.Context, p layout.Place, shift int
 	} else if err != nil {
 		return m, s.fault("commit", p.ManifestPath(), err)
 	}
-	if err := s.step("commit: sync manifest"); err != nil {
-		return m, err
-	}
-	return m, s.fault("commit", p.ManifestPath(), disk.SyncDir(c.home))
+	return m, nil
 }
 
 // moveFile gives one file its final name, or finds that an earlier attempt

@@ -68,35 +68,61 @@ func (c *committing) writeIntent(m providers.Manifest, p layout.Place, shift int
 	return nil
 }
 
-// complete puts an artifact into the catalogue that a Commit published without coming so far.
-func (s *store) complete(ctx context.Context, root, staging *os.Root, id providers.ArtifactID) error {
+// complete puts an artifact into the catalogue that a Commit published without coming so far, and reports whether there was one.
+func (s *store) complete(ctx context.Context, root, staging *os.Root, id providers.ArtifactID) (bool, error) {
 	in, err := readIntent(staging)
 	if err != nil || in == nil {
-		return s.fault("discard", path.Join(stagingDir(id), intentDoc), err)
+		return false, s.fault("discard", path.Join(stagingDir(id), intentDoc), err)
 	}
 	p := layout.Place{Dir: path.Dir(in.Manifest), Manifest: path.Base(in.Manifest)}
 	if p.Manifest != layout.SecureManifest {
 		var ok bool
 		if p, ok = layout.PlaceOf(providers.ExportDomain, p.Dir, p.Manifest); !ok {
-			return s.corrupt(in.Manifest, "it is not the name of a manifest")
+			return false, s.corrupt(in.Manifest, "it is not the name of a manifest")
 		}
 	}
 	dir, err := disk.Sub(root, p.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return s.fault("discard", p.Dir, err)
+		return false, s.fault("discard", p.Dir, err)
 	}
 	defer dir.Close()
 	switch m, err := s.load(dir, p); {
 	case errors.Is(err, providers.ErrNotFound), errors.Is(err, providers.ErrCorrupt), err == nil && m.ID != id:
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	default:
-		return s.recordCommitted(ctx, root, m, p)
+		return true, s.recordCommitted(ctx, root, m, p)
 	}
+}
+
+// finish completes the Commit of an artifact that came to its commit point and no further, and reports whether its staging area went:
+// nobody needs it any more, however fresh it is.
+func (s *store) finish(ctx context.Context, root *os.Root, id providers.ArtifactID) (bool, error) {
+	dir, err := disk.Sub(root, stagingDir(id))
+	if err != nil {
+		return false, s.fault("discard", stagingDir(id), err)
+	}
+	defer dir.Close()
+	published, err := s.complete(ctx, root, dir, id)
+	if err != nil || !published {
+		return false, err
+	}
+	return true, s.wipe(root, id)
+}
+
+// finishOthers completes the Commits for which the store had no room after the commit point, now that it had. What
+// cannot be completed yet is left to the next Commit, and to Sweep, which tells why.
+func (s *store) finishOthers(ctx context.Context, root *os.Root) {
+	_ = s.inside(root, layout.TmpDir, func(_ *os.Root, name string) error {
+		if layout.ValidID.MatchString(name) {
+			_, _ = s.finish(ctx, root, providers.ArtifactID(name))
+		}
+		return nil
+	})
 }
 
 // retract removes the files that a broken off Commit published without coming

@@ -91,7 +91,7 @@ func (s *store) clear(ctx context.Context, root *os.Root, id providers.ArtifactI
 		return s.fault("discard", stagingDir(id), err)
 	}
 	defer dir.Close()
-	if err := s.complete(ctx, root, dir, id); err != nil {
+	if _, err := s.complete(ctx, root, dir, id); err != nil {
 		return err
 	}
 	if err := s.retract(ctx, root, dir, id); err != nil {

@@ -76,8 +76,9 @@ func (w sweeper) area(tmp *os.Root, id providers.ArtifactID) error {
 	if err != nil {
 		return w.store.fault("sweep", stagingDir(id), err)
 	}
-	if u.touched.After(w.before) {
-		return nil
+	finished, err := w.store.finish(w.ctx, w.root, id)
+	if err != nil || !finished && u.touched.After(w.before) {
+		return err
 	}
 	if err := w.store.clear(w.ctx, w.root, id); err != nil {
 		return err

@@ -225,3 +225,40 @@ func TestStageTriesTheMedium(t *testing.T) {
 	_, err = s.Stage(t.Context(), export(0))
 	wantCrash(t, err)
 }
+
+// What a store had no room for after the commit point, the next commit or a sweep makes up for, however fresh it is.
+func TestPublishedIsFinished(t *testing.T) {
+	for name, next := range map[string]func(providers.Store){
+		"commit": func(s providers.Store) {
+			providertest.Put(t, s, providertest.NewRef("d", "b", providers.SecureBackup), crashFiles...)
+		},
+		"sweep": func(s providers.Store) {
+			_, err := s.Sweep(t.Context(), nobody)
+			check(t, err)
+		},
+	} {
+		for _, c := range scenarios {
+			at := c.set(t)
+			s := at.reopen(t)
+			plain.SetFail(s, func(point string) error {
+				if point == "record: write head" {
+					return errCrash
+				}
+				return nil
+			})
+			if err := commit(t, s, at); !errors.Is(err, errCrash) {
+				t.Fatalf("%s, %s: %v", name, c.name, err)
+			}
+			s = at.reopen(t)
+			next(s)
+			if left := leftovers(t, at.path); len(left) > 0 {
+				t.Errorf("%s, %s: left over: %v", name, c.name, left)
+			}
+			for _, found := range providertest.RecoverAll(t, s) {
+				if found.Uncatalogued {
+					t.Errorf("%s, %s: not in the catalogue: %s", name, c.name, found.Manifest.ID)
+				}
+			}
+		}
+	}
+}

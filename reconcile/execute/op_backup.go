@@ -272,7 +272,7 @@ func checkCommit(ctx context.Context, c *call) (outcome, bool, error) {
 	}
 	var warnings []string
 	if unfinished != nil {
-		warnings = []string{fmt.Sprintf("the artifact is committed, and the store's catalogue may not know it (holdfast store check %s --repair): %s",
+		warnings = []string{fmt.Sprintf("the artifact is committed, and the store's catalogue may not know it yet. The next backup there makes up for it, or holdfast store check %s --sweep: %s",
 			name(a.Store), c.text(unfinished))}
 	}
 	return c.committed(a, m, sightsAfter(ctx, store, a.Store), warnings...), true, nil

@@ -235,6 +235,11 @@ func (r *rig) task(address string) taskRecord {
 // good counts the artifacts that are recorded as good, all of which must pass a full read.
 func (r *rig) good() int {
 	r.t.Helper()
+	return len(r.goodIDs())
+}
+
+func (r *rig) goodIDs() (ids []string) {
+	r.t.Helper()
 	var got struct {
 		Verdicts []struct{ Artifact, State, Error string }
 	}
@@ -243,8 +248,9 @@ func (r *rig) good() int {
 		if v.State != "good" || v.Error != "" {
 			r.t.Errorf("artifact %s is %s: %s", v.Artifact, v.State, v.Error)
 		}
+		ids = append(ids, v.Artifact)
 	}
-	return len(got.Verdicts)
+	return ids
 }
 
 // retries counts how often a step was tried again, from the events that apply and run print with --json.
