@@ -170,7 +170,7 @@ func (d *device) Inspect(ctx context.Context) (providers.DeviceInfo, error) {
 	var missing []error
 	for _, r := range d.roots {
 		info.Domains = append(info.Domains, r.Name)
-		if err := unix.Access(r.Path, unix.R_OK|unix.X_OK); err != nil {
+		if err := unix.Access(r.Path+"/.", unix.R_OK|unix.X_OK); err != nil {
 			missing = append(missing, fmt.Errorf("root %s: %w", r.Name, &fs.PathError{Op: "read", Path: r.Path, Err: err}))
 		}
 	}

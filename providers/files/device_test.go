@@ -232,6 +232,10 @@ func TestInspectWithMissingRoots(t *testing.T) {
 	if _, err := dev.Inspect(t.Context()); !errors.Is(err, providers.ErrUnavailable) || !strings.Contains(err.Error(), gone) {
 		t.Errorf("every root is missing: got %v, want ErrUnavailable naming %s", err, gone)
 	}
+	must(t, os.WriteFile(gone, nil, 0o600))
+	if _, err := dev.Inspect(t.Context()); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("a file is where the root was: got %v", err)
+	}
 }
 
 func TestEmptyRoot(t *testing.T) {
