@@ -2,7 +2,9 @@ package load
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2/hclwrite"
@@ -33,6 +35,16 @@ func Format(src []byte, filename string) ([]byte, diag.List) {
 		out = next
 	}
 	return out, nil
+}
+
+// FormatWithin is Format that ends with the context, and within bounds of time and memory.
+func FormatWithin(ctx context.Context, src []byte, filename string) ([]byte, diag.List, error) {
+	var out []byte
+	var list diag.List
+	if err := within(ctx, usual, func() { out, list = Format(src, filename) }); err != nil {
+		return nil, nil, fmt.Errorf("format %s: %w", filename, err) // out may still be written to
+	}
+	return out, list, nil
 }
 
 func formatJSON(src []byte) []byte {

@@ -2,6 +2,7 @@ package configuration
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 		Example: "  holdfast fmt\n  holdfast fmt --check --recursive\n  holdfast fmt - < plan.hold.hcl",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "-" {
-				return formatStdin(c, cmd.InOrStdin(), check)
+				return formatStdin(cmd.Context(), c, cmd.InOrStdin(), check)
 			}
 			if err := c.CheckDir(); err != nil {
 				return err
@@ -48,7 +49,7 @@ alignment only, nothing is reordered. "-" formats standard input to standard out
 			}
 			done := formatted{Check: check, Files: len(files), Changed: []string{}, Diagnostics: diag.List{}}
 			for _, f := range files {
-				if err := done.file(c, f); err != nil {
+				if err := done.file(cmd.Context(), c, f); err != nil {
 					return err
 				}
 			}
@@ -81,15 +82,18 @@ func (d *formatted) report(c *command.Call) error {
 	return command.Exit(code, nil)
 }
 
-func formatStdin(c *command.Call, in io.Reader, check bool) error {
-	src, err := io.ReadAll(io.LimitReader(in, maxSource+1))
+func formatStdin(ctx context.Context, c *command.Call, in io.Reader, check bool) error {
+	src, err := readSource(ctx, in)
 	if err != nil {
 		return err
 	}
 	if len(src) > maxSource {
 		return fmt.Errorf("standard input is larger than %d MiB", maxSource>>20)
 	}
-	out, diags := load.Format(src, "<stdin>")
+	out, diags, err := load.FormatWithin(ctx, src, "<stdin>")
+	if err != nil {
+		return err
+	}
 	done := formatted{Check: check, Files: 1, Changed: []string{}, Diagnostics: diag.List{}}
 	if ok, err := done.problems(c, "<stdin>", src, diags); err != nil || !ok {
 		return errors.Join(err, done.report(c))
@@ -109,10 +113,29 @@ func formatStdin(c *command.Call, in io.Reader, check bool) error {
 	return errors.Join(err, done.report(c))
 }
 
+// readSource reads to the end of a pipe, or to the end of the context: a writer may never come to an end.
+func readSource(ctx context.Context, in io.Reader) ([]byte, error) {
+	type result struct {
+		src []byte
+		err error
+	}
+	read := make(chan result, 1)
+	go func() {
+		src, err := io.ReadAll(io.LimitReader(in, maxSource+1))
+		read <- result{src, err}
+	}()
+	select {
+	case r := <-read:
+		return r.src, r.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 const maxSource = 16 << 20
 
 // file formats one file. One with errors stays as it is, and ends the command for people.
-func (d *formatted) file(c *command.Call, path string) error {
+func (d *formatted) file(ctx context.Context, c *command.Call, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -124,7 +147,13 @@ func (d *formatted) file(c *command.Call, path string) error {
 	if err != nil {
 		return err
 	}
-	out, diags := load.Format(src, path)
+	out, diags, err := load.FormatWithin(ctx, src, path)
+	switch {
+	case ctx.Err() != nil && len(d.Changed) > 0 && !d.Check:
+		return fmt.Errorf("interrupted before %s; the files named above are rewritten", path)
+	case err != nil:
+		return err
+	}
 	ok, err := d.problems(c, path, src, diags)
 	switch {
 	case err != nil:
