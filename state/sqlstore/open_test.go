@@ -129,6 +129,13 @@ func TestOpenRefuses(t *testing.T) {
 		{"no path", func(t *testing.T, dir string) sqlstore.Options { return sqlstore.Options{} }, nil, "path is empty"},
 		{"a path with NUL", func(t *testing.T, dir string) sqlstore.Options { return sqlstore.Options{Path: dir + "/a\x00b"} }, nil, "not usable"},
 		{"a socket of the system", func(t *testing.T, dir string) sqlstore.Options { return sqlstore.Options{Path: os.DevNull} }, nil, "not a regular file"},
+		{"a link to nothing", func(t *testing.T, dir string) sqlstore.Options {
+			link := filepath.Join(dir, "link.db")
+			if err := os.Symlink("/nonexistent/state.db", link); err != nil {
+				t.Fatal(err)
+			}
+			return sqlstore.Options{Path: link}
+		}, nil, "a link to a file that does not exist"},
 		{"not a database", func(t *testing.T, dir string) sqlstore.Options {
 			return sqlstore.Options{Path: write(t, dir, notDatabase)}
 		}, state.ErrCorrupt, "holdfast state restore"},

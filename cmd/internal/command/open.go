@@ -29,7 +29,7 @@ func (c *Call) App() (*app.App, error) {
 	for _, v := range c.vars {
 		name, value, ok := strings.Cut(v, "=")
 		if !ok {
-			return nil, fmt.Errorf("--var %s: write NAME=VALUE", v)
+			return nil, errors.New("--var: write NAME=VALUE; what is given has no =, and is not shown because it may be a value")
 		}
 		o.Vars[name] = value
 	}

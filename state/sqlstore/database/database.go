@@ -331,6 +331,8 @@ func locate(path string, create bool) (string, error) {
 		path = real
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return "", err
+	} else if _, err := os.Lstat(path); err == nil {
+		return "", errors.New("it is a link to a file that does not exist; mount what it leads to, or name the file itself")
 	} else {
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 		if errors.Is(err, os.ErrNotExist) {
