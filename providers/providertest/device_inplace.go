@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/holdfast-dr/holdfast/config/sampletest"
@@ -25,10 +27,12 @@ func (s DeviceSuite) inPlace(t *testing.T, req providers.CaptureRequest) {
 		check()
 		return
 	}
-	t.Run("replace", func(t *testing.T) { s.replace(t, req) })
-	t.Run("other artifact", func(t *testing.T) { s.replaceTwice(t, req) })
-	t.Run("refuse", func(t *testing.T) { s.keeps(t, req) })
-	t.Run("same restore", func(t *testing.T) { s.replaceOnce(t, req) })
+	stories := map[string]func(*testing.T, providers.CaptureRequest){
+		"replace": s.replace, "other artifact": s.replaceTwice, "refuse": s.keeps, "same restore": s.replaceOnce,
+	}
+	for _, name := range sampletest.Of(t, slices.Sorted(maps.Keys(stories)), len(stories)) {
+		t.Run(name, func(t *testing.T) { stories[name](t, req) })
+	}
 }
 
 func replacing(req providers.CaptureRequest) providers.RestoreRequest {
