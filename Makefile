@@ -37,7 +37,7 @@ PACKAGES := ./reconcile/execute ./providers/postgresql ./cmd/holdfast/... ./...
 # it leaves out those that read a lot or are another test once more and, by -short, those that say so themselves. (config/schedule has a lock in a test only.)
 RACED = $$(grep -rlE --include='*.go' '$(AT_A_TIME)' config providers reconcile state cmd/internal | xargs -n 1 dirname | sort -u | sed '/schedule$$/d; s|^|./|')
 AT_A_TIME := go func|\.Go\(|^\s+go [a-z]|"sync/atomic"|sync\.[CMPRW]|/providers/(ahead|process)"
-RACE = $(TEST) -race -short -timeout 20m -skip '^(TestFaultDamagedObjects|TestNoDiagnosticShowsASecret|TestHostileFiles|TestCostlyExpressions|TestDamage|TestHostileServer|TestHostileTrees|TestTotalLimit|TestUnreadableIsAnError)$$'
+RACE = $(TEST) -race -short -timeout 20m -skip '^(TestFaultDamagedObjects|TestNoDiagnosticShowsASecret|TestNothingIsRestored|TestWhatAReadingDecides|TestAudit|TestHostileFiles|TestCostlyExpressions|TestDamage|TestHostileServer|TestHostileTrees|TestTotalLimit|TestUnreadableIsAnError)$$'
 
 SEED := $(or $(SEED),$(shell date +%s))
 TEST := HOLDFAST_TEST_SEED=$(SEED) .ci/in-memory $(GO) test -count=1 -vet=off -ldflags=-w
