@@ -90,7 +90,7 @@ func (a *App) LoadRef(ctx context.Context, ref string) (*Config, diag.List, erro
 	defer src.Close()
 	opts := load.Options{Types: all.Types(a.registry), Environ: environ(), Vars: a.o.Vars, Version: a.o.Version}
 	for _, name := range a.o.VarFiles {
-		data, err := os.ReadFile(a.abs(name))
+		data, err := ReadFile(ctx, a.abs(name))
 		if err != nil {
 			return nil, nil, fmt.Errorf("read variable file: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 	"github.com/holdfast-dr/holdfast/cmd/internal/view"
 	"github.com/holdfast-dr/holdfast/config/diag"
@@ -83,12 +84,9 @@ func (d *formatted) report(c *command.Call) error {
 }
 
 func formatStdin(ctx context.Context, c *command.Call, in io.Reader, check bool) error {
-	src, err := readSource(ctx, in)
+	src, err := app.ReadAll(ctx, in, "standard input")
 	if err != nil {
 		return err
-	}
-	if len(src) > maxSource {
-		return fmt.Errorf("standard input is larger than %d MiB", maxSource>>20)
 	}
 	out, diags, err := load.FormatWithin(ctx, src, "<stdin>")
 	if err != nil {
@@ -113,41 +111,21 @@ func formatStdin(ctx context.Context, c *command.Call, in io.Reader, check bool)
 	return errors.Join(err, done.report(c))
 }
 
-// readSource reads to the end of a pipe, or to the end of the context: a writer may never come to an end.
-func readSource(ctx context.Context, in io.Reader) ([]byte, error) {
-	type result struct {
-		src []byte
-		err error
-	}
-	read := make(chan result, 1)
-	go func() {
-		src, err := io.ReadAll(io.LimitReader(in, maxSource+1))
-		read <- result{src, err}
-	}()
-	select {
-	case r := <-read:
-		return r.src, r.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-const maxSource = 16 << 20
-
 // file formats one file. One with errors stays as it is, and ends the command for people.
 func (d *formatted) file(ctx context.Context, c *command.Call, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	if info.Size() > maxSource {
-		return fmt.Errorf("%s is larger than %d MiB", path, maxSource>>20)
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file that can be rewritten; fmt - formats standard input", path)
 	}
-	src, err := os.ReadFile(path)
-	if err != nil {
-		return err
+	src, err := app.ReadFile(ctx, path)
+	var out []byte
+	var diags diag.List
+	if err == nil {
+		out, diags, err = load.FormatWithin(ctx, src, path)
 	}
-	out, diags, err := load.FormatWithin(ctx, src, path)
 	switch {
 	case ctx.Err() != nil && len(d.Changed) > 0 && !d.Check:
 		return fmt.Errorf("interrupted before %s; the files named above are rewritten", path)

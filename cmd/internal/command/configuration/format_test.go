@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-dr/holdfast/cmd/internal/app"
 	"github.com/holdfast-dr/holdfast/cmd/internal/command"
 )
 
@@ -18,7 +19,7 @@ func TestFormatIsInterrupted(t *testing.T) {
 	defer writer.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := readSource(ctx, in); !errors.Is(err, context.Canceled) {
+	if _, err := app.ReadAll(ctx, in, "standard input"); !errors.Is(err, context.Canceled) {
 		t.Errorf("standard input: %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "a.hold.hcl")
