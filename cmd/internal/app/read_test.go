@@ -13,14 +13,15 @@ import (
 )
 
 func TestReadFile(t *testing.T) {
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+	dir := t.TempDir()
+	silent, pipe := filepath.Join(dir, "silent"), filepath.Join(dir, "pipe")
+	if err := errors.Join(syscall.Mkfifo(silent, 0o600), syscall.Mkfifo(pipe, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	stopped := errors.New("stopped")
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(stopped)
-	if _, err := app.ReadFile(ctx, pipe); !errors.Is(err, stopped) {
+	if _, err := app.ReadFile(ctx, silent); !errors.Is(err, stopped) {
 		t.Errorf("a pipe that nobody writes to: %v", err)
 	}
 	go func() { _ = os.WriteFile(pipe, []byte("a = 1\n"), 0o600) }()
