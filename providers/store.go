@@ -137,6 +137,7 @@ type Event struct {
 	Writer   string     `json:"writer"`
 	Seq      int64      `json:"seq"`
 	Artifact ArtifactID `json:"artifact"`
+	Named    time.Time  `json:"named,omitzero"`    // when the ID of the artifact was made
 	Deleted  bool       `json:"deleted,omitempty"` // the artifact was; else it was committed
 }
 

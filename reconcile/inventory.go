@@ -68,10 +68,11 @@ type StoreSeen struct {
 
 // StoreEvent is an entry that this installation added to the catalogue of a store.
 type StoreEvent struct {
-	Writer   string `json:"writer"`
-	Seq      int64  `json:"seq"`
-	Artifact string `json:"artifact"`
-	Deleted  bool   `json:"deleted,omitempty"` // the artifact was; else it was committed
+	Writer   string    `json:"writer"`
+	Seq      int64     `json:"seq"`
+	Artifact string    `json:"artifact"`
+	Named    time.Time `json:"named,omitzero"`    // when its ID was made
+	Deleted  bool      `json:"deleted,omitempty"` // the artifact was; else it was committed
 }
 
 // MirrorSeen is what a pass would do.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/holdfast-dr/holdfast/config"
 	"github.com/holdfast-dr/holdfast/state"
@@ -58,7 +59,8 @@ func (want StoreMark) Misfit(address string, seen StoreMark) *Misfit {
 }
 
 // Behind says that this installation wrote something to a store that its state does not know: the state is older than the store, as a copy that
-// was put back is. It is nil when the state knows, or nobody can tell, as while a run goes on that may just have written it.
+// was put back is. It is nil when the state knows, also by a run that failed after it had published what it took, or nobody can tell, as while a
+// run goes on that may just have written it.
 func Behind(st *state.Snapshot, address string, last *StoreEvent) *Misfit {
 	if last == nil || len(st.OpenRuns) > 0 {
 		return nil
@@ -73,12 +75,18 @@ func Behind(st *state.Snapshot, address string, last *StoreEvent) *Misfit {
 	if last.Seq <= known || i >= 0 && (!last.Deleted || st.Catalogue[i].State == state.ArtifactExpiring) {
 		return nil
 	}
+	for _, r := range st.LastRuns {
+		if !r.Status.Good() && !last.Deleted && !last.Named.Before(r.StartedAt.Truncate(time.Millisecond)) && !last.Named.After(r.EndedAt) {
+			return nil
+		}
+	}
 	did := "took"
 	if last.Deleted {
 		did = "deleted"
 	}
 	return &Misfit{"knows more than this state", fmt.Sprintf(
-		"This installation %s artifact %s there with entry %d of its catalogue, and this state knows it up to entry %d: an older copy of the state was put back. "+
+		"This installation %s artifact %s there with entry %d of its catalogue, and this state knows it up to entry %d: an older copy of the state was put back, or runs failed after "+
+			"they had published what they took. "+
 			"Nothing is written to the store, and nothing in it is deleted, until the record is complete: holdfast store rescan %s.",
 		did, last.Artifact, last.Seq, known, config.Address(address).Name())}
 }

@@ -54,14 +54,11 @@ func (s *store) Commit(ctx context.Context, m providers.Manifest) (providers.Man
 	if err != nil {
 		return providers.Manifest{}, err
 	}
+	s.finishOthers(ctx, root, m.ID) // before its own entry: whoever looks at the last one finds an artifact that is recorded
 	if err := s.recordCommitted(ctx, root, stored, p); err != nil {
 		return providers.Manifest{}, err
 	}
-	if err := s.wipe(root, m.ID); err != nil {
-		return providers.Manifest{}, err
-	}
-	s.finishOthers(ctx, root)
-	return stored, nil
+	return stored, s.wipe(root, m.ID)
 }
 
 func (s *store) publish(ctx context.Context, root *os.Root, m providers.Manifest) (providers.Manifest, layout.Place, error) {

@@ -311,8 +311,9 @@ func (s *store) ends(dir *os.Root) (ends []providers.Head, last *providers.Event
 	}
 	for _, h := range heads {
 		if h.Writer == s.writer {
+			id := artifactOf(h.Path)
 			last = &providers.Event{
-				Writer: h.Writer, Seq: h.Seq, Artifact: artifactOf(h.Path), Deleted: strings.HasSuffix(h.Path, "-"+layout.Deleted+".json"),
+				Writer: h.Writer, Seq: h.Seq, Artifact: id, Named: layout.Named(id), Deleted: strings.HasSuffix(h.Path, "-"+layout.Deleted+".json"),
 			}
 		}
 		ends = append(ends, providers.Head{Writer: h.Writer, Seq: h.Seq, SHA256: h.SHA256})

@@ -116,10 +116,10 @@ func (s *store) finish(ctx context.Context, root *os.Root, id providers.Artifact
 
 // finishOthers completes the Commits for which the store had no room after the commit point, now that it had. What
 // cannot be completed yet is left to the next Commit, and to Sweep, which tells why.
-func (s *store) finishOthers(ctx context.Context, root *os.Root) {
+func (s *store) finishOthers(ctx context.Context, root *os.Root, own providers.ArtifactID) {
 	_ = s.inside(root, layout.TmpDir, func(_ *os.Root, name string) error {
-		if layout.ValidID.MatchString(name) {
-			_, _ = s.finish(ctx, root, providers.ArtifactID(name))
+		if id := providers.ArtifactID(name); id != own && layout.ValidID.MatchString(name) {
+			_, _ = s.finish(ctx, root, id)
 		}
 		return nil
 	})

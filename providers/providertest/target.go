@@ -163,12 +163,6 @@ func targetOneActive(t *testing.T, c *targetCase) {
 	looks := 0
 	go func() {
 		for {
-			select {
-			case <-stop:
-				watched <- nil
-				return
-			default:
-			}
 			active, err := c.Active()
 			if err == nil && len(active) > 1 {
 				err = errors.New("several members were active at one time")
@@ -178,6 +172,12 @@ func targetOneActive(t *testing.T, c *targetCase) {
 				return
 			}
 			looks++
+			select {
+			case <-stop: // after the last look, so that there is one however busy the machine is
+				watched <- nil
+				return
+			default:
+			}
 		}
 	}()
 	for i := range 10 {

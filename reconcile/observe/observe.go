@@ -168,7 +168,7 @@ func store(ctx context.Context, opener *providers.Opener, a string, seen reconci
 			got.Heads = append(got.Heads, state.Head(h))
 		}
 		if l := info.Last; l != nil {
-			got.Last = &reconcile.StoreEvent{Writer: l.Writer, Seq: l.Seq, Artifact: string(l.Artifact), Deleted: l.Deleted}
+			got.Last = &reconcile.StoreEvent{Writer: l.Writer, Seq: l.Seq, Artifact: string(l.Artifact), Named: l.Named, Deleted: l.Deleted}
 		}
 		err = errors.Join(err, s.Close())
 	}

@@ -121,7 +121,7 @@ func last(info providers.StoreInfo) *reconcile.StoreEvent {
 	if info.Last == nil {
 		return nil
 	}
-	return &reconcile.StoreEvent{Writer: info.Last.Writer, Seq: info.Last.Seq, Artifact: string(info.Last.Artifact), Deleted: info.Last.Deleted}
+	return &reconcile.StoreEvent{Writer: info.Last.Writer, Seq: info.Last.Seq, Artifact: string(info.Last.Artifact), Named: info.Last.Named, Deleted: info.Last.Deleted}
 }
 
 func mark(info providers.StoreInfo) reconcile.StoreMark {

@@ -52,6 +52,11 @@ func TestFaultMediumErrors(t *testing.T) {
 				m.fail(c.op, c.with, n-1, c.times, ".")
 				got := r.want([]int{0, 10}, "run", "nightly", "--json")
 				if m.heal() == 0 {
+					if got.code != 0 { // runs failed after they had published what they took: the store knows more than the state
+						r.want([]int{0, 8}, "store", "rescan", "vault")
+						good = len(secureBackups(t, r.path("raw/vault")))
+						r.ok("run", "nightly")
+					}
 					good++
 					break
 				}
@@ -67,8 +72,7 @@ func TestFaultMediumErrors(t *testing.T) {
 					t.Errorf("call %d: %s %s: %s", n, task.Status, task.Reason, task.Error)
 				case task.Status == "succeeded_with_warnings" && (strings.Contains(task.Error, "the medium failed") || strings.Contains(task.Error, c.with.Error())):
 					good, warned = good+1, warned+1
-				case c.times == 1 || c.op == "fsync" || c.op == "read", // done again, or not needed
-					c.op == "name": // after its own end, of what runs before had left to finish; see the check below
+				case c.times == 1 || c.op == "fsync" || c.op == "read": // done again, or not needed
 					good, well = good+1, well+1
 				default:
 					t.Errorf("call %d: %s with a medium that failed: %s", n, task.Status, task.Error)

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -85,4 +86,13 @@ func PlaceHolding(ref providers.ArtifactRef, file string) (Place, bool) {
 		}
 	}
 	return Place{}, false
+}
+
+// Named is when the ID of an artifact was made, in milliseconds; the zero time for what is no ID.
+func Named(id providers.ArtifactID) time.Time {
+	parsed, err := ulid.ParseStrict(string(id))
+	if err != nil {
+		return time.Time{}
+	}
+	return parsed.Timestamp().UTC()
 }
